@@ -1,0 +1,211 @@
+//! Links as an actor sees them: control messages and data chunks, polled; no sockets, no TLS, no framing.
+//!
+//! A transport (TCP today, QUIC later) adapts its streams to these traits and hands finished links to the [`Front`].
+//! Nothing here blocks, and nothing buffers more than one chunk.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use wire::{DataHeader, Message, PeerId, Refusal, Token, Violation};
+
+use super::PortFuture;
+
+/// Which transport carries a link; a label of metrics and of the API.
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Hash, Ord, PartialOrd)]
+pub enum Transport {
+    /// TCP with TLS 1.3.
+    Tcp,
+    /// TCP without encryption: a data link on a trusted network.
+    TcpPlain,
+}
+
+impl Transport {
+    /// Every transport, in the order of the metrics table.
+    pub const ALL: [Self; 2] = [Self::Tcp, Self::TcpPlain];
+
+    /// The label's value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::TcpPlain => "tcp_plain",
+        }
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The other end of a link.
+#[derive(Copy, Clone, Debug)]
+pub struct Remote {
+    /// Proven by the handshake.
+    pub peer: PeerId,
+    /// Where its packets come from.
+    pub address: SocketAddr,
+    /// What carries the link.
+    pub transport: Transport,
+}
+
+/// Why a link ended, by who acts next.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The network or the other side went away: dialling again may help.
+    #[error("the link was lost: {0}")]
+    Lost(#[source] io::Error),
+    /// The peer broke the protocol: close, count, do not retry.
+    #[error("the peer broke the protocol: {0}")]
+    PeerFault(#[from] Violation),
+    /// The peer's identity is not the one expected: a human must decide.
+    #[error("{0}")]
+    Identity(String),
+    /// The handshake did not finish in time.
+    #[error("no answer within {0} ms")]
+    HandshakeTimeout(u64),
+    /// This machine is at fault (descriptors, memory, a bad address).
+    #[error("{0}")]
+    Local(String),
+}
+
+/// What the sockets said when a sender was last blocked (`TCP_INFO`).
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
+pub enum Pressure {
+    /// The path: congestion window or link speed.
+    #[default]
+    Network,
+    /// The receiver's window.
+    Receiver,
+}
+
+/// Receives control messages.
+pub trait ControlReceiver: Send {
+    /// The next message; `Ok(None)` when the peer closed the link cleanly between two frames.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, LinkError>>;
+}
+
+/// Sends control messages, in order.
+pub trait ControlSender: Send {
+    /// Puts `message` behind those not yet flushed. The actor bounds how many that are.
+    fn start_send(&mut self, message: &Message) -> Result<(), LinkError>;
+    /// Ready when everything has been handed to the kernel.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>>;
+    /// Flushes and closes the sending side.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>>;
+}
+
+/// Receives data chunks: first the header, so that permission can be asked for, then the payload.
+pub trait DataReceiver: Send {
+    /// The next chunk's header; `Ok(None)` when the peer closed the link between two chunks. Idempotent until
+    /// [`DataReceiver::poll_payload`] has been ready. Does not read the payload from the socket beyond what came with the
+    /// header.
+    fn poll_header(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<DataHeader>, LinkError>>;
+    /// The payload of the header just seen, whole.
+    fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, LinkError>>;
+}
+
+/// Sends data chunks, one at a time: a chunk is started only after the one before has been flushed.
+pub trait DataSender: Send {
+    /// Takes one chunk. Must only be called when everything before was flushed.
+    fn start_send(&mut self, header: DataHeader, payload: Bytes) -> Result<(), LinkError>;
+    /// Ready when the chunk has been handed to the kernel; pending while the socket is full.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>>;
+    /// Flushes and closes the sending side.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>>;
+    /// What blocks this link, asked while a flush is pending.
+    fn pressure(&mut self) -> Pressure;
+}
+
+/// The two halves of a control link whose handshake is done.
+pub struct ControlLink {
+    /// Who is at the other end.
+    pub remote: Remote,
+    /// Its messages.
+    pub receiver: Box<dyn ControlReceiver>,
+    /// Ours.
+    pub sender: Box<dyn ControlSender>,
+}
+
+/// The two halves of a data link whose handshake is done.
+pub struct DataLink {
+    /// Where it comes from. On a plaintext link the peer is the one whom the token names.
+    pub address: SocketAddr,
+    /// The id that the handshake proved, if there was one.
+    pub peer: Option<PeerId>,
+    /// What carries it.
+    pub transport: Transport,
+    /// Chunks from the peer.
+    pub receiver: Box<dyn DataReceiver>,
+    /// Chunks to the peer.
+    pub sender: Box<dyn DataSender>,
+}
+
+/// A data link that has shown its token.
+pub struct DataArrival {
+    /// What the peer brought; good once.
+    pub token: Token,
+    /// The link.
+    pub link: DataLink,
+}
+
+/// What a transport's listener calls. Implemented by the node; called on the worker thread where the link lives.
+pub trait Front: Send + Sync + 'static {
+    /// How many workers there are; a listener spreads control links over them.
+    fn workers(&self) -> usize;
+    /// Runs `job` on worker `index` (modulo their number): sockets are registered where they will be used.
+    fn run_on(&self, index: usize, job: Box<dyn FnOnce() + Send>);
+    /// The worker on which the session that was given `token` lives, if there is one.
+    fn route(&self, token: &Token) -> Option<usize>;
+    /// Admission before any handshake: `Err` names the reason (connection limit, draining); it has been counted.
+    fn admit(&self, address: SocketAddr) -> Result<Box<dyn Send>, &'static str>;
+    /// A control link arrived on the current worker.
+    fn control(&self, link: ControlLink);
+    /// A data link arrived on the current worker. `Err` has been counted; the transport closes the link.
+    fn data(&self, arrival: DataArrival) -> Result<(), Refusal>;
+    /// Something went wrong before there was a session; counted, and logged once per interval.
+    fn fault(&self, address: SocketAddr, fault: LinkFault);
+}
+
+/// What can go wrong on a link before there is a session; a label of the refusals counter.
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Hash)]
+pub enum LinkFault {
+    /// Neither TLS nor the data magic.
+    Magic,
+    /// TLS failed: wrong protocol, no certificate, bad signature.
+    Tls,
+    /// Nothing, or not enough, within the handshake time.
+    HandshakeTimeout,
+    /// A data link whose token is missing, unknown or used.
+    Token,
+    /// The connection went away.
+    Lost,
+    /// A plaintext data link where `data_encryption` is on.
+    Plaintext,
+}
+
+impl LinkFault {
+    /// The label's value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Magic => "magic",
+            Self::Tls => "tls",
+            Self::HandshakeTimeout => "handshake_timeout",
+            Self::Token => "token",
+            Self::Lost => "lost",
+            Self::Plaintext => "plaintext",
+        }
+    }
+}
+
+/// What a client session uses to reach its node.
+pub trait Dialer: Send + Sync + 'static {
+    /// Opens the control link: connects, shakes hands, checks the pinned id.
+    fn control(&self) -> PortFuture<Result<ControlLink, LinkError>>;
+    /// Opens one data link. `route` is what the welcome gave (empty: none); `plaintext` as the welcome says.
+    fn data(&self, token: Token, route: String, plaintext: bool) -> PortFuture<Result<DataLink, LinkError>>;
+}
