@@ -1,1 +1,3 @@
+//! The `evenkeel` program; everything is in the library.
+
 fn main() {}
