@@ -1,1 +1,20 @@
-//! placeholder
+//! The mathematics of Evenkeel: what rate each transfer deserves, and when each byte may go.
+//!
+//! Pure: no clock, no task, no I/O. Callers pass [`Moment`]s and snapshots in and get plans and releases out, so that
+//! every rule can be tested in virtual time. Words and rules are those of DESIGN sections 1 and 5 to 7.
+
+mod binding;
+mod class;
+mod direction;
+mod key;
+mod limiter;
+mod moment;
+mod rate;
+
+pub use binding::Binding;
+pub use class::{Class, ClassError};
+pub use direction::Direction;
+pub use key::{GroupKey, LeafKey, PeerKey};
+pub use limiter::{Limiter, LimiterShares};
+pub use moment::Moment;
+pub use rate::{Rate, RateError};
