@@ -1,0 +1,162 @@
+//! What no single key shows: contradictions between keys.
+
+use std::{collections::HashSet, net::SocketAddr};
+
+use flow::{Direction, Rate};
+
+use super::{
+    Config,
+    fault::Origin,
+    sheet::Sheet,
+    tree::{Bounds, Standing},
+    value::show_size,
+};
+
+/// Adds a fault for every contradiction, at the line of one of the keys that contradict.
+pub(super) fn contradictions(config: &Config, sheet: &mut Sheet) {
+    times(config, sheet);
+    listeners(config, sheet);
+    names(config, sheet);
+    groups(config, sheet);
+    for direction in Direction::ALL {
+        floors(config, direction, sheet);
+    }
+}
+
+fn times(config: &Config, sheet: &mut Sheet) {
+    let (allocation, sessions, shaping) = (&config.allocation, &config.sessions, &config.shaping);
+    if allocation.early > allocation.interval {
+        let message = format!("early is {:?}, longer than interval, {:?}", allocation.early, allocation.interval);
+        fault_at_written(["allocation.early", "allocation.interval"], message, sheet);
+    }
+    if sessions.keepalive >= sessions.dead {
+        let message = format!(
+            "keepalive is {:?} and must be shorter than dead, {:?}, or every quiet peer is given up",
+            sessions.keepalive, sessions.dead
+        );
+        fault_at_written(["sessions.keepalive", "sessions.dead"], message, sheet);
+    }
+    if shaping.quantum_min_bytes > shaping.quantum_max_bytes {
+        let message = format!(
+            "quantum_min is {}, above quantum_max, {}",
+            show_size(shaping.quantum_min_bytes.into()),
+            show_size(shaping.quantum_max_bytes.into())
+        );
+        fault_at_written(["shaping.quantum_min", "shaping.quantum_max"], message, sheet);
+    }
+}
+
+/// Adds a fault at the first of `keys` that somebody wrote: a default can't be corrected.
+fn fault_at_written<const N: usize>(keys: [&str; N], message: String, sheet: &mut Sheet) {
+    let written = keys.into_iter().find(|key| sheet.origin(key) != Origin::Default);
+    sheet.fault_at(written.unwrap_or(keys[0]), message);
+}
+
+fn listeners(config: &Config, sheet: &mut Sheet) {
+    let listeners = [
+        ("listen.peers", "peers", config.listen.peers),
+        ("listen.admin", "admin", config.listen.admin),
+        ("listen.metrics", "metrics", config.listen.metrics),
+    ];
+    for (index, (key, name, address)) in listeners.iter().enumerate() {
+        for (other_key, other_name, other) in &listeners[..index] {
+            if overlap(*address, *other) {
+                let message = format!("{name}, {address}, and {other_name}, {other}, can't share a port");
+                fault_at_written([key, other_key], message, sheet);
+            }
+        }
+    }
+    if config.admin.token.is_none() && !config.listen.admin.ip().to_canonical().is_loopback() {
+        sheet.fault_at(
+            "listen.admin",
+            format!(
+                "{} can be reached from other machines: set admin.token (or EVENKEEL_ADMIN_TOKEN), or listen on \
+                 127.0.0.1",
+                config.listen.admin
+            ),
+        );
+    }
+}
+
+/// Port 0 is a new port each time and never overlaps.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let meets = one.ip().to_canonical() == other.ip().to_canonical()
+        || one.ip().is_unspecified()
+        || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && meets
+}
+
+fn names(config: &Config, sheet: &mut Sheet) {
+    let shares = config.shares.iter().map(|share| share.name.as_str());
+    duplicates("share", shares, sheet);
+    let groups = config.groups.iter().map(|group| group.name.as_str());
+    duplicates("group", groups, sheet);
+    let ids: Vec<String> = config.peers.iter().map(|peer| peer.id.to_string()).collect();
+    duplicates("peer", ids.iter().map(String::as_str), sheet);
+}
+
+fn duplicates<'a>(section: &str, names: impl Iterator<Item = &'a str>, sheet: &mut Sheet) {
+    let mut seen = HashSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            let key = format!("{section}.{name}");
+            sheet.fault_at(&key, format!("there are two [[{section}]] of that name"));
+        }
+    }
+}
+
+fn groups(config: &Config, sheet: &mut Sheet) {
+    for group in &config.groups {
+        let key = format!("group.{}", group.name);
+        if group.shares.is_empty() && group.peers.is_empty() && group.addresses.is_empty() {
+            sheet.fault_at(&key, "matches nothing: give it shares, peers or addresses".to_owned());
+        }
+        for share in &group.shares {
+            if !config.shares.iter().any(|known| known.name == *share) {
+                sheet.fault_at(&format!("{key}.shares"), format!("there is no [[share]] named {share:?}"));
+            }
+        }
+    }
+}
+
+/// A floor above its cap, or floors that together are more than the total, can't be kept (DESIGN 5).
+fn floors(config: &Config, direction: Direction, sheet: &mut Sheet) {
+    let total = match direction {
+        Direction::Upload => config.limits.upload,
+        Direction::Download => config.limits.download,
+    };
+    let groups = config.groups.iter().map(|group| (format!("group.{}", group.name), &group.standing));
+    let peers = config.peers.iter().map(|peer| (format!("peer.{}", peer.id), &peer.standing));
+    for (level, nodes) in [("groups", groups.collect::<Vec<_>>()), ("peers", peers.collect())] {
+        let mut sum = 0u64;
+        let mut last_floor = None;
+        for (key, standing) in &nodes {
+            let bounds = bounds(standing, direction);
+            let floor = bounds.floor_bytes_per_second;
+            let floor_key = format!("{key}.{direction}_floor");
+            if bounds.cap.limit().is_some_and(|cap| floor > cap) {
+                sheet.fault_at(&floor_key, format!("{} is above its cap, {}", shown(floor), bounds.cap));
+            }
+            sum = sum.saturating_add(floor);
+            if floor > 0 {
+                last_floor = Some(floor_key);
+            }
+        }
+        let too_much = total.limit().is_some_and(|total| sum > total);
+        if let Some(last_floor) = last_floor.filter(|_| too_much) {
+            let message = format!("the floors of the {level} add up to {}, more than the total of {total}", shown(sum));
+            fault_at_written([&format!("limits.{direction}"), &last_floor], message, sheet);
+        }
+    }
+}
+
+fn bounds(standing: &Standing, direction: Direction) -> Bounds {
+    match direction {
+        Direction::Upload => standing.upload,
+        Direction::Download => standing.download,
+    }
+}
+
+fn shown(bytes_per_second: u64) -> Rate {
+    Rate::from_bytes_per_second(bytes_per_second)
+}

@@ -1,0 +1,251 @@
+//! The sections that exist once, typed. What each key means and why its default is what it is stands in
+//! `config/evenkeel.toml`, which a test compares with the `Default`s here.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use flow::Rate;
+use tracing::level_filters::LevelFilter;
+
+/// `[node]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeSettings {
+    /// Keys, known and authorized peers, resume data; `None` = the user's default.
+    pub state_dir: Option<PathBuf>,
+    /// Worker threads; 0 = one per core.
+    pub workers: usize,
+    /// How long a drain waits for transfers.
+    pub drain: Duration,
+}
+
+impl Default for NodeSettings {
+    fn default() -> Self {
+        Self { state_dir: None, workers: 0, drain: Duration::from_secs(30) }
+    }
+}
+
+/// `[listen]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListenSettings {
+    /// Control and data links of peers.
+    pub peers: SocketAddr,
+    /// The control message API.
+    pub admin: SocketAddr,
+    /// Prometheus.
+    pub metrics: SocketAddr,
+}
+
+impl Default for ListenSettings {
+    fn default() -> Self {
+        let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Self { peers: loopback(7400), admin: loopback(7490), metrics: loopback(7491) }
+    }
+}
+
+/// `[limits]`: the totals.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LimitSettings {
+    /// Node to peers.
+    pub upload: Rate,
+    /// Peers to node.
+    pub download: Rate,
+}
+
+impl Default for LimitSettings {
+    fn default() -> Self {
+        Self { upload: Rate::UNLIMITED, download: Rate::UNLIMITED }
+    }
+}
+
+/// `[allocation]` (DESIGN 5)
+#[derive(Clone, Debug, PartialEq)]
+pub struct AllocationSettings {
+    /// Between two rounds.
+    pub interval: Duration,
+    /// The least time between two early rounds.
+    pub early: Duration,
+    /// Seed 003's 97 %, as a fraction.
+    pub threshold: f64,
+    /// Seed 003's 15 %, as a fraction.
+    pub damping: f64,
+    /// What background keeps beside foreground, as a fraction.
+    pub background_floor: f64,
+    /// Above what a leaf used, as a fraction.
+    pub headroom: f64,
+}
+
+impl Default for AllocationSettings {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_millis(2500),
+            early: Duration::from_millis(250),
+            threshold: 0.97,
+            damping: 0.15,
+            background_floor: 0.02,
+            headroom: 0.15,
+        }
+    }
+}
+
+/// `[shaping]` (DESIGN 6)
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShapingSettings {
+    /// A quantum is what a transfer's rate yields in this time.
+    pub quantum: Duration,
+    /// The least quantum.
+    pub quantum_min_bytes: u32,
+    /// The greatest quantum.
+    pub quantum_max_bytes: u32,
+    /// The root may burst what its rate yields in this time.
+    pub burst: Duration,
+}
+
+impl Default for ShapingSettings {
+    fn default() -> Self {
+        Self {
+            quantum: Duration::from_millis(400),
+            quantum_min_bytes: 8 << 10,
+            quantum_max_bytes: 64 << 10,
+            burst: Duration::from_millis(5),
+        }
+    }
+}
+
+/// `[sessions]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionSettings {
+    /// Live sessions of the node.
+    pub max: usize,
+    /// Connections from one address.
+    pub per_address_max: usize,
+    /// Data links of one session.
+    pub max_data_links: u32,
+    /// Live transfers of one session.
+    pub transfers_max: usize,
+    /// From a connection to its hello.
+    pub handshake: Duration,
+    /// Silence before a ping.
+    pub keepalive: Duration,
+    /// Silence before the session is closed.
+    pub dead: Duration,
+    /// Control frames of one peer.
+    pub control_frames_per_second: u32,
+    /// How far the sender of one transfer may run ahead of its receiver.
+    pub window_max_bytes: u64,
+}
+
+impl Default for SessionSettings {
+    fn default() -> Self {
+        Self {
+            max: 4096,
+            per_address_max: 1024,
+            max_data_links: 8,
+            transfers_max: 64,
+            handshake: Duration::from_secs(10),
+            keepalive: Duration::from_secs(15),
+            dead: Duration::from_secs(45),
+            control_frames_per_second: 200,
+            window_max_bytes: 4 << 20,
+        }
+    }
+}
+
+/// `[transport]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct TransportSettings {
+    /// Whether data links are encrypted; control links always are.
+    pub data_encryption: bool,
+    /// `TCP_CONGESTION`; `None` = the host's default.
+    pub congestion: Option<String>,
+    /// `TCP_NOTSENT_LOWAT` of data links.
+    pub not_sent_low_water_bytes: u32,
+}
+
+impl Default for TransportSettings {
+    fn default() -> Self {
+        Self { data_encryption: true, congestion: None, not_sent_low_water_bytes: 128 << 10 }
+    }
+}
+
+/// `[files]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct FileSettings {
+    /// Threads that may wait for a disk.
+    pub disk_threads: usize,
+}
+
+impl Default for FileSettings {
+    fn default() -> Self {
+        Self { disk_threads: 4 }
+    }
+}
+
+/// `[access]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccessSettings {
+    /// Whether anybody may read.
+    pub open: bool,
+    /// Who may do what; relative to the state directory.
+    pub authorized_peers: PathBuf,
+}
+
+impl Default for AccessSettings {
+    fn default() -> Self {
+        Self { open: false, authorized_peers: "authorized_peers".into() }
+    }
+}
+
+/// `[admin]`
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AdminSettings {
+    /// What the API asks for in `Authorization: Bearer`; `None` = nothing, and then it listens on loopback only.
+    pub token: Option<Secret>,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogSettings {
+    /// The least severe level that is written.
+    pub level: LevelFilter,
+    /// How.
+    pub format: LogFormat,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { level: LevelFilter::INFO, format: LogFormat::Auto }
+    }
+}
+
+/// How log lines look.
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
+pub enum LogFormat {
+    /// Pretty on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// For people.
+    Pretty,
+    /// For programs.
+    Json,
+}
+
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides `text`.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for comparing or sending.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}

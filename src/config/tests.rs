@@ -1,0 +1,232 @@
+//! The file and the defaults agree; every bad key has its message.
+
+use std::{net::IpAddr, path::Path, time::Duration};
+
+use flow::{Class, Rate};
+
+use super::*;
+
+const DOCUMENTED: &str = include_str!("../../config/evenkeel.toml");
+const ID: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse("my.toml", text, Path::new("/etc"), &Overrides::default())
+}
+
+fn refused(text: &str) -> String {
+    parse(text).expect_err(text).to_string()
+}
+
+/// The examples of the documented file, without their `#`.
+fn documented_with_examples() -> String {
+    let mut text = String::new();
+    for line in DOCUMENTED.lines() {
+        let example = line
+            .strip_prefix('#')
+            .filter(|rest| rest.starts_with(|first: char| first == '[' || first.is_ascii_lowercase()));
+        text.push_str(example.unwrap_or(line));
+        text.push('\n');
+    }
+    text
+}
+
+#[test]
+fn documented_file_and_defaults_agree() {
+    assert_eq!(parse(DOCUMENTED).unwrap(), Config::default());
+    assert_eq!(parse("").unwrap(), Config::default());
+}
+
+#[test]
+fn documented_file_has_every_key() {
+    let text = documented_with_examples();
+    let mut keys: Vec<(String, &str)> = Vec::new();
+    for (section, known) in known_keys() {
+        for key in known.split(", ") {
+            keys.push((section.clone(), Box::leak(key.to_owned().into_boxed_str())));
+        }
+    }
+    assert!(keys.len() > 50, "{}", keys.len());
+    for (section, key) in keys {
+        let start = text.find(&section).unwrap_or_else(|| panic!("{section} is not in the file"));
+        let end = text[start + 1..].find("\n[").map_or(text.len(), |at| start + 1 + at);
+        assert!(text[start..end].contains(&format!("\n{key} = ")), "{section} {key} is not in config/evenkeel.toml");
+    }
+}
+
+/// Every section with its keys, as the reader itself says when it meets an unknown one.
+fn known_keys() -> Vec<(String, String)> {
+    let root = refused("zzzzzz = 1");
+    let (_, sections) = root.split_once("it has ").unwrap();
+    sections
+        .split(", ")
+        .map(|section| {
+            let header = match section {
+                "share" | "group" | "peer" => format!("[[{section}]]"),
+                _ => format!("[{section}]"),
+            };
+            let message = refused(&format!("{header}\nzzzzzz = 1"));
+            let line = message.lines().find(|line| line.contains("zzzzzz")).unwrap();
+            let keys = line.split_once("it has ").unwrap().1.to_owned();
+            (header, keys)
+        })
+        .collect()
+}
+
+#[test]
+fn documented_examples_are_valid() {
+    let config = parse(&documented_with_examples()).unwrap();
+    assert_eq!(config.shares[0].path, Path::new("/srv/mirror"));
+    let group = &config.groups[0];
+    assert_eq!(group.standing.upload.floor_bytes_per_second, 2_000_000);
+    assert_eq!(group.standing.download.cap, "100Mbit/s".parse().unwrap());
+    assert_eq!(group.standing.upload.cap, Rate::UNLIMITED);
+    assert_eq!(config.peers[0].standing.class, Some(Class::Background));
+    let peer = config.peers[0].id;
+    let inside: IpAddr = "10.1.2.3".parse().unwrap();
+    let outside: IpAddr = "192.0.2.1".parse().unwrap();
+    assert_eq!(config.group_of("mirror", &peer, inside), Some(0));
+    assert_eq!(config.group_of("mirror", &peer, outside), None);
+    assert_eq!(config.group_of("other", &peer, inside), None);
+    assert!(config.peer(&peer).is_some());
+}
+
+#[test]
+fn every_fault_at_once_with_its_line() {
+    let text = "\
+[node]
+workers = \"two\"
+drian = \"5s\"
+
+[limits]
+upload = \"10Mb\"
+download = -5
+
+[allocation]
+interval = 2.5
+threshold = 1.5
+
+[listen]
+peers = \"7400\"
+";
+    let error = parse(text).unwrap_err();
+    insta::assert_snapshot!(error, @r#"
+    my.toml:2: node.workers: must be a whole number, not a text
+    my.toml:3: node.drian: is not a key of [node]: did you mean `drain`?
+    my.toml:6: limits.upload: `10Mb` is ambiguous: write `10Mbit/s` for bits or `10MB/s` for bytes
+    my.toml:7: limits.download: `-5` is negative: write `0` or `off` for unlimited
+    my.toml:10: allocation.interval: must be a time such as "2.5s" or "250ms", not a number
+    my.toml:11: allocation.threshold: 1.5 must be at least 0.5 and less than 1
+    my.toml:14: listen.peers: "7400" is not an address with a port: write "127.0.0.1:7400" or "0.0.0.0:7400"
+    "#);
+    assert_eq!(error.faults.len(), 7);
+}
+
+#[test]
+fn contradictions_are_refused() {
+    for (text, line, words) in [
+        (
+            "[limits]\nupload='1MB/s'\n[[group]]\nname='a'\nshares=['s']\nupload_floor='2MB/s'\n[[share]]\nname='s'\npath='s'",
+            2,
+            "add up to 2.0 MB/s",
+        ),
+        (
+            "[[group]]\nname='a'\naddresses=['::/0']\nupload_floor='2MB/s'\nupload_cap='1MB/s'",
+            4,
+            "above its cap, 1.0 MB/s",
+        ),
+        ("[[share]]\nname='s'\npath='a'\n[[share]]\nname='s'\npath='b'", 4, "two [[share]]"),
+        ("[[group]]\nname='a'\naddresses=['::/0']\n[[group]]\nname='a'\naddresses=['::/0']", 4, "two [[group]]"),
+        ("[[group]]\nname='a'", 1, "matches nothing"),
+        ("[[group]]\nname='a'\nshares=['nope']", 3, "no [[share]] named \"nope\""),
+        ("[[group]]\nname='default'\naddresses=['::/0']", 2, "no rule matches"),
+        ("[[peer]]\nid='abc'", 2, "not a peer id"),
+        ("[[peer]]\nweight=2", 1, "id: is missing"),
+        ("[listen]\npeers='0.0.0.0:7490'", 2, "can't share a port"),
+        ("[listen]\nadmin='0.0.0.0:7490'", 2, "set admin.token"),
+        ("[listen]\nmetrics='127.0.0.1:7400'", 2, "can't share a port"),
+        ("[sessions]\nkeepalive='60s'", 2, "shorter than dead"),
+        ("[shaping]\nquantum_min='128KiB'", 2, "above quantum_max"),
+        ("[allocation]\nearly='5s'", 2, "longer than the interval"),
+        ("[admin]\ntoken='short'", 2, "at least 16"),
+        ("[log]\nlevel='loud'", 2, "write \"off\""),
+        ("share = 5", 1, "write [[share]]"),
+        ("node = 5", 1, "write [node]"),
+    ] {
+        let error = parse(text).expect_err(text);
+        assert!(error.to_string().contains(words), "{text}:\n{error}");
+        assert!(
+            error.faults.iter().any(|fault| fault.origin == Origin::Line(line)),
+            "{text}: line {line} expected\n{error}"
+        );
+    }
+}
+
+#[test]
+fn unknown_keys_are_refused_with_a_suggestion() {
+    for (text, words) in [
+        ("[limits]\nuplaod = 5", "my.toml:2: limits.uplaod: is not a key of [limits]: did you mean `upload`?"),
+        ("[limit]\nupload = 5", "did you mean `limits`?"),
+        (
+            "[[share]]\nname='s'\npath='s'\nwriteable=true",
+            "share.s.writeable: is not a key of [share]: did you mean `writable`?",
+        ),
+        ("[files]\nthreads = 5", "did you mean `disk_threads`?"),
+    ] {
+        let message = refused(text);
+        assert!(message.contains(words), "{text}:\n{message}");
+    }
+}
+
+#[test]
+fn broken_documents_name_the_line() {
+    let message = refused("[limits]\nupload = \n[node\nworkers = 1");
+    assert!(message.contains("my.toml:2:"), "{message}");
+    assert!(!message.contains("  |"), "one line for each fault: {message}");
+}
+
+#[test]
+fn flags_win_and_are_named() {
+    let overrides = Overrides {
+        upload: Some("1MB/s".parse().unwrap()),
+        admin: Some("0.0.0.0:7490".parse().unwrap()),
+        shares: vec![Share { name: "s".into(), path: "other".into(), writable: true, public: false }],
+        ..Overrides::default()
+    };
+    let text = "[limits]\nupload='9MB/s'\n[[share]]\nname='s'\npath='a'\n[[peer]]\nid='ID'\nupload_floor='2MB/s'"
+        .replace("ID", ID);
+    let error = Config::parse("my.toml", &text, Path::new(""), &overrides).unwrap_err();
+    let message = error.to_string();
+    assert!(message.contains("--upload-limit: limits.upload: the floors of the peers add up to 2.0 MB/s"), "{message}");
+    assert!(message.contains("--admin: listen.admin:"), "{message}");
+    let overrides = Overrides { admin: None, upload: None, ..overrides };
+    let config = Config::parse("my.toml", &text, Path::new(""), &overrides).unwrap();
+    assert_eq!(config.shares, overrides.shares);
+    let overrides = Overrides {
+        admin: Some("0.0.0.0:7490".parse().unwrap()),
+        admin_token: Some(Secret::new("0123456789abcdef")),
+        ..overrides
+    };
+    let config = Config::parse("my.toml", &text, Path::new(""), &overrides).unwrap();
+    assert!(!format!("{config:?}").contains("0123456789abcdef"));
+}
+
+#[test]
+fn values_are_read() {
+    let config = parse(
+        "[node]\nstate_dir='state'\ndrain='1m'\n[limits]\nupload=1000\ndownload='off'\n[transport]\ndata_encryption=false\n\
+         congestion='bbr'\n[[share]]\nname='s'\npath='files'",
+    )
+    .unwrap();
+    assert_eq!(config.node.state_dir.as_deref(), Some(Path::new("/etc/state")));
+    assert_eq!(config.node.drain, Duration::from_secs(60));
+    assert_eq!(config.limits.upload, Rate::from_bytes_per_second(1000));
+    assert!(!config.transport.data_encryption);
+    assert_eq!(config.transport.congestion.as_deref(), Some("bbr"));
+    assert_eq!(config.shares[0].path, Path::new("/etc/files"));
+}
+
+#[test]
+fn a_missing_file_is_one_fault() {
+    let error = Config::load(Some(Path::new("/nowhere/x.toml")), &Overrides::default()).unwrap_err();
+    assert!(error.to_string().starts_with("/nowhere/x.toml: can't be read: "), "{error}");
+}
