@@ -17,7 +17,7 @@ use super::{
 };
 
 /// One data chunk of the protocol: a quantum or a window smaller or greater than it makes no sense.
-const CHUNK_BYTES_MAX: u64 = 256 << 10;
+const CHUNK_BYTES_MAX: u64 = wire::DATA_PAYLOAD_BYTES_MAX as u64;
 
 /// Reads every section; relative share paths start at `base`.
 pub(super) fn config(sheet: &mut Sheet, table: Spanned<DeTable<'_>>, base: &Path) -> Config {
@@ -276,8 +276,7 @@ fn group_name(text: &str) -> Result<String, String> {
 }
 
 fn peer_id(text: &str) -> Result<wire::PeerId, String> {
-    text.parse()
-        .map_err(|error| format!("{text:?} is not a peer id ({error}): `evenkeel id` prints 52 letters and digits"))
+    text.parse().map_err(|error| format!("{error}; `evenkeel id` prints it"))
 }
 
 fn path(text: &str) -> Result<PathBuf, String> {

@@ -146,7 +146,7 @@ fn contradictions_are_refused() {
         ("[listen]\nmetrics='127.0.0.1:7400'", 2, "can't share a port"),
         ("[sessions]\nkeepalive='60s'", 2, "shorter than dead"),
         ("[shaping]\nquantum_min='128KiB'", 2, "above quantum_max"),
-        ("[allocation]\nearly='5s'", 2, "longer than the interval"),
+        ("[allocation]\nearly='5s'", 2, "longer than interval"),
         ("[admin]\ntoken='short'", 2, "at least 16"),
         ("[log]\nlevel='loud'", 2, "write \"off\""),
         ("share = 5", 1, "write [[share]]"),
