@@ -22,11 +22,7 @@ const CREATE_MODE: Mode = Mode::from_raw_mode(0o666);
 /// link, `ENOSYS` before Linux 5.6, and whatever `open(2)` answers.
 pub fn open_beneath(directory: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
     // The kernel refuses a mode on an opening that cannot create.
-    let mode = if flags.intersects(OFlags::CREATE | OFlags::TMPFILE) {
-        CREATE_MODE
-    } else {
-        Mode::empty()
-    };
+    let mode = if flags.intersects(OFlags::CREATE | OFlags::TMPFILE) { CREATE_MODE } else { Mode::empty() };
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     for _ in 1..TRIES_MAX {
         match openat2(directory, path, flags | OFlags::CLOEXEC, mode, resolve) {
@@ -34,13 +30,7 @@ pub fn open_beneath(directory: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io
             answer => return Ok(answer?),
         }
     }
-    Ok(openat2(
-        directory,
-        path,
-        flags | OFlags::CLOEXEC,
-        mode,
-        resolve,
-    )?)
+    Ok(openat2(directory, path, flags | OFlags::CLOEXEC, mode, resolve)?)
 }
 
 #[cfg(test)]
@@ -63,12 +53,10 @@ mod tests {
         fs::create_dir(root.path().join("a")).unwrap();
         let directory = File::open(root.path()).unwrap();
         let flags = OFlags::CREATE | OFlags::WRONLY;
-        let mut file =
-            File::from(open_beneath(directory.as_fd(), Path::new("a/new"), flags).unwrap());
+        let mut file = File::from(open_beneath(directory.as_fd(), Path::new("a/new"), flags).unwrap());
         file.write_all(b"words").unwrap();
         let mut read = String::new();
-        let file =
-            open_beneath(directory.as_fd(), Path::new("a/../a/new"), OFlags::RDONLY).unwrap();
+        let file = open_beneath(directory.as_fd(), Path::new("a/../a/new"), OFlags::RDONLY).unwrap();
         File::from(file).read_to_string(&mut read).unwrap();
         assert_eq!(read, "words");
     }

@@ -24,10 +24,7 @@ pub fn cores() -> usize {
 }
 
 fn read(clock: libc::clockid_t) -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a valid, writable timespec for the length of the call; the kernel writes nothing else.
     let answer = unsafe { libc::clock_gettime(clock, &raw mut time) };
     // These three clocks exist on every Linux that can run this program: a failure would be a bug of this file.

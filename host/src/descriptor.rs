@@ -16,10 +16,7 @@ pub struct DescriptorLimit {
 /// The limit now (`RLIMIT_NOFILE`).
 pub fn descriptor_limit() -> DescriptorLimit {
     let limit = getrlimit(Resource::Nofile);
-    DescriptorLimit {
-        soft: limit.current.unwrap_or(u64::MAX),
-        hard: limit.maximum.unwrap_or(u64::MAX),
-    }
+    DescriptorLimit { soft: limit.current.unwrap_or(u64::MAX), hard: limit.maximum.unwrap_or(u64::MAX) }
 }
 
 /// Raises the limit as far as this process may, and returns the one now in force.
@@ -28,13 +25,7 @@ pub fn descriptor_limit() -> DescriptorLimit {
 /// What `setrlimit(2)` answers; the limit is unchanged then.
 pub fn raise_descriptor_limit() -> io::Result<u64> {
     let limit = getrlimit(Resource::Nofile);
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: limit.maximum,
-            maximum: limit.maximum,
-        },
-    )?;
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
     Ok(descriptor_limit().soft)
 }
 
@@ -48,12 +39,6 @@ mod tests {
         assert!(before.soft <= before.hard);
         let raised = raise_descriptor_limit().unwrap();
         assert_eq!(raised, before.hard);
-        assert_eq!(
-            descriptor_limit(),
-            DescriptorLimit {
-                soft: before.hard,
-                hard: before.hard
-            }
-        );
+        assert_eq!(descriptor_limit(), DescriptorLimit { soft: before.hard, hard: before.hard });
     }
 }

@@ -21,7 +21,7 @@ pub use descriptor::{DescriptorLimit, descriptor_limit, raise_descriptor_limit};
 pub use queue::{unacked_bytes, unsent_bytes};
 pub use rustix::fs::OFlags;
 pub use socket::{
-    congestion, congestion_available, not_sent_low_water, set_congestion, set_keepalive,
-    set_max_segment, set_nodelay, set_not_sent_low_water, set_user_timeout,
+    congestion, congestion_available, not_sent_low_water, set_congestion, set_keepalive, set_max_segment, set_nodelay,
+    set_not_sent_low_water, set_user_timeout,
 };
 pub use tcp_info::{TcpInfo, tcp_info};

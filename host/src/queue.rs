@@ -46,13 +46,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut sender = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let _receiver = listener.accept().unwrap();
-        assert_eq!(
-            (
-                unsent_bytes(&sender).unwrap(),
-                unacked_bytes(&sender).unwrap()
-            ),
-            (0, 0)
-        );
+        assert_eq!((unsent_bytes(&sender).unwrap(), unacked_bytes(&sender).unwrap()), (0, 0));
         sender.set_nonblocking(true).unwrap();
         let block = vec![0u8; 64 * 1024];
         while sender.write(&block).is_ok() {}
@@ -65,9 +59,6 @@ mod tests {
     #[test]
     fn a_file_has_no_queue() {
         let file = tempfile::tempfile().unwrap();
-        assert_eq!(
-            unsent_bytes(&file).unwrap_err().raw_os_error(),
-            Some(libc::ENOTTY)
-        );
+        assert_eq!(unsent_bytes(&file).unwrap_err().raw_os_error(), Some(libc::ENOTTY));
     }
 }

@@ -39,10 +39,7 @@ pub fn set_congestion(socket: impl AsFd, name: &str) -> io::Result<()> {
 pub fn congestion(socket: impl AsFd) -> io::Result<String> {
     let name = SockRef::from(&socket).tcp_congestion()?;
     // The kernel answers with a fixed length, filled up with zeros.
-    let end = name
-        .iter()
-        .position(|&byte| byte == 0)
-        .unwrap_or(name.len());
+    let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
     Ok(String::from_utf8_lossy(&name[..end]).into_owned())
 }
 
@@ -87,16 +84,8 @@ pub fn set_user_timeout(socket: impl AsFd, timeout: Duration) -> io::Result<()> 
 ///
 /// # Errors
 /// What `setsockopt(2)` answers.
-pub fn set_keepalive(
-    socket: impl AsFd,
-    idle: Duration,
-    interval: Duration,
-    probes: u32,
-) -> io::Result<()> {
-    let keepalive = TcpKeepalive::new()
-        .with_time(idle)
-        .with_interval(interval)
-        .with_retries(probes);
+pub fn set_keepalive(socket: impl AsFd, idle: Duration, interval: Duration, probes: u32) -> io::Result<()> {
+    let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(probes);
     SockRef::from(&socket).set_tcp_keepalive(&keepalive)
 }
 
@@ -121,10 +110,7 @@ mod tests {
         set_nodelay(&stream).unwrap();
         assert!(stream.nodelay().unwrap());
         set_user_timeout(&stream, Duration::from_secs(60)).unwrap();
-        assert_eq!(
-            SockRef::from(&stream).tcp_user_timeout().unwrap(),
-            Some(Duration::from_secs(60))
-        );
+        assert_eq!(SockRef::from(&stream).tcp_user_timeout().unwrap(), Some(Duration::from_secs(60)));
         set_keepalive(&stream, Duration::from_secs(30), Duration::from_secs(10), 3).unwrap();
         assert!(SockRef::from(&stream).keepalive().unwrap());
     }
@@ -140,10 +126,7 @@ mod tests {
         let (accepted, _) = listener.accept().unwrap();
         assert_eq!(congestion(&accepted).unwrap(), "reno");
         let unknown = set_congestion(&listener, "nonesuch").unwrap_err();
-        assert!(
-            matches!(unknown.raw_os_error(), Some(libc::ENOENT | libc::EPERM)),
-            "{unknown}"
-        );
+        assert!(matches!(unknown.raw_os_error(), Some(libc::ENOENT | libc::EPERM)), "{unknown}");
     }
 
     #[test]
@@ -151,9 +134,7 @@ mod tests {
         let listener = listener();
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
         set_max_segment(&socket, 1448).unwrap();
-        socket
-            .connect(&listener.local_addr().unwrap().into())
-            .unwrap();
+        socket.connect(&listener.local_addr().unwrap().into()).unwrap();
         let mss_bytes = crate::tcp_info(&socket).unwrap().mss_bytes;
         assert!((1400..=1448).contains(&mss_bytes), "{mss_bytes}");
     }

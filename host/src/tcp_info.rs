@@ -203,9 +203,6 @@ mod tests {
     #[test]
     fn a_file_is_no_socket() {
         let file = tempfile::tempfile().unwrap();
-        assert_eq!(
-            tcp_info(&file).unwrap_err().raw_os_error(),
-            Some(libc::ENOTSOCK)
-        );
+        assert_eq!(tcp_info(&file).unwrap_err().raw_os_error(), Some(libc::ENOTSOCK));
     }
 }

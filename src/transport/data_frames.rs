@@ -1,0 +1,193 @@
+//! Data chunks over a byte stream: a header of 16 bytes, then the payload.
+
+use std::{
+    io::{self, IoSlice},
+    mem,
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+};
+
+use actors::port::{DataReceiver, DataSender, LinkError, Pressure};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use wire::{DATA_HEADER_BYTES, DataHeader};
+
+use super::{control_frames::cut_short, halves::Probe};
+
+/// Receives chunks from `R`. Never reads past the chunk it is in, so that what was not permitted stays with the sender.
+pub(super) struct FramedDataReceiver<R> {
+    io: R,
+    head: [u8; DATA_HEADER_BYTES],
+    head_filled: usize,
+    /// The header, from the moment it is whole until its payload is.
+    header: Option<DataHeader>,
+    payload: BytesMut,
+}
+
+impl<R> FramedDataReceiver<R> {
+    /// Nothing was read yet.
+    pub(super) fn new(io: R) -> Self {
+        Self { io, head: [0; DATA_HEADER_BYTES], head_filled: 0, header: None, payload: BytesMut::new() }
+    }
+}
+
+impl<R: AsyncRead + Send + Unpin> DataReceiver for FramedDataReceiver<R> {
+    fn poll_header(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<DataHeader>, LinkError>> {
+        if let Some(header) = self.header {
+            return Poll::Ready(Ok(Some(header)));
+        }
+        while self.head_filled < DATA_HEADER_BYTES {
+            let mut buffer = ReadBuf::new(&mut self.head[self.head_filled..]);
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer)).map_err(LinkError::Lost)?;
+            match (buffer.filled().len(), self.head_filled) {
+                (0, 0) => return Poll::Ready(Ok(None)),
+                (0, _) => return Poll::Ready(Err(cut_short("a data header"))),
+                (bytes, _) => self.head_filled += bytes,
+            }
+        }
+        let header = DataHeader::decode(&self.head)?;
+        self.header = Some(header);
+        Poll::Ready(Ok(Some(header)))
+    }
+
+    fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, LinkError>> {
+        let Some(header) = self.header else {
+            return Poll::Ready(Err(LinkError::Local("a payload was asked for before its header".to_owned())));
+        };
+        // The decoder checked that this is at most a quantum.
+        let len = header.len as usize;
+        if self.payload.capacity() == 0 {
+            self.payload.reserve(len);
+        }
+        while self.payload.len() < len {
+            let missing = len - self.payload.len();
+            let mut room = (&mut self.payload).limit(missing);
+            // Reads into memory that was never zeroed. The future keeps nothing, so it may be made anew for each poll.
+            let read = pin!(self.io.read_buf(&mut room));
+            if ready!(std::future::Future::poll(read, cx)).map_err(LinkError::Lost)? == 0 {
+                return Poll::Ready(Err(cut_short("a data chunk")));
+            }
+        }
+        self.header = None;
+        self.head_filled = 0;
+        Poll::Ready(Ok(mem::take(&mut self.payload).freeze()))
+    }
+}
+
+/// Sends chunks to `W`, one at a time. The payload is handed on without a copy of our own: to the kernel on plaintext links,
+/// to the cipher on others, which takes 64 KiB at a time.
+pub(super) struct FramedDataSender<W> {
+    io: W,
+    head: [u8; DATA_HEADER_BYTES],
+    /// How much of `head` was taken.
+    head_sent: usize,
+    payload: Bytes,
+    last: Limits,
+}
+
+/// Where the two counters stood, and what they said.
+#[derive(Default)]
+struct Limits {
+    busy_us: u64,
+    rwnd_limited_us: u64,
+    pressure: Pressure,
+}
+
+impl<W> FramedDataSender<W> {
+    /// Nothing is queued.
+    pub(super) fn new(io: W) -> Self {
+        Self {
+            io,
+            head: [0; DATA_HEADER_BYTES],
+            head_sent: DATA_HEADER_BYTES,
+            payload: Bytes::new(),
+            last: Limits::default(),
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.head_sent == DATA_HEADER_BYTES && self.payload.is_empty()
+    }
+
+    fn advance(&mut self, taken: usize) {
+        let of_head = taken.min(DATA_HEADER_BYTES - self.head_sent);
+        self.head_sent += of_head;
+        self.payload.advance(taken - of_head);
+        if self.payload.is_empty() {
+            // Frees the chunk's memory while the link waits for its next turn.
+            self.payload = Bytes::new();
+        }
+    }
+}
+
+impl<W: AsyncWrite + Probe + Send + Unpin> DataSender for FramedDataSender<W> {
+    fn start_send(&mut self, header: DataHeader, payload: Bytes) -> Result<(), LinkError> {
+        if !self.is_idle() {
+            return Err(LinkError::Local("a chunk was started before the last one was flushed".to_owned()));
+        }
+        if header.len as usize != payload.len() {
+            return Err(LinkError::Local(format!("a chunk of {} bytes says {}", payload.len(), header.len)));
+        }
+        self.head = header.encode();
+        self.head_sent = 0;
+        self.payload = payload;
+        Ok(())
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
+        while !self.is_idle() {
+            let slices = [IoSlice::new(&self.head[self.head_sent..]), IoSlice::new(&self.payload)];
+            let taken =
+                ready!(Pin::new(&mut self.io).poll_write_vectored(cx, &slices)).map_err(LinkError::Lost)?;
+            if taken == 0 {
+                return Poll::Ready(Err(LinkError::Lost(io::ErrorKind::WriteZero.into())));
+            }
+            self.advance(taken);
+        }
+        Pin::new(&mut self.io).poll_flush(cx).map_err(LinkError::Lost)
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
+        ready!(self.poll_flush(cx))?;
+        Pin::new(&mut self.io).poll_shutdown(cx).map_err(LinkError::Lost)
+    }
+
+    fn pressure(&mut self) -> Pressure {
+        if let Ok(info) = self.io.tcp_info() {
+            self.last.observe(info.busy_us, info.rwnd_limited_us);
+        }
+        self.last.pressure
+    }
+}
+
+impl Limits {
+    /// Takes the counters: what held most of the busy time since the last look. They move in the kernel's ticks, so that two
+    /// looks within one tick have nothing new to say and the last answer stands.
+    fn observe(&mut self, busy_us: u64, rwnd_limited_us: u64) {
+        let busy = busy_us.saturating_sub(self.busy_us);
+        let limited = rwnd_limited_us.saturating_sub(self.rwnd_limited_us);
+        if busy == 0 {
+            return;
+        }
+        self.pressure = if limited.saturating_mul(2) > busy { Pressure::Receiver } else { Pressure::Network };
+        (self.busy_us, self.rwnd_limited_us) = (busy_us, rwnd_limited_us);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pressure_follows_the_newest_look() {
+        let mut limits = Limits::default();
+        limits.observe(10_000, 0);
+        assert_eq!(limits.pressure, Pressure::Network);
+        limits.observe(20_000, 8_000);
+        assert_eq!(limits.pressure, Pressure::Receiver);
+        limits.observe(20_000, 8_000);
+        assert_eq!(limits.pressure, Pressure::Receiver);
+        limits.observe(30_000, 9_000);
+        assert_eq!(limits.pressure, Pressure::Network);
+    }
+}

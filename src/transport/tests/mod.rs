@@ -1,0 +1,5 @@
+//! The whole room on real loopback sockets, before a fake front.
+
+mod hostile;
+mod links;
+mod stage;
