@@ -115,9 +115,7 @@ impl Arrival {
             Opening::Control(accepted) => within(self.deadline, shake(*accepted, config, stream, ALPN_CONTROL))
                 .await
                 .map(|(peer, stream)| (peer, stream, None)),
-            Opening::Data { accepted, .. } => {
-                within(self.deadline, shake_data(*accepted, config, stream)).await
-            }
+            Opening::Data { accepted, .. } => within(self.deadline, shake_data(*accepted, config, stream)).await,
             Opening::Foreign(_) => Err(LinkFault::Tls),
         };
         match delivered {
@@ -154,12 +152,7 @@ pub(super) fn control_link(stream: impl Socket, remote: Remote, guard: Guard) ->
 }
 
 /// A data link over a stream whose token was shown; `peer` is what TLS proved, nothing on a plaintext link.
-pub(super) fn data_link(
-    stream: impl Socket,
-    address: SocketAddr,
-    peer: Option<PeerId>,
-    guard: Guard,
-) -> DataLink {
+pub(super) fn data_link(stream: impl Socket, address: SocketAddr, peer: Option<PeerId>, guard: Guard) -> DataLink {
     let transport = if peer.is_some() { Transport::Tcp } else { Transport::TcpPlain };
     let (reader, writer) = split(stream, guard);
     DataLink {
@@ -171,10 +164,7 @@ pub(super) fn data_link(
     }
 }
 
-async fn within<T>(
-    deadline: Instant,
-    step: impl Future<Output = Result<T, LinkFault>>,
-) -> Result<T, LinkFault> {
+async fn within<T>(deadline: Instant, step: impl Future<Output = Result<T, LinkFault>>) -> Result<T, LinkFault> {
     timeout_at(deadline, step).await.unwrap_or(Err(LinkFault::HandshakeTimeout))
 }
 

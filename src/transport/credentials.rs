@@ -36,15 +36,13 @@ impl Credentials {
     /// [`CredentialsError::Key`] when `pkcs8` is no Ed25519 key.
     pub fn generate_from_pkcs8(pkcs8: &[u8]) -> Result<Self, CredentialsError> {
         let document = PrivatePkcs8KeyDer::from(pkcs8.to_vec());
-        let pair =
-            KeyPair::from_pkcs8_der_and_sign_algo(&document, &PKCS_ED25519).map_err(CredentialsError::Key)?;
+        let pair = KeyPair::from_pkcs8_der_and_sign_algo(&document, &PKCS_ED25519).map_err(CredentialsError::Key)?;
         let failed = |error: rcgen::Error| CredentialsError::Certificate(error.to_string());
         let mut params = CertificateParams::new(vec![SUBJECT.to_owned()]).map_err(failed)?;
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, SUBJECT);
         let certificate = params.self_signed(&pair).map_err(failed)?.der().clone();
-        let peer_id =
-            tls::peer_of(&certificate).map_err(|error| CredentialsError::Certificate(error.to_string()))?;
+        let peer_id = tls::peer_of(&certificate).map_err(|error| CredentialsError::Certificate(error.to_string()))?;
         Ok(Self { cert_chain: vec![certificate], key: document.into(), peer_id })
     }
 
@@ -91,10 +89,7 @@ mod tests {
     #[test]
     fn only_ed25519_keys_are_taken() {
         let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
-        assert!(matches!(
-            Credentials::generate_from_pkcs8(&pair.serialize_der()),
-            Err(CredentialsError::Key(_))
-        ));
+        assert!(matches!(Credentials::generate_from_pkcs8(&pair.serialize_der()), Err(CredentialsError::Key(_))));
         assert!(matches!(Credentials::generate_from_pkcs8(b"nonsense"), Err(CredentialsError::Key(_))));
     }
 }

@@ -137,8 +137,7 @@ impl<W: AsyncWrite + Probe + Send + Unpin> DataSender for FramedDataSender<W> {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
         while !self.is_idle() {
             let slices = [IoSlice::new(&self.head[self.head_sent..]), IoSlice::new(&self.payload)];
-            let taken =
-                ready!(Pin::new(&mut self.io).poll_write_vectored(cx, &slices)).map_err(LinkError::Lost)?;
+            let taken = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, &slices)).map_err(LinkError::Lost)?;
             if taken == 0 {
                 return Poll::Ready(Err(LinkError::Lost(io::ErrorKind::WriteZero.into())));
             }

@@ -172,7 +172,8 @@ impl Target {
             Err(last.map_or_else(|| self.unresolved("it has no address"), |error| self.unconnected(error)))
         };
         timeout(Duration::from_millis(limit_ms), attempt).await.unwrap_or_else(|_| {
-            let words = format!("{} did not answer within {limit_ms} ms: is it up, and is the port open?", self.endpoint);
+            let words =
+                format!("{} did not answer within {limit_ms} ms: is it up, and is the port open?", self.endpoint);
             Err(LinkError::Lost(io::Error::new(io::ErrorKind::TimedOut, words)))
         })
     }

@@ -181,18 +181,32 @@ async fn a_certificate_without_its_key_proves_nothing() {
     stage.all_given_back().await;
 }
 
+/// Has no certificate to show.
+#[derive(Debug)]
+struct Nobody;
+
+impl ResolvesClientCert for Nobody {
+    fn resolve(&self, _hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
+}
+
 #[tokio::test]
 async fn a_client_without_certificate_is_refused() {
     let mut stage = Stage::open(ListenConfig::default());
     let mut config = ClientConfig::clone(&client_config(&credentials(), ALPN_CONTROL).unwrap());
-    config.client_auth_cert_resolver = Arc::new(rustls::client::AlwaysResolvesClientRawPublicKeys::new_none());
+    config.client_auth_cert_resolver = Arc::new(Nobody);
     let _stream = shake(&stage, Arc::new(config)).await;
     assert_eq!(stage.next_fault().await, LinkFault::Tls);
 }
 
 #[tokio::test]
 async fn a_wrong_token_ends_the_link() {
-    let mut stage = Stage::open(ListenConfig::default());
+    let stage = Stage::open(ListenConfig::default());
     let mut ours = stage.dialer(&credentials()).data(token(66), data_route(0), false).await.unwrap();
     assert!(matches!(receive_header(&mut ours.receiver).await, Ok(None) | Err(LinkError::Lost(_))));
     // A token of another worker is as good as none.

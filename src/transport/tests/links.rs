@@ -1,10 +1,14 @@
 //! Links that are as they should be.
 
-use std::{future::poll_fn, io, net::SocketAddr, sync::Arc, task::Poll, time::Duration};
+use std::{future::poll_fn, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use actors::port::{Dialer as _, LinkError, Pressure, Transport};
 use bytes::Bytes;
-use tokio::{io::AsyncWriteExt as _, net::TcpListener, time::sleep};
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::TcpListener,
+    time::{sleep, timeout},
+};
 use wire::{DATA_PAYLOAD_BYTES_MAX, DataHeader};
 
 use super::stage::{
@@ -68,8 +72,7 @@ async fn a_data_link_goes_to_the_worker_of_its_route() {
     let dialer = stage.dialer(&client);
     for worker in [1, 0] {
         stage.issue(token(worker), usize::from(worker));
-        let mut ours =
-            dialer.data(token(worker), data_route(usize::from(worker)), false).await.unwrap();
+        let mut ours = dialer.data(token(worker), data_route(usize::from(worker)), false).await.unwrap();
         let (arrived_on, mut theirs) = stage.next_arrival().await;
         assert_eq!(arrived_on, usize::from(worker));
         assert!(theirs.token == token(worker));
@@ -128,23 +131,28 @@ async fn a_full_socket_stops_the_sender_and_names_the_receiver() {
         assert!(chunks < 1000, "nothing stopped the sender");
         theirs.link.sender.start_send(header, payload.clone()).unwrap();
         chunks += 1;
-        if flush_for(&mut theirs.link, Duration::from_millis(300)).await.is_pending() {
+        if !flush_for(&mut theirs.link, Duration::from_millis(300)).await {
             break theirs.link.sender.pressure();
         }
     };
     assert_eq!(stuck, Pressure::Receiver);
     assert!(theirs.link.sender.start_send(header, payload).is_err(), "one chunk at a time");
-    for _ in 0..chunks {
-        receive_chunk(&mut ours.receiver).await;
-        let _ = flush_for(&mut theirs.link, Duration::from_millis(1)).await;
-    }
-    poll_fn(|cx| theirs.link.sender.poll_flush(cx)).await.unwrap();
+    let link = &mut theirs.link;
+    let flushed = poll_fn(|cx| link.sender.poll_flush(cx));
+    let received = async {
+        for _ in 0..chunks {
+            receive_chunk(&mut ours.receiver).await;
+        }
+    };
+    let (flushed, ()) = tokio::join!(flushed, received);
+    flushed.unwrap();
 }
 
-async fn flush_for(link: &mut actors::port::DataLink, limit: Duration) -> Poll<()> {
-    tokio::select! {
-        done = poll_fn(|cx| link.sender.poll_flush(cx)) => Poll::Ready(done.unwrap()),
-        () = sleep(limit) => Poll::Pending,
+/// Whether everything was taken within `limit`.
+async fn flush_for(link: &mut actors::port::DataLink, limit: Duration) -> bool {
+    match timeout(limit, poll_fn(|cx| link.sender.poll_flush(cx))).await {
+        Ok(answer) => answer.map(|()| true).unwrap(),
+        Err(_) => false,
     }
 }
 

@@ -248,9 +248,7 @@ pub(super) async fn send_chunk(sender: &mut Box<dyn DataSender>, offset: u64, pa
     poll_fn(|cx| sender.poll_flush(cx)).await.unwrap();
 }
 
-pub(super) async fn receive_header(
-    receiver: &mut Box<dyn DataReceiver>,
-) -> Result<Option<DataHeader>, LinkError> {
+pub(super) async fn receive_header(receiver: &mut Box<dyn DataReceiver>) -> Result<Option<DataHeader>, LinkError> {
     timeout(PATIENCE, poll_fn(|cx| receiver.poll_header(cx))).await.expect("a header in time")
 }
 
