@@ -58,6 +58,8 @@ const REFUSAL_REASONS: &[&str] = &[
 
 const OUTCOMES: &[&str] = &["stored", "failed", "cancelled", "lost", "other"];
 const CAUSES: &[&str] = &["tick", "early", "order", "other"];
+const STATUSES: &[&str] =
+    &["200", "202", "204", "400", "401", "403", "404", "405", "408", "409", "413", "415", "500", "503", "other"];
 const OPERATIONS: &[&str] = &["open", "read", "write", "hash", "finish", "other"];
 
 /// Handles of one direction.
@@ -181,6 +183,7 @@ pub struct NodeMetrics {
     refusals: Cases<Counter>,
     rounds: Cases<Counter>,
     disk_wait: Cases<Histogram>,
+    api_requests: Cases<Counter>,
 }
 
 impl NodeMetrics {
@@ -225,6 +228,7 @@ impl NodeMetrics {
             disk_wait: Cases::new(OPERATIONS, |operation| {
                 histogram("evenkeel_disk_wait_seconds", &[("operation", operation)])
             }),
+            api_requests: Cases::new(STATUSES, |status| counter("evenkeel_api_requests_total", &[("status", status)])),
         }
     }
 
@@ -269,6 +273,11 @@ impl NodeMetrics {
     /// `evenkeel_worker_turns_total`.
     pub fn worker_turns(&self, lane: Lane) -> &Counter {
         &self.worker_turns[lane as usize]
+    }
+
+    /// `evenkeel_api_requests_total`, by HTTP status.
+    pub fn api_request(&self, status: &str) -> &Counter {
+        self.api_requests.get(status)
     }
 
     /// `evenkeel_disk_wait_seconds`: `open`, `read`, `write`, `hash`, `finish`.

@@ -331,6 +331,13 @@ pub const METRICS: &[Metric] = &[
         "Time a transfer waited for a file operation.",
         "One observation per operation: from asking for it to its answer, waiting for a disk thread included.",
     ),
+    counter(
+        "evenkeel_api_requests_total",
+        Unit::Count,
+        &["status"],
+        "Requests to the control message API.",
+        "Once per answer, by its HTTP status.",
+    ),
     // The process.
     gauge(
         "evenkeel_open_files_max",

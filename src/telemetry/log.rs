@@ -1,0 +1,76 @@
+//! Logs: for people on a terminal, JSON lines everywhere else, always on standard error.
+
+use std::{env, io::IsTerminal};
+
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+/// Overrides the configured level, with the same grammar: `info`, `debug`, `warn,evenkeel::admin=debug`.
+const VARIABLE: &str = "EVENKEEL_LOG";
+
+/// Why logging could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter makes no sense.
+    #[error("{origin}: {filter:?} is no log level: {reason}; write error, warn, info, debug or trace")]
+    Filter {
+        /// The variable or the configuration key.
+        origin: &'static str,
+        /// What was written there.
+        filter: String,
+        /// What the parser says.
+        reason: String,
+    },
+    /// A process logs in one place.
+    #[error("logging was set up twice")]
+    Installed,
+}
+
+/// Sets logging up for the whole process. `configured` is the configuration's `log` key; `EVENKEEL_LOG` overrides it.
+pub fn install_log(configured: &str) -> Result<(), LogError> {
+    let filter = filter(env::var(VARIABLE).ok().as_deref(), configured)?;
+    let registry = tracing_subscriber::registry().with(filter);
+    let stderr = fmt::layer().with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() {
+        registry.with(stderr.with_target(false)).try_init().map_err(|_| LogError::Installed)
+    } else {
+        registry.with(stderr.json().flatten_event(true)).try_init().map_err(|_| LogError::Installed)
+    }
+}
+
+fn filter(variable: Option<&str>, configured: &str) -> Result<EnvFilter, LogError> {
+    let (origin, filter) = match variable.filter(|value| !value.trim().is_empty()) {
+        Some(value) => (VARIABLE, value),
+        None => ("log", configured),
+    };
+    let wrong = |reason: String| LogError::Filter { origin, filter: filter.to_owned(), reason };
+    // The parser takes any lone word for a module's name, so `inof` would silence everything.
+    if let Some(word) = filter.split(',').map(str::trim).find(|word| !is_directive(word)) {
+        return Err(wrong(format!("{word:?} is neither a level nor TARGET=LEVEL")));
+    }
+    EnvFilter::try_new(filter).map_err(|error| wrong(error.to_string()))
+}
+
+fn is_directive(word: &str) -> bool {
+    let level = word.rsplit_once('=').map_or(word, |(_, level)| level);
+    ["off", "error", "warn", "info", "debug", "trace"].iter().any(|name| level.eq_ignore_ascii_case(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_variable_overrides_the_configuration() {
+        assert_eq!(filter(None, "info").unwrap().to_string(), "info");
+        assert_eq!(filter(Some("debug"), "info").unwrap().to_string(), "debug");
+        assert_eq!(filter(Some(" "), "warn").unwrap().to_string(), "warn");
+        assert!(filter(Some("warn,evenkeel::admin=debug"), "info").is_ok());
+    }
+
+    #[test]
+    fn a_level_that_is_none_is_named() {
+        let error = filter(Some("inof"), "info").unwrap_err().to_string();
+        assert!(error.contains("EVENKEEL_LOG") && error.contains("inof") && error.contains("write error, warn"), "{error}");
+        assert!(filter(None, "").unwrap_err().to_string().starts_with("log: \"\""));
+    }
+}
