@@ -32,7 +32,7 @@ impl Lane {
 
 /// Why sessions end. [`NodeMetrics::leave`] takes one of these; anything else counts as `other`.
 const LEAVE_REASONS: &[&str] =
-    &["clean", "drained", "disconnected", "lost", "timeout", "violation", "refused", "panic", "other"];
+    &["clean", "drained", "disconnected", "lost", "timed_out", "violation", "refused", "panic", "other"];
 
 /// Why links and hellos are turned away: the link faults, the refusal codes, admission. Anything else counts as `other`.
 const REFUSAL_REASONS: &[&str] = &[
@@ -240,7 +240,7 @@ impl NodeMetrics {
         }
     }
 
-    /// `evenkeel_leaves_total`: `clean`, `drained`, `disconnected`, `lost`, `timeout`, `violation`, `refused`, `panic`.
+    /// `evenkeel_leaves_total`: `clean`, `drained`, `disconnected`, `lost`, `timed_out`, `violation`, `refused`, `panic`.
     pub fn leave(&self, reason: &str) -> &Counter {
         self.leaves.get(reason)
     }
