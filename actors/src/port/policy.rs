@@ -31,4 +31,8 @@ impl Rights {
 pub trait Policy: Send + Sync + 'static {
     /// What `peer` may do now.
     fn rights(&self, peer: &PeerId) -> Rights;
+    /// What the table says of `peer` in words; empty when it does not know it.
+    fn comment(&self, _peer: &PeerId) -> String {
+        String::new()
+    }
 }
