@@ -1,4 +1,5 @@
-//! Who acts in Evenkeel: the ports, the metrics, and what the actors share.
+//! Who acts in Evenkeel: the peer actor and its two lanes, the allocator actor, supervision, and the ports through which
+//! they reach links, files and rights.
 
 pub mod log_gate;
 pub mod metric;
