@@ -10,6 +10,7 @@ mod key;
 mod limiter;
 mod moment;
 mod rate;
+pub mod shaper;
 
 pub use binding::Binding;
 pub use class::{Class, ClassError};
@@ -18,3 +19,4 @@ pub use key::{GroupKey, LeafKey, PeerKey};
 pub use limiter::{Limiter, LimiterShares};
 pub use moment::Moment;
 pub use rate::{Rate, RateError};
+pub use shaper::{LeafRates, Release, Shaper, ShaperConfig, SharedBucket};

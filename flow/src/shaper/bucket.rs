@@ -1,0 +1,146 @@
+//! A token bucket that many worker threads draw from without a lock: the total, a group, a peer.
+//!
+//! Permission is one atomic clock (see `clock.rs`); a draw is one compare-and-swap, so the limit holds exactly over all
+//! threads and no thread strands a share of it (DESIGN section 6).
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use super::clock::{NEVER, SLACK_NS, advanced, cost_ns, retuned, slack_below_root_ns};
+use super::tier::Tier;
+use crate::{Moment, Rate};
+
+/// Rate changes of all buckets in this process. One load tells a shaper that a moment it waits for may have moved, without
+/// looking at thousands of buckets.
+static RATE_CHANGES: AtomicU64 = AtomicU64::new(0);
+
+pub(crate) fn rate_changes() -> u64 {
+    RATE_CHANGES.load(Ordering::Acquire)
+}
+
+/// Nobody in particular: takes no turns with other borrowers.
+pub(crate) const NO_BORROWER: u32 = 0;
+
+/// The last worker to borrow lets the others go first by this much, so that two workers with nothing guaranteed alternate
+/// instead of the quicker one taking all.
+const TURN_NS: u64 = SLACK_NS / 20;
+
+/// One limit, shared by threads. Draws are lock-free; the rate may change at any time.
+#[derive(Debug)]
+pub struct SharedBucket {
+    rate: AtomicU64,
+    /// The moment up to which permission has been spent, in nanoseconds.
+    spent_until: AtomicU64,
+    last_borrower: AtomicU32,
+}
+
+impl SharedBucket {
+    /// A bucket that lets `rate` bytes per second through; `Rate::UNLIMITED` lets everything through, `Rate::ZERO` nothing.
+    pub fn new(rate: Rate) -> Self {
+        SharedBucket {
+            rate: AtomicU64::new(rate.bytes_per_second()),
+            spent_until: AtomicU64::new(0),
+            last_borrower: AtomicU32::new(NO_BORROWER),
+        }
+    }
+
+    /// The limit now.
+    pub fn rate(&self) -> Rate {
+        Rate::from_bytes_per_second(self.rate.load(Ordering::Relaxed))
+    }
+
+    /// Changes the limit. It is in force from the next draw on: debt made at a lower rate is paid at the new one, and debt
+    /// made at a higher rate keeps its time. Shapers that wait must be polled to notice at once.
+    pub fn set_rate(&self, rate: Rate, now: Moment) {
+        let old = Rate::from_bytes_per_second(self.rate.swap(rate.bytes_per_second(), Ordering::AcqRel));
+        if old == rate {
+            return;
+        }
+        let now = now.as_nanos();
+        // fetch_update fails only when the closure declines, which means that there is no debt to convert.
+        let _ = self.spent_until.fetch_update(Ordering::AcqRel, Ordering::Acquire, |at| {
+            let moved = retuned(at, old, rate, now);
+            (moved != at).then_some(moved)
+        });
+        RATE_CHANGES.fetch_add(1, Ordering::Release);
+    }
+
+    /// Takes permission for `bytes`, or says when to come back. `spare_only` succeeds only while at least half the burst
+    /// (5 ms of rate) lies unclaimed, so that guaranteed traffic of other workers goes first.
+    ///
+    /// In any window W at most `rate * W + 5 ms of rate + one draw` pass.
+    ///
+    /// # Errors
+    /// The first moment at which the same call could succeed, if nobody else draws before.
+    pub fn try_take(&self, bytes: u32, now: Moment, spare_only: bool) -> Result<(), Moment> {
+        let tier = if spare_only { Tier::Lent } else { Tier::Guaranteed };
+        let reserve_ns = tier.reserve_ns();
+        self.draw(bytes, now.as_nanos(), reserve_ns, SlackKind::Root).map_err(Moment::from_nanos)
+    }
+
+    /// Returns permission that was taken and not used.
+    pub fn give_back(&self, bytes: u32) {
+        let cost = cost_ns(bytes, self.rate());
+        if cost != 0 && cost != NEVER {
+            // The closure never declines.
+            let _ =
+                self.spent_until.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |at| Some(at.saturating_sub(cost)));
+        }
+    }
+
+    /// When a draw with this reserve could succeed: 0 when always, `NEVER` when never.
+    pub(crate) fn ready_at(&self, reserve_ns: u64) -> u64 {
+        match self.rate.load(Ordering::Relaxed) {
+            0 => NEVER,
+            u64::MAX => 0,
+            _ => self.spent_until.load(Ordering::Relaxed).saturating_add(reserve_ns),
+        }
+    }
+
+    /// What `worker` must leave unclaimed to draw in this tier from a bucket that it shares with other workers.
+    pub(crate) fn reserve_ns(&self, tier: Tier, worker: u32) -> u64 {
+        let just_borrowed = tier != Tier::Guaranteed && self.last_borrower.load(Ordering::Relaxed) == worker;
+        tier.reserve_ns() + if just_borrowed { TURN_NS } else { 0 }
+    }
+
+    /// Remembers who borrowed last.
+    pub(crate) fn note_borrower(&self, worker: u32) {
+        // Only written when it changes: the cache line stays shared while one worker borrows alone.
+        if self.last_borrower.load(Ordering::Relaxed) != worker {
+            self.last_borrower.store(worker, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn draw(&self, bytes: u32, now: u64, reserve_ns: u64, slack: SlackKind) -> Result<(), u64> {
+        let rate = self.rate();
+        if rate.is_unlimited() {
+            return Ok(());
+        }
+        if rate == Rate::ZERO {
+            return Err(NEVER);
+        }
+        let cost = cost_ns(bytes, rate);
+        let slack_ns = match slack {
+            SlackKind::Root => SLACK_NS,
+            SlackKind::BelowRoot => slack_below_root_ns(cost),
+        };
+        let mut at = self.spent_until.load(Ordering::Relaxed);
+        loop {
+            let ready_at = at.saturating_add(reserve_ns);
+            if ready_at > now {
+                return Err(ready_at);
+            }
+            let next = advanced(at, now, slack_ns, cost);
+            match self.spent_until.compare_exchange_weak(at, next, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return Ok(()),
+                Err(seen) => at = seen,
+            }
+        }
+    }
+}
+
+/// Whose slack applies: the root's 5 ms exactly, or that of a bucket that waits for turns under others.
+#[derive(Copy, Clone, Debug)]
+pub(crate) enum SlackKind {
+    Root,
+    BelowRoot,
+}

@@ -1,0 +1,108 @@
+//! The arithmetic of a token bucket kept as one point in time (GCRA).
+//!
+//! A clock `at` is the moment up to which permission has been spent. It may draw while `at <= now`, and a draw moves it:
+//! `at <- max(at, now - slack) + bytes / rate` (DESIGN section 6). Drawing on credit, so that a draw needs no knowledge of
+//! its own size, makes "when may it go" one number; `slack` is how much unspent time is remembered, so that a late timer
+//! or a turn waited for costs no rate. In any window a clock passes at most `rate * window + slack * rate + one quantum`.
+
+use crate::Rate;
+
+/// A moment that never comes; also the cost of a byte at rate zero.
+pub(crate) const NEVER: u64 = u64::MAX;
+
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+pub(crate) const NANOS_PER_MILLI: u64 = 1_000_000;
+
+/// 5 ms of rate: half of the 1 % by which a second may exceed its limit (the other half is the quantum), and several
+/// times what a timer of 1 ms is late.
+pub(crate) const SLACK_NS: u64 = 5 * NANOS_PER_MILLI;
+
+/// Nanoseconds that `bytes` take at `rate`, rounded up so that rounding never exceeds a limit.
+pub(crate) fn cost_ns(bytes: u32, rate: Rate) -> u64 {
+    if rate.is_unlimited() {
+        return 0;
+    }
+    match rate.bytes_per_second() {
+        0 => NEVER,
+        // u32::MAX * 10^9 < 2^63: no overflow.
+        per_second => (u64::from(bytes) * NANOS_PER_SECOND).div_ceil(per_second),
+    }
+}
+
+/// Slack for a clock below the root: it also waits for its turn under others, in proportion to its own quantum. A quarter
+/// of a quantum keeps that wait from costing it rate.
+pub(crate) fn slack_below_root_ns(cost_ns: u64) -> u64 {
+    SLACK_NS.max(cost_ns / 4)
+}
+
+/// Where the clock stands after a draw.
+pub(crate) fn advanced(at: u64, now: u64, slack_ns: u64, cost_ns: u64) -> u64 {
+    at.max(now.saturating_sub(slack_ns)).saturating_add(cost_ns)
+}
+
+/// Where the clock stands after its rate changed. A raised rate pays old debt off at the new rate; a lowered rate keeps the
+/// debt's time, so that one quantum drawn at 10 MB/s is not a minute's wait at 1 KiB/s.
+pub(crate) fn retuned(at: u64, old: Rate, new: Rate, now: u64) -> u64 {
+    if at <= now {
+        return at;
+    }
+    if new.is_unlimited() || old.is_unlimited() || old.bytes_per_second() == 0 {
+        return now;
+    }
+    if new <= old {
+        return at;
+    }
+    let debt_ns = u128::from(at - now) * u128::from(old.bytes_per_second()) / u128::from(new.bytes_per_second());
+    now.saturating_add(debt_ns as u64)
+}
+
+/// A clock of one thread: a leaf's guarantee or ceiling.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Clock {
+    at: u64,
+    rate: Rate,
+}
+
+impl Clock {
+    /// A clock that may draw one quantum at `now`.
+    pub(crate) fn new(rate: Rate, now: u64) -> Self {
+        Clock { at: now, rate }
+    }
+
+    pub(crate) fn rate(&self) -> Rate {
+        self.rate
+    }
+
+    /// The first moment at which it may draw, `NEVER` at rate zero.
+    pub(crate) fn ready_at(&self) -> u64 {
+        if self.rate.is_unlimited() {
+            0
+        } else if self.rate == Rate::ZERO {
+            NEVER
+        } else {
+            self.at
+        }
+    }
+
+    pub(crate) fn charge(&mut self, bytes: u32, now: u64, slack_ns_min: u64) {
+        if self.rate.is_unlimited() || self.rate == Rate::ZERO {
+            return;
+        }
+        let cost = cost_ns(bytes, self.rate);
+        self.at = advanced(self.at, now, slack_below_root_ns(cost).max(slack_ns_min), cost);
+    }
+
+    pub(crate) fn refund(&mut self, bytes: u32) {
+        if self.rate.is_unlimited() || self.rate == Rate::ZERO {
+            return;
+        }
+        self.at = self.at.saturating_sub(cost_ns(bytes, self.rate));
+    }
+
+    pub(crate) fn set_rate(&mut self, rate: Rate, now: u64) {
+        if rate != self.rate {
+            self.at = retuned(self.at, self.rate, rate, now);
+            self.rate = rate;
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! One transfer direction: what it asks for, what it was promised, how far it may go.
+
+use super::clock::{Clock, NANOS_PER_MILLI, NEVER};
+use super::pace::Pace;
+use super::tier::Tier;
+use super::tree::NodeId;
+use crate::{Class, LeafKey, Rate};
+
+/// What the plan says of one leaf.
+#[derive(Copy, Clone, PartialEq, Debug)]
+pub struct LeafRates {
+    /// Guaranteed: released before anything is lent. Zero for an idle leaf, unlimited for one that nothing gates.
+    pub assigned: Rate,
+    /// Never above.
+    pub ceiling: Rate,
+    /// Its part of what is lent, among its peer's transfers.
+    pub weight: f64,
+    /// Background leaves borrow only what no foreground leaf can use.
+    pub class: Class,
+}
+
+/// How much of a guarantee a leaf that waits for its turn keeps: more than any turn takes while guarantees fit the total.
+const GUARANTEE_SLACK_NS: u64 = 50 * NANOS_PER_MILLI;
+
+/// A leaf without a request for this long has to be woken, no longer just between two requests.
+const IDLE_NS: u64 = 500 * NANOS_PER_MILLI;
+
+/// How long a woken leaf lives on a provisional guarantee: two of the early rounds that its waking triggers (one per 250 ms).
+const PROVISIONAL_NS: u64 = 500 * NANOS_PER_MILLI;
+
+/// Where a leaf with a request belongs now.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(crate) struct Standing {
+    /// The tier in which it may go, `None` while its ceiling holds it.
+    pub(crate) tier: Option<Tier>,
+    /// When to look again.
+    pub(crate) timer: Option<u64>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Leaf {
+    pub(crate) key: LeafKey,
+    pub(crate) node: NodeId,
+    pub(crate) rates: LeafRates,
+    /// Bytes asked for; 0 when it waits for nothing.
+    pub(crate) request: u32,
+    /// Where it is seated.
+    pub(crate) tier: Option<Tier>,
+    pub(crate) guarantee: Clock,
+    pub(crate) ceiling: Clock,
+    pub(crate) pace: Pace,
+    /// The last release, for what comes back of it.
+    pub(crate) last: LastRelease,
+    /// Until when its guarantee is at least the provisional one, and that one.
+    provisional_until: u64,
+    provisional: Rate,
+    /// Last asked or released; `None` before the first time.
+    active_at: Option<u64>,
+}
+
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct LastRelease {
+    pub(crate) bytes: u32,
+    pub(crate) tier: Tier,
+}
+
+impl Leaf {
+    pub(crate) fn new(key: LeafKey, node: NodeId, rates: LeafRates, now: u64) -> Self {
+        Leaf {
+            key,
+            node,
+            rates,
+            request: 0,
+            tier: None,
+            guarantee: Clock::new(rates.assigned, now),
+            ceiling: Clock::new(rates.ceiling, now),
+            pace: Pace::new(now),
+            last: LastRelease { bytes: 0, tier: Tier::Guaranteed },
+            provisional_until: 0,
+            provisional: Rate::ZERO,
+            // A leaf that comes with an assignment is known to the allocator; one without has just woken.
+            active_at: if rates.assigned == Rate::ZERO { None } else { Some(now) },
+        }
+    }
+
+    /// Takes a request. `fair_rate_per_weight` is what siblings are assigned: a leaf that wakes is guaranteed as much until
+    /// the allocator has seen it, or it would wait a round behind those who share its part (DESIGN 13: at once).
+    pub(crate) fn ask(&mut self, bytes: u32, now: u64, fair_rate_per_weight: f64) {
+        let idle = self.active_at.is_none_or(|at| now >= at.saturating_add(IDLE_NS));
+        if self.request == 0 && idle {
+            self.pace = Pace::new(now);
+            if self.rates.class == Class::Foreground {
+                self.provisional = Rate::from_f64(fair_rate_per_weight * self.rates.weight);
+                self.provisional_until = now + PROVISIONAL_NS;
+            }
+        }
+        self.request = bytes;
+        self.active_at = Some(now);
+    }
+
+    pub(crate) fn set_rates(&mut self, rates: LeafRates, now: u64) {
+        if rates.assigned > self.rates.assigned {
+            // The allocator has seen it wake.
+            self.provisional_until = 0;
+        }
+        self.rates = rates;
+        self.ceiling.set_rate(rates.ceiling, now);
+        self.tune_guarantee(now);
+    }
+
+    /// Where it belongs, given its request and clocks.
+    pub(crate) fn standing(&mut self, now: u64) -> Standing {
+        if self.request == 0 {
+            return Standing { tier: None, timer: None };
+        }
+        self.tune_guarantee(now);
+        let open_at = self.ceiling.ready_at();
+        if open_at > now {
+            return Standing { tier: None, timer: Some(open_at) };
+        }
+        let guaranteed_at = self.guarantee.ready_at();
+        if guaranteed_at <= now {
+            return Standing { tier: Some(Tier::Guaranteed), timer: None };
+        }
+        let tier = match self.rates.class {
+            Class::Foreground => Tier::Lent,
+            Class::Background => Tier::Background,
+        };
+        Standing { tier: Some(tier), timer: (guaranteed_at != NEVER).then_some(guaranteed_at) }
+    }
+
+    /// Books a release and ends the request.
+    pub(crate) fn charge(&mut self, tier: Tier, bytes: u32, now: u64) {
+        self.request = 0;
+        self.active_at = Some(now);
+        self.last = LastRelease { bytes, tier };
+        self.pace.add(bytes, now);
+        self.ceiling.charge(bytes, now, 0);
+        // What is lent comes on top of the guarantee, or borrowing would eat it up.
+        if tier == Tier::Guaranteed {
+            self.guarantee.charge(bytes, now, GUARANTEE_SLACK_NS);
+        }
+    }
+
+    /// Books part of the last release back; returns how much.
+    pub(crate) fn refund(&mut self, bytes: u32) -> u32 {
+        let bytes = bytes.min(self.last.bytes);
+        self.last.bytes -= bytes;
+        self.pace.subtract(bytes);
+        self.ceiling.refund(bytes);
+        if self.last.tier == Tier::Guaranteed {
+            self.guarantee.refund(bytes);
+        }
+        bytes
+    }
+
+    /// Whether what is guaranteed now is more than what was assigned.
+    pub(crate) fn is_provisional(&self) -> bool {
+        self.guarantee.rate() > self.rates.assigned
+    }
+
+    /// Puts the guarantee in force: the assigned rate, or the provisional one while that holds and is more.
+    fn tune_guarantee(&mut self, now: u64) {
+        let provisional = if now < self.provisional_until { self.provisional } else { Rate::ZERO };
+        self.guarantee.set_rate(self.rates.assigned.max(provisional), now);
+    }
+}

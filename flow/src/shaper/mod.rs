@@ -1,0 +1,34 @@
+//! Which transfer may hand its next quantum to the kernel, and when (DESIGN section 6).
+//!
+//! One [`Shaper`] per worker thread and direction. It is told `now` and answers "this leaf may go, with so many bytes" and
+//! "wake me at". The tree is root > group > peer > leaf. Every limit is a clock (`clock.rs`): one moment up to which
+//! permission has been spent. Those that span workers are a [`SharedBucket`], an atomic clock.
+//!
+//! A leaf that asks is *guaranteed* while it is within its assignment, else it *borrows* what others leave, by weight, up
+//! to its ceiling and every limit above it. Guarantees go first, then foreground borrowers, then background borrowers;
+//! inside each of these tiers turns go round by weight (`ring.rs`), over groups, their peers, their leaves.
+//!
+//! Who must wait for a clock of its own sits on a timing wheel (`wheel.rs`) and in no ring. Only the total is waited for by
+//! the shaper as a whole. So a release costs a walk of three turns, whatever the number of leaves, and an idle leaf nothing.
+
+mod bucket;
+#[cfg(any(test, debug_assertions))]
+mod check;
+mod clock;
+mod keys;
+mod leaf;
+mod pace;
+mod quantum;
+mod ring;
+#[allow(clippy::module_inception, reason = "the noun of this room is its main type")]
+mod shaper;
+#[cfg(test)]
+mod tests;
+mod tier;
+mod tree;
+mod wheel;
+
+pub use bucket::SharedBucket;
+pub use leaf::LeafRates;
+pub use quantum::ShaperConfig;
+pub use shaper::{Release, Shaper};

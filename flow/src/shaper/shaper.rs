@@ -1,0 +1,434 @@
+//! The shaper itself: requests in, releases out.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use super::bucket::{SharedBucket, SlackKind, rate_changes};
+use super::clock::{NANOS_PER_MILLI, NEVER};
+use super::keys::KeyMap;
+use super::leaf::{Leaf, LeafRates};
+use super::quantum::ShaperConfig;
+use super::tier::{TIERS, Tier};
+use super::tree::{Kind, NodeId, ROOT, Tree};
+use super::wheel::Wheel;
+use crate::{GroupKey, LeafKey, Moment, PeerKey, Rate};
+
+/// Permission for one leaf to move so many bytes now.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct Release {
+    /// Whose.
+    pub leaf: LeafKey,
+    /// At most what was asked for, at most the leaf's quantum.
+    pub bytes: u32,
+    /// Beyond what the leaf was assigned.
+    pub lent: bool,
+}
+
+/// One direction of one worker. See the module's documentation.
+#[derive(Debug)]
+pub struct Shaper {
+    pub(super) total: Arc<SharedBucket>,
+    pub(super) config: ShaperConfig,
+    /// Names this shaper where workers take turns borrowing.
+    worker: u32,
+    pub(super) now: u64,
+    pub(super) tree: Tree,
+    pub(super) wheel: Wheel,
+    /// Dense; vacant ones have no key in `leaf_of`.
+    pub(super) leaves: Vec<Leaf>,
+    pub(super) vacant: Vec<u32>,
+    pub(super) leaf_of: KeyMap<LeafKey, u32>,
+    pub(super) groups: KeyMap<GroupKey, NodeId>,
+    pub(super) peers: KeyMap<PeerKey, Peer>,
+    /// Branches that wait for their bucket.
+    pub(super) parked: usize,
+    /// Rate changes of buckets that parked branches have been told of, and when they were last told.
+    changes_seen: u64,
+    changes_seen_at: Option<u64>,
+    fair: FairRate,
+}
+
+/// A peer, with a node in every group in which it has had transfers.
+#[derive(Debug)]
+pub(super) struct Peer {
+    bucket: Arc<SharedBucket>,
+    weight: f64,
+    pub(super) nodes: Vec<(GroupKey, NodeId)>,
+}
+
+impl Shaper {
+    /// A shaper that draws on `total`, with the default group, uncapped.
+    pub fn new(total: Arc<SharedBucket>, config: ShaperConfig, now: Moment) -> Self {
+        static WORKERS: AtomicU32 = AtomicU32::new(1);
+        let mut shaper = Shaper {
+            total,
+            config,
+            worker: WORKERS.fetch_add(1, Ordering::Relaxed),
+            now: now.as_nanos(),
+            tree: Tree::new(),
+            wheel: Wheel::new(now.as_nanos()),
+            leaves: Vec::new(),
+            vacant: Vec::new(),
+            leaf_of: KeyMap::default(),
+            groups: KeyMap::default(),
+            peers: KeyMap::default(),
+            parked: 0,
+            changes_seen: rate_changes(),
+            changes_seen_at: None,
+            fair: FairRate::default(),
+        };
+        shaper.put_group(GroupKey(0), Arc::new(SharedBucket::new(Rate::UNLIMITED)), 1.0);
+        shaper
+    }
+
+    /// Adds or changes a group: its cap, shared by all workers, and its weight among the groups.
+    pub fn put_group(&mut self, key: GroupKey, bucket: Arc<SharedBucket>, weight: f64) {
+        let id = match self.groups.get(&key) {
+            Some(&id) => {
+                self.tree.nodes[id as usize].kind = Kind::Group(bucket);
+                self.tree.set_weight(id, weight);
+                id
+            }
+            None => {
+                let id = self.tree.add(ROOT, Kind::Group(bucket), weight);
+                self.groups.insert(key, id);
+                id
+            }
+        };
+        self.regate(id);
+    }
+
+    /// Adds or changes a peer: its cap, which holds over all groups and workers, and its weight among the peers.
+    pub fn put_peer(&mut self, key: PeerKey, bucket: Arc<SharedBucket>, weight: f64) {
+        let peer = self.peers.entry(key).or_insert_with(|| Peer { bucket: bucket.clone(), weight, nodes: Vec::new() });
+        (peer.bucket, peer.weight) = (bucket, weight);
+        for index in 0..peer.nodes.len() {
+            let Some(peer) = self.peers.get(&key) else { return };
+            let (_, id) = peer.nodes[index];
+            self.tree.nodes[id as usize].kind = Kind::Peer(peer.bucket.clone());
+            self.tree.set_weight(id, weight);
+            self.regate(id);
+        }
+    }
+
+    /// Removes a peer and its leaves.
+    pub fn remove_peer(&mut self, key: PeerKey) {
+        let Some(peer) = self.peers.remove(&key) else { return };
+        for (_, id) in peer.nodes {
+            while let Some(child) = self.tree.first_child(id) {
+                if let Kind::Leaf(leaf) = self.tree.nodes[child as usize].kind {
+                    self.remove_leaf(self.leaves[leaf as usize].key);
+                }
+            }
+            self.set_open_tiers(id, TIERS);
+            self.wheel.remove(id);
+            self.tree.remove(id);
+        }
+    }
+
+    /// Adds a leaf below a peer in a group. A peer or group that was never put is uncapped until it is.
+    /// An existing leaf moves there and keeps its request.
+    pub fn put_leaf(&mut self, key: LeafKey, peer: PeerKey, group: GroupKey, rates: LeafRates, now: Moment) {
+        let request = self.leaf_of.get(&key).map_or(0, |&index| self.leaves[index as usize].request);
+        self.remove_leaf(key);
+        let parent = self.peer_node(peer, group);
+        let index = self.vacant.pop().unwrap_or(self.leaves.len() as u32);
+        let node = self.tree.add(parent, Kind::Leaf(index), rates.weight);
+        let leaf = Leaf::new(key, node, rates, now.as_nanos());
+        match self.leaves.get_mut(index as usize) {
+            Some(slot) => *slot = leaf,
+            None => self.leaves.push(leaf),
+        }
+        self.leaf_of.insert(key, index);
+        self.fair.note(&rates, now.as_nanos());
+        if request > 0 {
+            self.request(key, request, now);
+        }
+    }
+
+    /// Changes a leaf's rates, weight and class, in force at once, also while it waits.
+    pub fn set_leaf(&mut self, key: LeafKey, rates: LeafRates, now: Moment) {
+        let Some(&index) = self.leaf_of.get(&key) else { return };
+        let leaf = &mut self.leaves[index as usize];
+        leaf.set_rates(rates, now.as_nanos());
+        self.tree.set_weight(leaf.node, rates.weight);
+        self.fair.note(&rates, now.as_nanos());
+        self.settle(index, now.as_nanos());
+    }
+
+    /// Removes a leaf with its request. Return unused permission before.
+    pub fn remove_leaf(&mut self, key: LeafKey) {
+        let Some(index) = self.leaf_of.remove(&key) else { return };
+        let node = self.leaves[index as usize].node;
+        self.wheel.remove(node);
+        self.tree.remove(node);
+        self.vacant.push(index);
+    }
+
+    /// The leaf has up to `bytes` ready. Replaces a request that waits; 0 cancels it. Released at most once.
+    pub fn request(&mut self, key: LeafKey, bytes: u32, now: Moment) {
+        let Some(&index) = self.leaf_of.get(&key) else { return };
+        let now = now.as_nanos();
+        let fair_rate_per_weight = self.fair.per_weight();
+        let leaf = &mut self.leaves[index as usize];
+        leaf.ask(bytes, now, fair_rate_per_weight);
+        self.settle(index, now);
+    }
+
+    /// Withdraws a request.
+    pub fn cancel(&mut self, key: LeafKey) {
+        let Some(&index) = self.leaf_of.get(&key) else { return };
+        self.leaves[index as usize].request = 0;
+        self.settle(index, self.now);
+    }
+
+    /// The next release at `now`. Call until `None`.
+    pub fn poll(&mut self, now: Moment) -> Option<Release> {
+        self.now = self.now.max(now.as_nanos());
+        let now = self.now;
+        self.notice_rate_changes();
+        while let Some(id) = self.wheel.expire(now) {
+            match self.tree.nodes[id as usize].kind {
+                Kind::Leaf(index) => self.settle(index, now),
+                Kind::Group(_) | Kind::Peer(_) => self.regate(id),
+                Kind::Root | Kind::Vacant => {}
+            }
+        }
+        for tier in Tier::ALL {
+            while self.tree.has_backlog(tier) {
+                let reserve_ns = self.total.reserve_ns(tier, self.worker);
+                if self.total.ready_at(reserve_ns) > now {
+                    // Lower tiers need more than this one.
+                    return None;
+                }
+                let Some(index) = self.next_in_turn(tier) else { continue };
+                if let Some(release) = self.release(index, tier, reserve_ns) {
+                    return Some(release);
+                }
+            }
+        }
+        None
+    }
+
+    /// When to poll next: now or earlier when something can go, `None` when nothing waits for time.
+    pub fn wake_at(&self) -> Option<Moment> {
+        let root = Tier::ALL.into_iter().find(|&tier| self.tree.has_backlog(tier)).map(|tier| {
+            let reserve_ns = self.total.reserve_ns(tier, self.worker);
+            self.total.ready_at(reserve_ns)
+        });
+        let changes = (self.parked > 0 && self.changes_seen != rate_changes()).then(|| self.next_notice_at());
+        let soonest = [root.filter(|&at| at != NEVER), changes, self.wheel.next_deadline()].into_iter().flatten().min();
+        soonest.map(Moment::from_nanos)
+    }
+
+    /// Returns what a leaf didn't use of its last release, to everybody who was charged for it.
+    pub fn give_back(&mut self, key: LeafKey, bytes: u32, now: Moment) {
+        let Some(&index) = self.leaf_of.get(&key) else { return };
+        let leaf = &mut self.leaves[index as usize];
+        let bytes = leaf.refund(bytes);
+        let (node, tier) = (leaf.node, leaf.last.tier);
+        self.tree.refund(node, tier, bytes);
+        self.total.give_back(bytes);
+        let peer = self.tree.parent(node);
+        for id in [peer, self.tree.parent(peer)] {
+            if let Kind::Group(bucket) | Kind::Peer(bucket) = &self.tree.nodes[id as usize].kind {
+                bucket.give_back(bytes);
+            }
+            if self.tree.nodes[id as usize].is_parked() {
+                self.regate(id);
+            }
+        }
+        self.settle(index, now.as_nanos());
+    }
+
+    /// What one release of this leaf would be at most; 0 for an unknown leaf.
+    pub fn quantum(&self, key: LeafKey) -> u32 {
+        self.leaf_of.get(&key).map_or(0, |&index| self.quantum_of(index))
+    }
+
+    fn quantum_of(&self, index: u32) -> u32 {
+        let leaf = &self.leaves[index as usize];
+        let peer = self.tree.parent(leaf.node);
+        let group = self.tree.parent(peer);
+        let ceiling =
+            leaf.rates.ceiling.min(self.bucket(peer).rate()).min(self.bucket(group).rate()).min(self.total.rate());
+        self.config.quantum(leaf.guarantee.rate(), leaf.pace.bytes_per_second(), ceiling)
+    }
+
+    /// Walks down to the leaf whose turn it is, parking branches whose bucket is found empty. `None`: look again.
+    fn next_in_turn(&mut self, tier: Tier) -> Option<u32> {
+        let mut at = ROOT;
+        loop {
+            let child = self.tree.turn(at, tier)?;
+            let ready_at = match &self.tree.nodes[child as usize].kind {
+                Kind::Leaf(index) => return Some(*index),
+                Kind::Group(bucket) => bucket.ready_at(tier.reserve_ns()),
+                // A peer lives on one worker: nobody's guarantee elsewhere can be in its way.
+                Kind::Peer(bucket) => bucket.ready_at(0),
+                Kind::Root | Kind::Vacant => return None,
+            };
+            if ready_at > self.now {
+                self.regate(child);
+                return None;
+            }
+            at = child;
+        }
+    }
+
+    /// Draws on every bucket above the leaf and books the release; `None` when another worker was quicker.
+    fn release(&mut self, index: u32, tier: Tier, reserve_ns: u64) -> Option<Release> {
+        let now = self.now;
+        let bytes = self.leaves[index as usize].request.min(self.quantum_of(index));
+        let node = self.leaves[index as usize].node;
+        let peer = self.tree.parent(node);
+        let group = self.tree.parent(peer);
+        self.total.draw(bytes, now, reserve_ns, SlackKind::Root).ok()?;
+        if self.bucket(group).draw(bytes, now, tier.reserve_ns(), SlackKind::BelowRoot).is_err() {
+            self.total.give_back(bytes);
+            self.regate(group);
+            return None;
+        }
+        if self.bucket(peer).draw(bytes, now, 0, SlackKind::BelowRoot).is_err() {
+            self.total.give_back(bytes);
+            self.bucket(group).give_back(bytes);
+            self.regate(peer);
+            return None;
+        }
+        if tier != Tier::Guaranteed {
+            self.total.note_borrower(self.worker);
+        }
+        let leaf = &mut self.leaves[index as usize];
+        let lent = tier != Tier::Guaranteed || leaf.is_provisional();
+        let key = leaf.key;
+        leaf.charge(tier, bytes, now);
+        self.settle(index, now);
+        self.tree.charge(node, tier, bytes);
+        Some(Release { leaf: key, bytes, lent })
+    }
+
+    /// Seats a leaf, or arms its timer, as its request and clocks demand.
+    fn settle(&mut self, index: u32, now: u64) {
+        let leaf = &mut self.leaves[index as usize];
+        let standing = leaf.standing(now);
+        let node = leaf.node;
+        let before = std::mem::replace(&mut leaf.tier, standing.tier);
+        if before != standing.tier {
+            if let Some(tier) = before {
+                self.tree.leave(node, tier);
+            }
+            if let Some(tier) = standing.tier {
+                self.tree.enter(node, tier);
+            }
+        }
+        match standing.timer {
+            Some(at) => self.wheel.insert(node, at),
+            None => self.wheel.remove(node),
+        }
+    }
+
+    /// Opens or closes a branch as its bucket demands, with a timer for the first tier that it is closed for.
+    fn regate(&mut self, id: NodeId) {
+        let ready_at = |tier: Tier| match &self.tree.nodes[id as usize].kind {
+            Kind::Group(bucket) => bucket.ready_at(tier.reserve_ns()),
+            Kind::Peer(bucket) => bucket.ready_at(0),
+            Kind::Root | Kind::Leaf(_) | Kind::Vacant => 0,
+        };
+        let closed = Tier::ALL.into_iter().map(|tier| (tier, ready_at(tier))).find(|&(_, at)| at > self.now);
+        match closed {
+            Some((tier, at)) => {
+                self.set_open_tiers(id, tier.index());
+                self.wheel.insert(id, at);
+            }
+            None => {
+                self.set_open_tiers(id, TIERS);
+                self.wheel.remove(id);
+            }
+        }
+    }
+
+    fn set_open_tiers(&mut self, id: NodeId, open_tiers: usize) {
+        let was_parked = self.tree.nodes[id as usize].is_parked();
+        self.tree.set_open_tiers(id, open_tiers as u8);
+        self.parked = self.parked + usize::from(open_tiers < TIERS) - usize::from(was_parked);
+    }
+
+    /// Looks again at every parked branch after some bucket's rate was changed, at most once per millisecond, so that a
+    /// plan that changes thousands of caps costs one look and not thousands.
+    fn notice_rate_changes(&mut self) {
+        let changes = rate_changes();
+        if changes == self.changes_seen || self.parked > 0 && self.now < self.next_notice_at() {
+            return;
+        }
+        self.changes_seen = changes;
+        if self.parked == 0 {
+            return;
+        }
+        self.changes_seen_at = Some(self.now);
+        for id in 0..self.tree.nodes.len() as NodeId {
+            if self.tree.nodes[id as usize].is_parked() {
+                self.regate(id);
+            }
+        }
+    }
+
+    fn next_notice_at(&self) -> u64 {
+        self.changes_seen_at.map_or(0, |at| at + NANOS_PER_MILLI)
+    }
+
+    fn bucket(&self, id: NodeId) -> &SharedBucket {
+        match &self.tree.nodes[id as usize].kind {
+            Kind::Group(bucket) | Kind::Peer(bucket) => bucket,
+            Kind::Root | Kind::Leaf(_) | Kind::Vacant => &self.total,
+        }
+    }
+
+    /// The peer's node in a group, made when needed. It outlives its leaves, so that a peer can't have a fresh turn by
+    /// opening a fresh transfer.
+    fn peer_node(&mut self, key: PeerKey, group_key: GroupKey) -> NodeId {
+        let unlimited = || Arc::new(SharedBucket::new(Rate::UNLIMITED));
+        if !self.groups.contains_key(&group_key) {
+            self.put_group(group_key, unlimited(), 1.0);
+        }
+        let group = self.groups[&group_key];
+        let peer =
+            self.peers.entry(key).or_insert_with(|| Peer { bucket: unlimited(), weight: 1.0, nodes: Vec::new() });
+        if let Some(&(_, id)) = peer.nodes.iter().find(|(key, _)| *key == group_key) {
+            return id;
+        }
+        let id = self.tree.add(group, Kind::Peer(peer.bucket.clone()), peer.weight);
+        peer.nodes.push((group_key, id));
+        id
+    }
+}
+
+/// The most that was assigned to one unit of weight lately: the level to which the allocator fills, and so what a leaf that
+/// wakes will be assigned. The greatest of this period and the one before, so that leaves that left are forgotten.
+#[derive(Debug, Default)]
+struct FairRate {
+    current: f64,
+    before: f64,
+    since: u64,
+}
+
+/// Longer than an allocation round (2.5 s), in which every leaf is assigned anew.
+const FAIR_PERIOD_NS: u64 = 3_000 * NANOS_PER_MILLI;
+
+impl FairRate {
+    fn note(&mut self, rates: &LeafRates, now: u64) {
+        if rates.assigned.is_unlimited() || rates.weight <= 0.0 {
+            return;
+        }
+        if now >= self.since + FAIR_PERIOD_NS {
+            self.before = self.current;
+            self.current = 0.0;
+            self.since = now;
+        }
+        self.current = self.current.max(rates.assigned.as_f64() / rates.weight);
+    }
+
+    fn per_weight(&self) -> f64 {
+        self.current.max(self.before)
+    }
+}

@@ -1,0 +1,4 @@
+//! The shaper in virtual time.
+
+mod shares;
+mod sim;

@@ -1,0 +1,155 @@
+//! A little world: leaves with endless (or paced) files on shapers in virtual time, and what each got when.
+
+use std::sync::Arc;
+
+use crate::shaper::{LeafRates, Shaper, ShaperConfig, SharedBucket};
+use crate::{Class, GroupKey, LeafKey, Moment, PeerKey, Rate};
+
+pub(super) const SECOND: u64 = 1_000_000_000;
+pub(super) const MILLI: u64 = 1_000_000;
+
+pub(super) fn rate(bytes_per_second: u64) -> Rate {
+    Rate::from_bytes_per_second(bytes_per_second)
+}
+
+/// Rates of a leaf that only borrows.
+pub(super) fn borrowing(weight: f64) -> LeafRates {
+    LeafRates { assigned: Rate::ZERO, ceiling: Rate::UNLIMITED, weight, class: Class::Foreground }
+}
+
+/// Rates of a leaf with an assignment.
+pub(super) fn assigned(bytes_per_second: u64) -> LeafRates {
+    LeafRates { assigned: rate(bytes_per_second), ..borrowing(1.0) }
+}
+
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Sent {
+    pub(super) at: u64,
+    pub(super) leaf: u64,
+    pub(super) bytes: u32,
+    pub(super) lent: bool,
+}
+
+pub(super) struct Sim {
+    pub(super) total: Arc<SharedBucket>,
+    pub(super) shapers: Vec<Shaper>,
+    pub(super) now: u64,
+    pub(super) sent: Vec<Sent>,
+    /// Which leaves ask again after each release, by key.
+    backlogged: Vec<bool>,
+    /// How late the driver's timer is: up to this many nanoseconds, changing from wake to wake.
+    pub(super) late_ns_max: u64,
+    seed: u64,
+}
+
+impl Sim {
+    pub(super) fn new(total: Rate, workers: usize) -> Self {
+        let total = Arc::new(SharedBucket::new(total));
+        let shaper = |_| Shaper::new(total.clone(), ShaperConfig::default(), Moment::ZERO);
+        let shapers = (0..workers).map(shaper).collect();
+        Sim { total, shapers, now: 0, sent: Vec::new(), backlogged: Vec::new(), late_ns_max: 0, seed: 1 }
+    }
+
+    pub(super) fn at(&self) -> Moment {
+        Moment::from_nanos(self.now)
+    }
+
+    /// The worker on which a leaf lives.
+    pub(super) fn worker(&self, leaf: u64) -> usize {
+        leaf as usize % self.shapers.len()
+    }
+
+    /// Adds a peer of the leaf's own number with that leaf, in the default group.
+    pub(super) fn join(&mut self, leaf: u64, cap: Rate, rates: LeafRates) {
+        self.join_at(leaf, PeerKey(leaf), GroupKey(0), cap, rates);
+    }
+
+    pub(super) fn join_at(&mut self, leaf: u64, peer: PeerKey, group: GroupKey, cap: Rate, rates: LeafRates) {
+        let (now, worker) = (self.at(), self.worker(leaf));
+        let shaper = &mut self.shapers[worker];
+        shaper.put_peer(peer, Arc::new(SharedBucket::new(cap)), 1.0);
+        shaper.put_leaf(LeafKey(leaf), peer, group, rates, now);
+    }
+
+    pub(super) fn start(&mut self, leaf: u64) {
+        if self.backlogged.len() <= leaf as usize {
+            self.backlogged.resize(leaf as usize + 1, false);
+        }
+        self.backlogged[leaf as usize] = true;
+        let (now, worker) = (self.at(), self.worker(leaf));
+        self.shapers[worker].request(LeafKey(leaf), u32::MAX, now);
+    }
+
+    pub(super) fn stop(&mut self, leaf: u64) {
+        self.backlogged[leaf as usize] = false;
+        let worker = self.worker(leaf);
+        self.shapers[worker].cancel(LeafKey(leaf));
+    }
+
+    pub(super) fn set(&mut self, leaf: u64, rates: LeafRates) {
+        let (now, worker) = (self.at(), self.worker(leaf));
+        self.shapers[worker].set_leaf(LeafKey(leaf), rates, now);
+    }
+
+    /// Runs until `until`, then stands there.
+    pub(super) fn run(&mut self, until: u64) {
+        loop {
+            let soonest = (0..self.shapers.len()).filter_map(|worker| self.poll(worker)).min();
+            let Some(wake) = soonest else { break };
+            let wake = wake.max(self.now + 1) + self.lateness();
+            if wake > until {
+                break;
+            }
+            self.now = wake;
+        }
+        self.now = self.now.max(until);
+    }
+
+    /// Polls one worker dry; its next wake.
+    fn poll(&mut self, worker: usize) -> Option<u64> {
+        let now = self.at();
+        let shaper = &mut self.shapers[worker];
+        while let Some(release) = shaper.poll(now) {
+            let leaf = release.leaf.0;
+            self.sent.push(Sent { at: self.now, leaf, bytes: release.bytes, lent: release.lent });
+            if self.backlogged[leaf as usize] {
+                shaper.request(release.leaf, u32::MAX, now);
+            }
+        }
+        shaper.wake_at().map(Moment::as_nanos)
+    }
+
+    fn lateness(&mut self) -> u64 {
+        if self.late_ns_max == 0 {
+            return 0;
+        }
+        // SplitMix64's step is random enough for timers.
+        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.seed >> 33) % self.late_ns_max
+    }
+
+    pub(super) fn check(&self) {
+        self.shapers.iter().for_each(Shaper::check);
+    }
+
+    /// Bytes of the leaves for which `of` holds, sent in `from..until`.
+    pub(super) fn bytes(&self, from: u64, until: u64, of: impl Fn(u64) -> bool) -> u64 {
+        let inside = self.sent.iter().filter(|sent| (from..until).contains(&sent.at) && of(sent.leaf));
+        inside.map(|sent| u64::from(sent.bytes)).sum()
+    }
+
+    /// The most that the leaves for which `of` holds sent in any window of one second.
+    pub(super) fn busiest_second(&self, of: impl Fn(u64) -> bool) -> u64 {
+        let sent: Vec<_> = self.sent.iter().filter(|sent| of(sent.leaf)).collect();
+        let (mut first, mut sum, mut most) = (0, 0, 0);
+        for last in &sent {
+            sum += u64::from(last.bytes);
+            while sent[first].at + SECOND <= last.at {
+                sum -= u64::from(sent[first].bytes);
+                first += 1;
+            }
+            most = most.max(sum);
+        }
+        most
+    }
+}
