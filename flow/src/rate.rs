@@ -104,6 +104,13 @@ impl Rate {
     }
 }
 
+/// No limit.
+impl Default for Rate {
+    fn default() -> Self {
+        Self::UNLIMITED
+    }
+}
+
 impl FromStr for Rate {
     type Err = RateError;
 

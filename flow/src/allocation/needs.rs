@@ -1,0 +1,177 @@
+//! What is wanted and what is guaranteed at every node, bottom-up, for each class; and what that leaves for the other.
+
+use super::tree::Tree;
+use crate::{Class, Rate};
+
+/// Bytes per second at every node above the leaves: limits, or amounts to take off limits.
+#[derive(Clone, Debug)]
+pub(super) struct Capacities {
+    pub(super) total: f64,
+    pub(super) groups: Vec<f64>,
+    /// Over the sum of a peer's nodes.
+    pub(super) peers: Vec<f64>,
+}
+
+impl Capacities {
+    /// The limits as they were configured and negotiated.
+    pub(super) fn configured(tree: &Tree, total: Rate) -> Self {
+        Self {
+            total: total.as_f64(),
+            groups: tree.groups.iter().map(|group| group.cap.as_f64()).collect(),
+            peers: tree.peers.iter().map(|peer| peer.limit().as_f64()).collect(),
+        }
+    }
+
+    /// What is left after `taken`.
+    pub(super) fn less(&self, taken: &Self) -> Self {
+        let left = |all: &[f64], taken: &[f64]| all.iter().zip(taken).map(|(all, taken)| rest(*all, *taken)).collect();
+        Self {
+            total: rest(self.total, taken.total),
+            groups: left(&self.groups, &taken.groups),
+            peers: left(&self.peers, &taken.peers),
+        }
+    }
+}
+
+/// `all - taken`, where whoever has no limit has none left either.
+fn rest(all: f64, taken: f64) -> f64 {
+    if all.is_infinite() { all } else { (all - taken).max(0.0) }
+}
+
+/// Foreground and background, in the order of [`Class::ALL`].
+type ByClass = [f64; 2];
+
+/// Sums over the leaves below.
+#[derive(Clone, Debug)]
+pub(super) struct Needs {
+    /// Per node, before any cap.
+    pub(super) node_wants: Vec<ByClass>,
+    /// Guarantees per node that fit its caps.
+    pub(super) node_floors: Vec<ByClass>,
+    pub(super) group_floors: Vec<ByClass>,
+    total_floors: ByClass,
+    /// Below 1 when guarantees did not fit a cap above them.
+    pub(super) floors_scale: f64,
+}
+
+impl Needs {
+    pub(super) fn of(tree: &Tree, limits: &Capacities) -> Self {
+        let mut needs = Self {
+            node_wants: vec![[0.0; 2]; tree.nodes.len()],
+            node_floors: vec![[0.0; 2]; tree.nodes.len()],
+            group_floors: vec![[0.0; 2]; tree.groups.len()],
+            total_floors: [0.0; 2],
+            floors_scale: 1.0,
+        };
+        for (index, node) in tree.nodes.iter().enumerate() {
+            for leaf in &tree.leaves[node.leaves.clone()] {
+                needs.node_wants[index][leaf.class as usize] += leaf.claim.demand;
+                needs.node_floors[index][leaf.class as usize] += leaf.claim.floor;
+            }
+        }
+        needs.put_peer_floors(tree, limits);
+        needs.put_group_floors(tree, limits);
+        needs
+    }
+
+    fn put_peer_floors(&mut self, tree: &Tree, limits: &Capacities) {
+        for (peer, limit) in tree.peers.iter().zip(&limits.peers) {
+            let wants: f64 = self.node_wants[peer.nodes.clone()].iter().flatten().sum();
+            if wants == 0.0 {
+                continue;
+            }
+            let mut sum = 0.0;
+            // A peer's guarantee is one, also where its transfers are in several groups: what one node has no use for, the
+            // next may have.
+            let mut own = peer.floor;
+            for node in peer.nodes.clone() {
+                let below = self.node_floors[node];
+                self.node_floors[node] = raised(below, self.node_wants[node], own);
+                let taken: f64 = self.node_floors[node].iter().sum();
+                own = (own - taken).max(0.0);
+                sum += taken;
+            }
+            if sum > *limit {
+                let scale = limit / sum;
+                self.floors_scale = self.floors_scale.min(scale);
+                self.node_floors[peer.nodes.clone()].iter_mut().flatten().for_each(|floor| *floor *= scale);
+            }
+        }
+    }
+
+    fn put_group_floors(&mut self, tree: &Tree, limits: &Capacities) {
+        for (index, group) in tree.groups.iter().enumerate() {
+            let mut wants = [0.0; 2];
+            let mut below = [0.0; 2];
+            for node in &group.nodes {
+                for class in [0, 1] {
+                    let peer = tree.nodes[*node as usize].peer;
+                    wants[class] += self.node_wants[*node as usize][class].min(limits.peers[peer]);
+                    below[class] += self.node_floors[*node as usize][class];
+                }
+            }
+            self.group_floors[index] = self.fitted(raised(below, wants, group.floor), limits.groups[index]);
+            for class in [0, 1] {
+                self.total_floors[class] += self.group_floors[index][class];
+            }
+        }
+        self.total_floors = self.fitted(self.total_floors, limits.total);
+    }
+
+    /// Guarantees scaled so that they fit under `cap`, which is remembered.
+    fn fitted(&mut self, floors: ByClass, cap: f64) -> ByClass {
+        let sum: f64 = floors.iter().sum();
+        if sum <= cap {
+            return floors;
+        }
+        self.floors_scale = self.floors_scale.min(cap / sum);
+        floors.map(|floor| floor * cap / sum)
+    }
+
+    /// What foreground leaves to background at every node: its floors, and `part` of the limit while it wants that.
+    ///
+    /// Made bottom-up only, so that a greater total never takes from a foreground leaf.
+    pub(super) fn background_reserve(&self, tree: &Tree, limits: &Capacities, part: f64) -> Capacities {
+        const BACKGROUND: usize = Class::Background as usize;
+        let part = if part.is_nan() { 0.0 } else { part.clamp(0.0, 1.0) };
+        let reserve = |wants: f64, floors: ByClass, limit: f64| {
+            if wants == 0.0 || limit.is_infinite() {
+                return 0.0;
+            }
+            let spare = (limit - floors[0]).max(0.0);
+            wants.min(part * limit).min(spare).max(floors[BACKGROUND])
+        };
+        let mut node_wants = vec![0.0; tree.nodes.len()];
+        let mut peers = Vec::with_capacity(tree.peers.len());
+        for (peer, limit) in tree.peers.iter().zip(&limits.peers) {
+            let mut floors = [0.0; 2];
+            let mut wants = 0.0;
+            for node in peer.nodes.clone() {
+                wants += self.node_wants[node][BACKGROUND];
+                floors = [floors[0] + self.node_floors[node][0], floors[1] + self.node_floors[node][1]];
+            }
+            let held = reserve(wants, floors, *limit);
+            for node in peer.nodes.clone() {
+                let want = self.node_wants[node][BACKGROUND];
+                node_wants[node] = if limit.is_infinite() { want } else { want.min(held) };
+            }
+            peers.push(held);
+        }
+        let mut total_wants = 0.0;
+        let mut groups = Vec::with_capacity(tree.groups.len());
+        for (index, (group, limit)) in tree.groups.iter().zip(&limits.groups).enumerate() {
+            let wants: f64 = group.nodes.iter().map(|node| node_wants[*node as usize]).sum();
+            let held = reserve(wants, self.group_floors[index], *limit);
+            total_wants += if limit.is_infinite() { wants } else { held };
+            groups.push(held);
+        }
+        Capacities { total: reserve(total_wants, self.total_floors, limits.total), groups, peers }
+    }
+}
+
+/// The guarantees of a node's children, raised to its own where they want it: foreground first.
+fn raised(below: ByClass, wants: ByClass, own: f64) -> ByClass {
+    let foreground = below[0].max(own.min(wants[0]));
+    let background = below[1].max((own - foreground).max(0.0).min(wants[1]));
+    [foreground, background]
+}

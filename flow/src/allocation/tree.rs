@@ -1,0 +1,225 @@
+//! The snapshot laid out for the calculation: dense, sorted, indices instead of keys.
+//!
+//! Leaves are sorted by peer, then group, then key, so that a peer's leaves in one group (a *node*) and a peer's nodes are
+//! neighbours. The order of the input decides nothing after this.
+
+use std::ops::Range;
+
+use super::{Knobs, LeafInput, PeerInput, Snapshot, curve::Claim, demand::Demand};
+use crate::{Class, Limiter, Rate};
+
+/// Weights outside are taken as the nearest inside; a wrong one must not stop the round.
+const WEIGHT_MIN: f64 = 1e-6;
+const WEIGHT_MAX: f64 = 1e6;
+
+/// A leaf.
+#[derive(Clone, Debug)]
+pub(super) struct Leaf {
+    /// Position in the snapshot.
+    pub(super) input: u32,
+    pub(super) class: Class,
+    pub(super) demand: Demand,
+    /// What held it longest in the last round.
+    pub(super) limiter: Limiter,
+    /// Its own, infinite when it has none.
+    pub(super) cap: f64,
+    pub(super) claim: Claim,
+}
+
+/// The leaves of one peer in one group.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub(super) peer: usize,
+    pub(super) group: usize,
+    pub(super) leaves: Range<usize>,
+}
+
+/// A peer.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    /// Position in the snapshot, if it is there.
+    pub(super) input: Option<u32>,
+    pub(super) weight: f64,
+    pub(super) cap: Rate,
+    pub(super) negotiated: Rate,
+    pub(super) floor: f64,
+    pub(super) nodes: Range<usize>,
+}
+
+/// A group.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    /// Position in the snapshot, if it is there.
+    pub(super) input: Option<u32>,
+    pub(super) weight: f64,
+    pub(super) cap: Rate,
+    pub(super) floor: f64,
+    /// Positions in `Tree::nodes`, by peer.
+    pub(super) nodes: Vec<u32>,
+}
+
+/// The whole tree below the total.
+#[derive(Clone, Debug)]
+pub(super) struct Tree {
+    pub(super) leaves: Vec<Leaf>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) peers: Vec<Peer>,
+    pub(super) groups: Vec<Group>,
+}
+
+impl Tree {
+    pub(super) fn of(snapshot: &Snapshot, knobs: &Knobs) -> Self {
+        let mut order: Vec<(u64, u32, u32)> =
+            snapshot.leaves.iter().enumerate().map(|(index, leaf)| (leaf.peer.0, leaf.group.0, index as u32)).collect();
+        let leaf_key = |index: u32| snapshot.leaves[index as usize].key;
+        order.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then_with(|| leaf_key(a.2).cmp(&leaf_key(b.2))));
+
+        let mut tree = Self {
+            leaves: Vec::with_capacity(order.len()),
+            nodes: Vec::with_capacity(snapshot.peers.len()),
+            peers: Vec::with_capacity(snapshot.peers.len()),
+            groups: Vec::new(),
+        };
+        let group_keys = tree.put_groups(snapshot, &order);
+        let mut known = Known::of(&snapshot.peers);
+        let mut at = None;
+        for (peer_key, group_key, index) in order {
+            if at.is_none_or(|(peer, _)| peer != peer_key) {
+                tree.put_peer(known.take(peer_key), snapshot);
+            }
+            if at != Some((peer_key, group_key)) {
+                let group = group_keys.binary_search(&group_key).unwrap_or_else(|_| unreachable!("every key was put"));
+                tree.put_node(group);
+            }
+            at = Some((peer_key, group_key));
+            tree.put_leaf(index, &snapshot.leaves[index as usize], knobs);
+        }
+        for index in known.rest() {
+            tree.put_peer(Some(index), snapshot);
+        }
+        tree
+    }
+
+    /// Puts every group that is in the snapshot or named by a leaf, by key. Answers the keys.
+    fn put_groups(&mut self, snapshot: &Snapshot, order: &[(u64, u32, u32)]) -> Vec<u32> {
+        let mut found: Vec<(u32, Option<u32>)> =
+            snapshot.groups.iter().enumerate().map(|(index, group)| (group.key.0, Some(index as u32))).collect();
+        found.sort_unstable();
+        let given = found.len();
+        for (_, group, _) in order {
+            let last = found.last().is_some_and(|(key, _)| key == group);
+            if !last && found[..given].binary_search_by_key(group, |(key, _)| *key).is_err() {
+                found.push((*group, None));
+            }
+        }
+        found.sort_unstable();
+        found.dedup_by_key(|(key, _)| *key);
+        for (_, input) in &found {
+            let given = input.map(|index| &snapshot.groups[index as usize]);
+            self.groups.push(Group {
+                input: *input,
+                weight: given.map_or(1.0, |group| weight(group.weight)),
+                cap: given.map_or(Rate::UNLIMITED, |group| group.cap),
+                floor: given.map_or(0.0, |group| group.floor as f64),
+                nodes: Vec::new(),
+            });
+        }
+        found.into_iter().map(|(key, _)| key).collect()
+    }
+
+    fn put_peer(&mut self, input: Option<u32>, snapshot: &Snapshot) {
+        let given = input.map(|index| &snapshot.peers[index as usize]);
+        self.peers.push(Peer {
+            input,
+            weight: given.map_or(1.0, |peer| weight(peer.weight)),
+            cap: given.map_or(Rate::UNLIMITED, |peer| peer.cap),
+            negotiated: given.map_or(Rate::UNLIMITED, |peer| peer.negotiated),
+            floor: given.map_or(0.0, |peer| peer.floor as f64),
+            nodes: self.nodes.len()..self.nodes.len(),
+        });
+    }
+
+    fn put_node(&mut self, group: usize) {
+        let peer = self.peers.len() - 1;
+        self.groups[group].nodes.push(self.nodes.len() as u32);
+        self.nodes.push(Node { peer, group, leaves: self.leaves.len()..self.leaves.len() });
+        self.peers[peer].nodes.end = self.nodes.len();
+    }
+
+    fn put_leaf(&mut self, index: u32, input: &LeafInput, knobs: &Knobs) {
+        let demand = Demand::of(input, knobs);
+        let claim = Claim::new(weight(input.weight), input.floor as f64, demand.want);
+        // What held it before it fell idle holds it no longer.
+        let idle = demand.want == 0.0 && !input.backlogged;
+        self.leaves.push(Leaf {
+            input: index,
+            class: input.class,
+            demand,
+            limiter: if idle { Limiter::Source } else { input.limited.dominant() },
+            cap: input.cap.as_f64(),
+            claim,
+        });
+        let end = self.leaves.len();
+        if let Some(node) = self.nodes.last_mut() {
+            node.leaves.end = end;
+        }
+    }
+
+    /// The claims of a node's leaves of one class, with their positions.
+    pub(super) fn claims(&self, node: &Node, class: Class) -> impl Iterator<Item = (usize, Claim)> + Clone + '_ {
+        let start = node.leaves.start;
+        self.leaves[node.leaves.clone()]
+            .iter()
+            .enumerate()
+            .filter(move |(_, leaf)| leaf.class == class)
+            .map(move |(offset, leaf)| (start + offset, leaf.claim))
+    }
+}
+
+impl Peer {
+    /// Never above, over all its transfers.
+    pub(super) fn limit(&self) -> Rate {
+        self.cap.min(self.negotiated)
+    }
+}
+
+/// The snapshot's peers by key, walked in step with the sorted leaves.
+struct Known {
+    sorted: Vec<(u64, u32)>,
+    next: usize,
+    without_leaves: Vec<u32>,
+}
+
+impl Known {
+    fn of(peers: &[PeerInput]) -> Self {
+        let mut sorted: Vec<(u64, u32)> =
+            peers.iter().enumerate().map(|(index, peer)| (peer.key.0, index as u32)).collect();
+        sorted.sort_unstable();
+        Self { sorted, next: 0, without_leaves: Vec::new() }
+    }
+
+    /// The position of `key`, which is greater than all keys asked before.
+    fn take(&mut self, key: u64) -> Option<u32> {
+        while let Some((candidate, index)) = self.sorted.get(self.next).copied() {
+            if candidate > key {
+                return None;
+            }
+            self.next += 1;
+            if candidate == key {
+                return Some(index);
+            }
+            self.without_leaves.push(index);
+        }
+        None
+    }
+
+    /// The peers that no leaf named.
+    fn rest(mut self) -> Vec<u32> {
+        self.without_leaves.extend(self.sorted[self.next..].iter().map(|(_, index)| *index));
+        self.without_leaves
+    }
+}
+
+fn weight(weight: f64) -> f64 {
+    if weight.is_nan() { 1.0 } else { weight.clamp(WEIGHT_MIN, WEIGHT_MAX) }
+}

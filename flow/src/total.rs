@@ -1,0 +1,235 @@
+//! What the line carries, learnt (DESIGN 5, "Total allowed"; seed 003: with no limit given, find the maximum and leave a
+//! margin so as not to saturate).
+//!
+//! The total in force is the lesser of the configured limit and 97 % of the learnt capacity. It is lowered only on evidence
+//! that the path, not the sources, was the limit: idle is not slow, and an idle server does not forget its line.
+
+use crate::{Limiter, Rate};
+
+/// The constants of the rule.
+#[derive(Copy, Clone, Debug, PartialEq)]
+pub struct TotalKnobs {
+    /// Part of the capacity that is used (seed 003: 97 %).
+    pub threshold: f64,
+    /// Part of a difference that one round takes away (seed 003: 15 %).
+    pub damping: f64,
+    /// Part of the total below which a round that the network dominated counts as missing it. A little under the
+    /// threshold: measurements vary by a few percent.
+    pub missed_below: f64,
+    /// Rounds at the margin before the line is tried for more.
+    pub probe_every: u32,
+    /// How much more the first try asks for; each success doubles the excess, up to as much again.
+    pub probe_excess: f64,
+}
+
+impl Default for TotalKnobs {
+    fn default() -> Self {
+        Self { threshold: 0.97, damping: 0.15, missed_below: 0.93, probe_every: 8, probe_excess: 0.25 }
+    }
+}
+
+/// How a round went in one direction.
+#[derive(Copy, Clone, Debug, PartialEq)]
+pub struct RoundObservation {
+    /// Bytes per second over the round.
+    pub used: f64,
+    /// The total that was in force during it, which for a while after a change is not yet the allowed one.
+    pub in_force: Rate,
+    /// Bytes moved by the leaves whose dominant limiter that was, in the order of [`Limiter::ALL`].
+    pub bytes_by_limiter: [f64; 6],
+    /// Somebody below his ceiling waited for tokens. Waiting at one's own cap is not a want of total.
+    pub short_of_tokens: bool,
+}
+
+impl RoundObservation {
+    /// Whether leaves held by any of `limiters` moved most of the bytes.
+    fn dominated_by(&self, limiters: &[Limiter]) -> bool {
+        let all: f64 = self.bytes_by_limiter.iter().sum();
+        let held: f64 = limiters.iter().map(|limiter| self.bytes_by_limiter[limiter.index()]).sum();
+        held > 0.5 * all
+    }
+}
+
+/// Less than this was not learnt from a line but from its failure: 16 KiB/s, from which a gigabit is found in 14 tries.
+const CAPACITY_MIN: f64 = 16_384.0;
+
+/// A line is not taken for less than this part of the total at once. A failing line would else be forgotten in two rounds.
+const SHRINK_MAX: f64 = 0.25;
+
+/// How far above the margin a total in force must be for its round to count as a try.
+const ABOVE_MARGIN: f64 = 1.02;
+
+/// The total of one direction: a state machine that is told about every round and answers the next total.
+#[derive(Clone, Debug)]
+pub struct TotalController {
+    knobs: TotalKnobs,
+    limit: Rate,
+    /// Allowed, without any try; `None` while nothing is gated.
+    total: Option<f64>,
+    capacity: Option<f64>,
+    /// The last round missed the total because of the network.
+    missed: bool,
+    /// Rounds at the margin with somebody waiting, since the last try.
+    rounds_at_margin: u32,
+    probe: Probe,
+}
+
+/// Where the search for more stands.
+#[derive(Copy, Clone, Debug, PartialEq)]
+enum Probe {
+    /// Waiting; `excess` of the next try.
+    Resting,
+    /// This total was answered; its round is to come.
+    Asked { total: f64, excess: f64 },
+}
+
+impl TotalController {
+    /// A controller that has learnt nothing yet.
+    pub fn new(limit: Rate, knobs: TotalKnobs) -> Self {
+        let total = limit.limit().map(|limit| limit as f64);
+        Self { knobs, limit, total, capacity: None, missed: false, rounds_at_margin: 0, probe: Probe::Resting }
+    }
+
+    /// Changes the configured limit at once. Clearing it forgets what was learnt and gates nothing.
+    pub fn set_limit(&mut self, limit: Rate) {
+        if limit == self.limit {
+            return;
+        }
+        if limit.is_unlimited() {
+            *self = Self::new(limit, self.knobs);
+            return;
+        }
+        self.limit = limit;
+        self.total = Some(self.bound());
+        self.missed = false;
+        self.probe = Probe::Resting;
+    }
+
+    /// The total for the next round; [`Rate::UNLIMITED`] while nothing is gated.
+    pub fn allowed(&self) -> Rate {
+        match (self.probe, self.total) {
+            (Probe::Asked { total, .. }, _) => Rate::from_f64(total),
+            (Probe::Resting, Some(total)) => Rate::from_f64(total),
+            (Probe::Resting, None) => Rate::UNLIMITED,
+        }
+    }
+
+    /// What the line was found to carry.
+    pub fn capacity(&self) -> Option<Rate> {
+        self.capacity.map(Rate::from_f64)
+    }
+
+    /// Takes note of a round and answers the total for the next.
+    pub fn round(&mut self, seen: &RoundObservation) -> Rate {
+        if !seen.used.is_finite() || seen.used < 0.0 {
+            return self.allowed();
+        }
+        match self.total {
+            None => self.round_ungated(seen),
+            Some(total) => self.round_gated(total, seen),
+        }
+        self.allowed()
+    }
+
+    /// Without a limit: the first round that the path dominates shows the line.
+    fn round_ungated(&mut self, seen: &RoundObservation) {
+        if seen.dominated_by(&[Limiter::Receiver, Limiter::Network]) {
+            self.learn(seen.used);
+            self.total = Some(self.bound());
+        }
+    }
+
+    fn round_gated(&mut self, total: f64, seen: &RoundObservation) {
+        let in_force = seen.in_force.as_f64();
+        let tried = self.capacity.is_some_and(|capacity| in_force > ABOVE_MARGIN * self.knobs.threshold * capacity);
+        if tried && in_force.is_finite() {
+            self.after_try(in_force, seen);
+            return;
+        }
+        // A total that was asked for and is not in force yet has its round still to come.
+        let asked = std::mem::replace(&mut self.probe, Probe::Resting) != Probe::Resting;
+        let network = seen.dominated_by(&[Limiter::Network]);
+        let missed = network && !seen.short_of_tokens && seen.used < self.knobs.missed_below * total.min(in_force);
+        if missed {
+            self.shrink(total, seen.used);
+        } else if seen.short_of_tokens && total < self.bound() {
+            let factor = if self.capacity.is_none() { 2.0 } else { 1.0 + self.knobs.probe_excess };
+            self.total = Some(self.bound().min(factor * total.min(in_force).max(seen.used)));
+        } else if network && !seen.short_of_tokens {
+            self.ease_off(seen.used);
+        } else if seen.short_of_tokens && !asked {
+            self.wait_at_margin();
+        }
+        self.missed = missed;
+    }
+
+    /// The network carried clearly less than allowed. Once may be chance and is damped; twice is a smaller line.
+    fn shrink(&mut self, total: f64, used: f64) {
+        if self.missed {
+            self.learn(used.max(SHRINK_MAX * total));
+            self.total = Some(self.bound().min(total));
+        } else {
+            self.total = Some(total - self.knobs.damping * (total - used / self.knobs.threshold).max(0.0));
+        }
+        self.rounds_at_margin = 0;
+    }
+
+    /// The network, not the total, held most bytes, although the total was all but reached: what was learnt has no margin
+    /// left. Noise in a try can do that, and without this the line would stay saturated.
+    fn ease_off(&mut self, used: f64) {
+        let Some(capacity) = self.capacity.filter(|capacity| used < *capacity) else { return };
+        let near = self.total.is_some_and(|total| used >= self.knobs.missed_below * total);
+        if near {
+            self.learn(capacity - self.knobs.damping * (capacity - used));
+            self.total = self.total.map(|total| total.min(self.bound()));
+        }
+    }
+
+    /// Counts rounds in which somebody would take more than the margin allows, and tries for more every so often.
+    fn wait_at_margin(&mut self) {
+        if self.capacity.is_none_or(|capacity| self.limit.as_f64() <= self.knobs.threshold * capacity) {
+            return;
+        }
+        self.rounds_at_margin += 1;
+        if self.rounds_at_margin >= self.knobs.probe_every {
+            self.ask(self.knobs.probe_excess);
+        }
+    }
+
+    /// A round above the margin is over: the line carried what it carried.
+    fn after_try(&mut self, in_force: f64, seen: &RoundObservation) {
+        let excess = match self.probe {
+            Probe::Asked { excess, .. } => excess,
+            Probe::Resting => self.knobs.probe_excess,
+        };
+        self.probe = Probe::Resting;
+        self.missed = false;
+        if self.capacity.is_some_and(|capacity| seen.used > capacity) {
+            self.learn(seen.used);
+        }
+        self.total = Some(self.bound());
+        let carried = seen.used >= self.knobs.missed_below * in_force && seen.short_of_tokens;
+        let room = self.total.is_some_and(|total| total < self.limit.as_f64());
+        if carried && room {
+            // More was asked and more came: go on at once, a line restored is found in a few rounds.
+            self.ask((2.0 * excess).min(1.0));
+        }
+    }
+
+    fn ask(&mut self, excess: f64) {
+        self.rounds_at_margin = 0;
+        if let Some(total) = self.total {
+            let asked = (total * (1.0 + excess)).min(self.limit.as_f64());
+            self.probe = Probe::Asked { total: asked, excess };
+        }
+    }
+
+    fn learn(&mut self, capacity: f64) {
+        self.capacity = Some(capacity.max(CAPACITY_MIN));
+    }
+
+    /// The most that is allowed without a try; infinite when neither limit nor capacity is known.
+    fn bound(&self) -> f64 {
+        self.capacity.map_or(f64::INFINITY, |capacity| self.knobs.threshold * capacity).min(self.limit.as_f64())
+    }
+}
