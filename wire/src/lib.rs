@@ -8,25 +8,27 @@ mod frame;
 mod limits;
 mod message;
 mod peer_id;
+mod session;
 mod token;
 mod violation;
 mod words;
 
 pub use frame::{
-    DATA_HEADER_BYTES, DATA_MAGIC, DATA_PREFACE_BYTES, DataHeader, DataPreface, EncodeError,
-    FrameDecoder, encode_message,
+    DATA_HEADER_BYTES, DATA_MAGIC, DATA_PREFACE_BYTES, DataHeader, DataPreface, EncodeError, FrameDecoder,
+    encode_message,
 };
 pub use limits::{
-    AGENT_BYTES_MAX, CONTROL_FRAME_BYTES_MAX, DATA_PAYLOAD_BYTES_MAX, Limits, PATH_BYTES_MAX,
-    WEIGHT_THOUSANDTHS_MAX, WORDS_BYTES_MAX,
+    AGENT_BYTES_MAX, CONTROL_FRAME_BYTES_MAX, DATA_PAYLOAD_BYTES_MAX, Limits, PATH_BYTES_MAX, WEIGHT_THOUSANDTHS_MAX,
+    WORDS_BYTES_MAX,
 };
 pub use message::{
-    Begin, Cancel, ClassCode, DesiredRates, ENTRIES_MAX, Entry, EntryKind, Failed, FailureCode,
-    Finished, GETS_MAX, Get, Goodbye, GoodbyeCode, Granted, Hello, List, ListError, Listing,
-    Message, MessageKind, Opened, Ping, Pong, Progress, Proportion, Proportions, Put, Ready,
-    Refusal, RefusalCode, SHARES_MAX, Stored, TOKENS_MAX, Welcome, Window,
+    Begin, Cancel, ClassCode, DesiredRates, ENTRIES_MAX, Entry, EntryKind, Failed, FailureCode, Finished, GETS_MAX,
+    Get, Goodbye, GoodbyeCode, Granted, Hello, List, ListError, Listing, Message, MessageKind, Opened, Ping, Pong,
+    Progress, Proportion, Proportions, Put, Ready, Refusal, RefusalCode, SHARES_MAX, Stored, TOKENS_MAX, Welcome,
+    Window,
 };
 pub use peer_id::{PeerId, PeerIdError};
+pub use session::{Accepted, Event, Exit, GetRequest, Output, PutRequest, Role, Session, SessionError, TransferStatus};
 pub use token::Token;
 pub use violation::Violation;
 pub use words::printable;

@@ -61,9 +61,7 @@ impl FromStr for PeerId {
     /// an id has one meaning.
     fn from_str(text: &str) -> Result<Self, PeerIdError> {
         let refuse = || PeerIdError(text.chars().take(64).collect());
-        let bytes = BASE32_NOPAD
-            .decode(text.to_ascii_uppercase().as_bytes())
-            .map_err(|_| refuse())?;
+        let bytes = BASE32_NOPAD.decode(text.to_ascii_uppercase().as_bytes()).map_err(|_| refuse())?;
         Ok(Self(bytes.try_into().map_err(|_| refuse())?))
     }
 }

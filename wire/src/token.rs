@@ -43,9 +43,7 @@ impl TryFrom<&[u8]> for Token {
 
     fn try_from(bytes: &[u8]) -> Result<Self, Violation> {
         let len = bytes.len();
-        let bytes = bytes
-            .try_into()
-            .map_err(|_| Violation::BadLength { what: "token", len })?;
+        let bytes = bytes.try_into().map_err(|_| Violation::BadLength { what: "token", len })?;
         Ok(Self(bytes))
     }
 }

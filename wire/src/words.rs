@@ -4,13 +4,17 @@ use std::borrow::Cow;
 
 use crate::limits::WORDS_BYTES_MAX;
 
-/// At most [`WORDS_BYTES_MAX`] bytes of `words`, cut between characters.
-#[allow(dead_code)]
+/// At most [`WORDS_BYTES_MAX`] bytes of `words`.
 pub(crate) fn cut(words: String) -> String {
-    if words.len() <= WORDS_BYTES_MAX {
+    cut_to(words, WORDS_BYTES_MAX)
+}
+
+/// At most `bytes_max` bytes of `words`, cut between characters, with dots where they were cut.
+pub(crate) fn cut_to(words: String, bytes_max: usize) -> String {
+    if words.len() <= bytes_max {
         return words;
     }
-    let mut end = WORDS_BYTES_MAX - ELLIPSIS.len();
+    let mut end = bytes_max.saturating_sub(ELLIPSIS.len());
     while !words.is_char_boundary(end) {
         end -= 1;
     }
@@ -21,13 +25,7 @@ pub(crate) fn cut(words: String) -> String {
 /// `\u{fffd}`, so that a peer cannot move the cursor or forge a log line.
 pub fn printable(words: &str) -> Cow<'_, str> {
     if words.chars().any(is_harmful) {
-        let shown = words.chars().map(|c| {
-            if is_harmful(c) {
-                char::REPLACEMENT_CHARACTER
-            } else {
-                c
-            }
-        });
+        let shown = words.chars().map(|c| if is_harmful(c) { char::REPLACEMENT_CHARACTER } else { c });
         return Cow::Owned(shown.collect());
     }
     Cow::Borrowed(words)
@@ -38,7 +36,6 @@ fn is_harmful(c: char) -> bool {
     c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-#[allow(dead_code)]
 const ELLIPSIS: &str = "...";
 
 #[cfg(test)]
@@ -49,19 +46,12 @@ mod tests {
     fn long_words_are_cut_between_characters() {
         assert_eq!(cut("short".to_owned()), "short");
         let long = cut("é".repeat(WORDS_BYTES_MAX));
-        assert!(
-            long.len() <= WORDS_BYTES_MAX && long.ends_with(ELLIPSIS),
-            "{}",
-            long.len()
-        );
+        assert!(long.len() <= WORDS_BYTES_MAX && long.ends_with(ELLIPSIS), "{}", long.len());
     }
 
     #[test]
     fn escape_sequences_do_not_reach_a_terminal() {
         assert_eq!(printable("no such file"), "no such file");
-        assert_eq!(
-            printable("a\x1b[2Jb\nc\u{202e}d"),
-            "a\u{fffd}[2Jb\u{fffd}c\u{fffd}d"
-        );
+        assert_eq!(printable("a\x1b[2Jb\nc\u{202e}d"), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}d");
     }
 }

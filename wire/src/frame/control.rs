@@ -76,10 +76,7 @@ impl FrameDecoder {
                 Ok(0) => return Err(Violation::FrameEmpty),
                 Ok(len) if len <= self.bytes_max => len,
                 _ => {
-                    return Err(Violation::FrameTooLong {
-                        len: announced.into(),
-                        max: self.bytes_max,
-                    });
+                    return Err(Violation::FrameTooLong { len: announced.into(), max: self.bytes_max });
                 }
             };
             let Some(body) = self.buffer.get(LENGTH_BYTES..LENGTH_BYTES + len) else {
@@ -107,9 +104,7 @@ impl Default for FrameDecoder {
 
 /// A message does not fit in a frame.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error(
-    "a `{message}` of {len} bytes does not fit in a control frame of {CONTROL_FRAME_BYTES_MAX}"
-)]
+#[error("a `{message}` of {len} bytes does not fit in a control frame of {CONTROL_FRAME_BYTES_MAX}")]
 pub struct EncodeError {
     /// The message's name.
     pub message: &'static str,
@@ -120,14 +115,9 @@ pub struct EncodeError {
 /// Appends `message` as one frame to `out`, or leaves `out` as it is.
 pub fn encode_message(message: &Message, out: &mut BytesMut) -> Result<(), EncodeError> {
     let len = encoded_bytes(message);
-    let announced = u32::try_from(len)
-        .ok()
-        .filter(|_| len <= CONTROL_FRAME_BYTES_MAX);
+    let announced = u32::try_from(len).ok().filter(|_| len <= CONTROL_FRAME_BYTES_MAX);
     let Some(announced) = announced else {
-        return Err(EncodeError {
-            message: message.name(),
-            len,
-        });
+        return Err(EncodeError { message: message.name(), len });
     };
     out.reserve(LENGTH_BYTES + len);
     out.put_u32(announced);

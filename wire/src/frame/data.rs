@@ -51,22 +51,13 @@ impl DataHeader {
 
     fn check(&self) -> Result<(), Violation> {
         if self.len == 0 || self.len > DATA_PAYLOAD_BYTES_MAX {
-            return Err(Violation::DataLength {
-                len: self.len,
-                max: DATA_PAYLOAD_BYTES_MAX,
-            });
+            return Err(Violation::DataLength { len: self.len, max: DATA_PAYLOAD_BYTES_MAX });
         }
         if self.transfer == 0 {
-            return Err(Violation::BadNumber {
-                what: "transfer",
-                value: 0,
-            });
+            return Err(Violation::BadNumber { what: "transfer", value: 0 });
         }
         if self.offset.checked_add(self.len.into()).is_none() {
-            return Err(Violation::BadNumber {
-                what: "offset",
-                value: self.offset,
-            });
+            return Err(Violation::BadNumber { what: "offset", value: self.offset });
         }
         Ok(())
     }
@@ -94,9 +85,7 @@ impl DataPreface {
         if magic != DATA_MAGIC {
             return Err(Violation::DataMagic);
         }
-        Ok(Self {
-            token: Token::try_from(token)?,
-        })
+        Ok(Self { token: Token::try_from(token)? })
     }
 
     /// Whether a link that began with `first` may still turn out to begin with the magic; decided by the first byte already.

@@ -3,5 +3,6 @@
 mod control;
 mod data;
 
+pub(crate) use control::encoded_bytes;
 pub use control::{EncodeError, FrameDecoder, encode_message};
 pub use data::{DATA_HEADER_BYTES, DATA_MAGIC, DATA_PREFACE_BYTES, DataHeader, DataPreface};

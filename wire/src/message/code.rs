@@ -203,12 +203,7 @@ impl FailureCode {
     /// Whether trying again may help without anybody changing anything.
     pub const fn may_retry(self) -> bool {
         match self {
-            Self::Changed
-            | Self::Shrunk
-            | Self::HashMismatch
-            | Self::TooMany
-            | Self::Busy
-            | Self::Draining => true,
+            Self::Changed | Self::Shrunk | Self::HashMismatch | Self::TooMany | Self::Busy | Self::Draining => true,
             Self::Unspecified
             | Self::NotFound
             | Self::Forbidden

@@ -83,10 +83,7 @@ pub struct Welcome {
 impl Welcome {
     /// The tokens, parsed.
     pub fn parsed_tokens(&self) -> Result<Vec<Token>, Violation> {
-        self.tokens
-            .iter()
-            .map(|t| Token::try_from(t.as_slice()))
-            .collect()
+        self.tokens.iter().map(|t| Token::try_from(t.as_slice())).collect()
     }
 }
 
@@ -123,11 +120,7 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal without a time to come back.
     pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
-        Self {
-            code: code.into(),
-            message: message.into(),
-            retry_after_ms: 0,
-        }
+        Self { code: code.into(), message: message.into(), retry_after_ms: 0 }
     }
 
     /// With a time to come back.
@@ -139,18 +132,9 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "refused ({}): {}",
-            self.code(),
-            crate::printable(&self.message)
-        )?;
+        write!(f, "refused ({}): {}", self.code(), crate::printable(&self.message))?;
         if self.retry_after_ms > 0 {
-            write!(
-                f,
-                "; come back in {:.1} s",
-                self.retry_after_ms as f64 / 1000.0
-            )?;
+            write!(f, "; come back in {:.1} s", self.retry_after_ms as f64 / 1000.0)?;
         }
         Ok(())
     }
@@ -170,9 +154,16 @@ pub struct Goodbye {
 impl Goodbye {
     /// A goodbye.
     pub fn new(code: GoodbyeCode, message: impl Into<String>) -> Self {
-        Self {
-            code: code.into(),
-            message: message.into(),
+        Self { code: code.into(), message: message.into() }
+    }
+}
+
+impl fmt::Display for Goodbye {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.code())?;
+        if !self.message.is_empty() {
+            write!(f, ": {}", crate::printable(&self.message))?;
         }
+        Ok(())
     }
 }

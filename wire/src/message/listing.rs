@@ -67,9 +67,6 @@ pub struct ListError {
 impl ListError {
     /// A failure.
     pub fn new(code: FailureCode, message: impl Into<String>) -> Self {
-        Self {
-            code: code.into(),
-            message: message.into(),
-        }
+        Self { code: code.into(), message: message.into() }
     }
 }

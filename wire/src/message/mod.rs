@@ -98,9 +98,6 @@ pub enum Message {
 /// What is inside a control frame.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub(crate) struct Frame {
-    #[prost(
-        oneof = "Message",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22"
-    )]
+    #[prost(oneof = "Message", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22")]
     pub(crate) kind: Option<Message>,
 }

@@ -41,6 +41,13 @@ pub struct Proportion {
     pub weight_thousandths: u32,
 }
 
+impl Proportion {
+    /// The weight as a factor.
+    pub fn weight_factor(&self) -> f64 {
+        super::transfer::weight_factor(self.weight_thousandths)
+    }
+}
+
 /// The receiver has this much on disk. Nothing follows from it but a progress bar at the sender.
 #[derive(Copy, Clone, PartialEq, Eq, ::prost::Message)]
 pub struct Progress {

@@ -47,11 +47,7 @@ impl Message {
             }
             Self::Listing(m) => {
                 count("entries", m.entries.len(), ENTRIES_MAX)?;
-                text(
-                    "words",
-                    m.error.as_ref().map_or("", |e| &e.message),
-                    WORDS_BYTES_MAX,
-                )
+                text("words", m.error.as_ref().map_or("", |e| &e.message), WORDS_BYTES_MAX)
             }
             Self::Get(m) => check_get(m),
             Self::Put(m) => {
@@ -64,9 +60,7 @@ impl Message {
             Self::Failed(m) => text("words", &m.message, WORDS_BYTES_MAX),
             Self::Proportions(m) => {
                 count("shares", m.shares.len(), SHARES_MAX)?;
-                m.shares
-                    .iter()
-                    .try_for_each(|share| weight(share.weight_thousandths))
+                m.shares.iter().try_for_each(|share| weight(share.weight_thousandths))
             }
             Self::Goodbye(m) => text("words", &m.message, WORDS_BYTES_MAX),
             Self::Ping(_)
@@ -106,10 +100,7 @@ fn fixed(what: &'static str, bytes: &[u8]) -> Result<(), Violation> {
     if bytes.len() == HASH_BYTES {
         return Ok(());
     }
-    Err(Violation::BadLength {
-        what,
-        len: bytes.len(),
-    })
+    Err(Violation::BadLength { what, len: bytes.len() })
 }
 
 fn count(what: &'static str, count: usize, max: usize) -> Result<(), Violation> {
@@ -123,11 +114,7 @@ fn text(what: &'static str, text: &str, max: usize) -> Result<(), Violation> {
     if text.len() <= max {
         return Ok(());
     }
-    Err(Violation::TooLong {
-        what,
-        len: text.len(),
-        max,
-    })
+    Err(Violation::TooLong { what, len: text.len(), max })
 }
 
 fn range(what: &'static str, value: u64, max: u64) -> Result<(), Violation> {

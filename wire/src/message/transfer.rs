@@ -184,11 +184,7 @@ pub struct Failed {
 impl Failed {
     /// A failure.
     pub fn new(transfer: u32, code: FailureCode, message: impl Into<String>) -> Self {
-        Self {
-            transfer,
-            code: code.into(),
-            message: message.into(),
-        }
+        Self { transfer, code: code.into(), message: message.into() }
     }
 }
 
