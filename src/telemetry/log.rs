@@ -70,7 +70,10 @@ mod tests {
     #[test]
     fn a_level_that_is_none_is_named() {
         let error = filter(Some("inof"), "info").unwrap_err().to_string();
-        assert!(error.contains("EVENKEEL_LOG") && error.contains("inof") && error.contains("write error, warn"), "{error}");
+        assert!(
+            error.contains("EVENKEEL_LOG") && error.contains("inof") && error.contains("write error, warn"),
+            "{error}"
+        );
         assert!(filter(None, "").unwrap_err().to_string().starts_with("log: \"\""));
     }
 }
