@@ -1,0 +1,177 @@
+//! Small trees whose answer a reader can check in his head.
+
+mod support;
+
+use flow::{
+    Binding, Class, GroupKey, Limiter, Rate,
+    allocation::{GroupInput, Knobs, LeafInput, PeerInput, allocate},
+};
+use support::{find, group, hungry, peer, rate, snapshot, using};
+
+fn plan(snapshot: &flow::allocation::Snapshot) -> flow::allocation::Plan {
+    allocate(snapshot, &Knobs::default())
+}
+
+#[test]
+fn the_seeds_three_peers_get_a_third_each() {
+    let mut tree = snapshot(100_000);
+    tree.peers = (0..3).map(peer).collect();
+    tree.leaves = (0..3).map(|key| hungry(key, key)).collect();
+    let plan = plan(&tree);
+    assert!(plan.leaves.iter().all(|leaf| leaf.assigned == rate(33_333) && leaf.ceiling == rate(100_000)));
+    assert!(plan.leaves.iter().all(|leaf| leaf.binding == Binding::Total && leaf.if_lifted.is_unlimited()));
+}
+
+#[test]
+fn without_a_total_nothing_is_gated_but_what_has_a_cap() {
+    let mut tree = snapshot(0);
+    tree.peers = vec![peer(0), PeerInput { cap: rate(1000), ..peer(1) }];
+    tree.leaves = vec![
+        hungry(0, 0),
+        using(1, 0, 5.0, Limiter::Network),
+        hungry(2, 1),
+        LeafInput { backlogged: false, ..hungry(3, 0) },
+    ];
+    let plan = plan(&tree);
+    assert_eq!(find(&plan, 0).assigned, Rate::UNLIMITED);
+    assert_eq!(find(&plan, 0).binding, Binding::Unlimited);
+    assert_eq!(find(&plan, 1).assigned, Rate::UNLIMITED);
+    assert_eq!(find(&plan, 1).binding, Binding::Network);
+    assert_eq!(find(&plan, 2).assigned, rate(1000));
+    assert_eq!(find(&plan, 2).binding, Binding::PeerCap);
+    assert_eq!(find(&plan, 3).assigned, Rate::UNLIMITED);
+    assert_eq!(find(&plan, 3).binding, Binding::Source);
+    assert_eq!(plan.peers[0].assigned, Rate::UNLIMITED);
+}
+
+#[test]
+fn an_idle_leaf_has_nothing_but_its_ceiling() {
+    let mut tree = snapshot(1000);
+    tree.peers = vec![peer(0), peer(1)];
+    tree.leaves = vec![hungry(0, 0), LeafInput { backlogged: false, ..hungry(1, 1) }];
+    let plan = plan(&tree);
+    assert_eq!(find(&plan, 0).assigned, rate(1000));
+    let idle = find(&plan, 1);
+    assert_eq!((idle.assigned, idle.ceiling, idle.binding), (Rate::ZERO, rate(1000), Binding::Source));
+    assert_eq!(idle.if_lifted, rate(500));
+}
+
+#[test]
+fn each_rule_is_named_where_it_binds() {
+    let mut tree = snapshot(1_000_000);
+    tree.groups = vec![group(0), GroupInput { cap: rate(100_000), ..group(1) }];
+    tree.peers = vec![
+        PeerInput { cap: rate(50_000), ..peer(0) },
+        PeerInput { negotiated: rate(40_000), ..peer(1) },
+        peer(2),
+        peer(3),
+        peer(4),
+    ];
+    let grouped = |key, peer| LeafInput { group: GroupKey(1), ..hungry(key, peer) };
+    tree.leaves = vec![
+        hungry(0, 0),
+        hungry(1, 1),
+        LeafInput { cap: rate(30_000), ..hungry(2, 2) },
+        grouped(3, 3),
+        grouped(4, 4),
+        using(5, 2, 20_000.0, Limiter::Receiver),
+        hungry(6, 2),
+    ];
+    let plan = plan(&tree);
+    let said = |key| {
+        let leaf = find(&plan, key);
+        (leaf.binding, leaf.assigned.bytes_per_second())
+    };
+    assert_eq!(said(0), (Binding::PeerCap, 50_000));
+    assert_eq!(said(1), (Binding::Negotiated, 40_000));
+    assert_eq!(said(2), (Binding::TransferCap, 30_000));
+    assert_eq!(said(3), (Binding::Group, 50_000));
+    assert_eq!(said(5), (Binding::Receiver, 23_000));
+    assert_eq!(said(6), (Binding::Total, 1_000_000 - 50_000 - 40_000 - 100_000 - 53_000));
+    assert_eq!(plan.peers[0].binding, Binding::PeerCap);
+    assert_eq!(plan.peers[2].binding, Binding::Total);
+}
+
+#[test]
+fn a_peers_cap_holds_over_its_groups_and_is_used_up() {
+    // Group 1 is crowded and gives peer 0 only 10 000; group 0 gives the rest of its cap, not half of it.
+    let mut tree = snapshot(0);
+    tree.groups = vec![group(0), GroupInput { cap: rate(20_000), ..group(1) }];
+    tree.peers = vec![PeerInput { cap: rate(100_000), ..peer(0) }, peer(1)];
+    tree.leaves = vec![
+        hungry(0, 0),
+        LeafInput { group: GroupKey(1), ..hungry(1, 0) },
+        LeafInput { group: GroupKey(1), ..hungry(2, 1) },
+    ];
+    let plan = plan(&tree);
+    assert_eq!(plan.peers[0].assigned, rate(100_000));
+    assert_eq!(find(&plan, 0).assigned, rate(90_000));
+    assert_eq!(find(&plan, 1).assigned, rate(10_000));
+    assert_eq!(find(&plan, 2).assigned, rate(10_000));
+    assert_eq!(find(&plan, 0).binding, Binding::PeerCap);
+    assert_eq!(find(&plan, 1).binding, Binding::Group);
+}
+
+#[test]
+fn what_a_capped_peer_leaves_in_a_group_goes_to_the_others() {
+    let mut tree = snapshot(0);
+    tree.groups = vec![GroupInput { cap: rate(60_000), ..group(0) }, GroupInput { cap: rate(60_000), ..group(1) }];
+    tree.peers = vec![PeerInput { cap: rate(20_000), ..peer(0) }, peer(1), peer(2)];
+    let second = |key, peer| LeafInput { group: GroupKey(1), ..hungry(key, peer) };
+    tree.leaves = vec![hungry(0, 0), second(1, 0), hungry(2, 1), second(3, 2)];
+    let plan = plan(&tree);
+    assert_eq!(
+        plan.leaves.iter().map(|leaf| leaf.assigned.bytes_per_second()).collect::<Vec<_>>(),
+        [10_000, 10_000, 50_000, 50_000]
+    );
+}
+
+#[test]
+fn floors_that_do_not_fit_are_scaled_and_said() {
+    let mut tree = snapshot(1000);
+    tree.peers = vec![PeerInput { floor: 1500, ..peer(0) }, PeerInput { floor: 500, ..peer(1) }];
+    tree.leaves = vec![hungry(0, 0), hungry(1, 1)];
+    let scaled = plan(&tree);
+    assert_eq!(scaled.floors_scaled, Some(0.5));
+    assert_eq!((find(&scaled, 0).assigned, find(&scaled, 1).assigned), (rate(750), rate(250)));
+    tree.total = rate(2500);
+    let fits = plan(&tree);
+    assert_eq!(fits.floors_scaled, None);
+    assert_eq!((find(&fits, 0).assigned, find(&fits, 1).assigned), (rate(1500), rate(1000)));
+}
+
+#[test]
+fn a_background_floor_goes_before_foreground() {
+    let mut tree = snapshot(100_000);
+    tree.peers = vec![peer(0), peer(1)];
+    tree.leaves = vec![hungry(0, 0), LeafInput { class: Class::Background, floor: 30_000, ..hungry(1, 1) }];
+    let plan = plan(&tree);
+    assert_eq!((find(&plan, 0).assigned, find(&plan, 1).assigned), (rate(70_000), rate(30_000)));
+}
+
+#[test]
+fn strict_background_gets_what_foreground_leaves() {
+    let mut tree = snapshot(100_000);
+    tree.peers = vec![peer(0), peer(1)];
+    tree.leaves = vec![using(0, 0, 50_000.0, Limiter::Source), LeafInput { class: Class::Background, ..hungry(1, 1) }];
+    let strict = Knobs { background_floor: 0.0, ..Knobs::default() };
+    let shared = allocate(&tree, &strict);
+    assert_eq!((find(&shared, 0).assigned, find(&shared, 1).assigned), (rate(57_500), rate(42_500)));
+    tree.leaves[0] = hungry(0, 0);
+    let starved = allocate(&tree, &strict);
+    assert_eq!((find(&starved, 0).assigned, find(&starved, 1).assigned), (rate(100_000), Rate::ZERO));
+}
+
+#[test]
+fn a_leaf_whose_peer_and_group_are_not_there_yet_is_served() {
+    let mut tree = snapshot(1000);
+    tree.leaves = vec![LeafInput { group: GroupKey(7), ..hungry(0, 9) }, hungry(1, 8)];
+    let plan = plan(&tree);
+    assert_eq!((find(&plan, 0).assigned, find(&plan, 1).assigned), (rate(500), rate(500)));
+}
+
+#[test]
+fn nobody_there_is_a_plan_too() {
+    let plan = plan(&snapshot(1000));
+    assert!(plan.leaves.is_empty() && plan.floors_scaled.is_none());
+}
