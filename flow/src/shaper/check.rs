@@ -59,17 +59,18 @@ impl Shaper {
 
     /// Both directions of a ring agree and all in it are children.
     fn check_ring(&self, parent: NodeId, tier: Tier) {
-        let mut previous = NONE;
-        let mut id = self.tree.nodes[parent as usize].rings[tier.index()].head;
         let mut left = self.tree.nodes.len();
-        while id != NONE {
-            assert!(left > 0, "ring of {parent} in {tier:?} has no end");
-            left -= 1;
-            let seat = &self.tree.places[id as usize].seats[tier.index()];
-            assert!(seat.taken && seat.prev == previous, "links of {id} below {parent} in {tier:?}");
-            assert!(id != ROOT && self.tree.parent(id) == parent, "{id} is a child of {parent}");
-            previous = id;
-            id = seat.next;
+        for head in self.tree.nodes[parent as usize].rings[tier.index()].heads() {
+            let (mut previous, mut id) = (NONE, head);
+            while id != NONE {
+                assert!(left > 0, "ring of {parent} in {tier:?} has no end");
+                left -= 1;
+                let seat = &self.tree.places[id as usize].seats[tier.index()];
+                assert!(seat.taken && seat.prev == previous, "links of {id} below {parent} in {tier:?}");
+                assert!(id != ROOT && self.tree.parent(id) == parent, "{id} is a child of {parent}");
+                previous = id;
+                id = seat.next;
+            }
         }
     }
 }

@@ -3,10 +3,13 @@
 //! Shreedhar and Varghese's DRR with three changes that the shaper needs:
 //! - a release is never split, so a deficit may go below zero and is paid back in later rounds;
 //! - a child leaves while it waits for a limit of its own or for its next request. Each child knows the round in which
-//!   its next turn is due; one that comes back late goes to the front, so that a limit below the fair share is met in full,
-//!   and one that has had its turn goes to the back. No child has more than one turn in a round either way;
-//! - the credit of a turn tunes itself: it grows when turns pass without a release and shrinks when they don't, so that a
-//!   release costs O(1) turns whatever the weights and quanta are.
+//!   its next turn is due. One that comes back to a due turn goes first, so that a limit below the fair share is met in full; one
+//!   that has had its turn waits for the next round. No child has more than one turn in a round either way;
+//! - the credit of a round tunes itself: it grows when many turns pass without a release and shrinks when none do, so that
+//!   a release costs O(1) turns whatever the weights and quanta are.
+//!
+//! Guarantees are served in the order in which they fall due, one release a turn: their clocks already say how much each
+//! may have, and together they fit the total. Rounds by weight would hold a fast one back until every slow one has had a turn.
 
 use super::tier::{TIERS, Tier};
 
@@ -15,9 +18,10 @@ pub(crate) const NONE: u32 = u32::MAX;
 /// Bytes of credit per unit of weight and round at first: the smallest quantum of a leaf whose rate is not yet known.
 const CREDIT_BYTES_AT_FIRST: f64 = 8.0 * 1024.0;
 const CREDIT_BYTES_MIN: f64 = 64.0;
-/// Four turns in five release something when these two balance.
-const CREDIT_GROWTH: f64 = 1.0 + 1.0 / 32.0;
-const CREDIT_DECAY: f64 = 1.0 - 1.0 / 128.0;
+/// One turn in five may pass without a release before credit grows.
+const TURNS_PER_SKIP: u32 = 5;
+const CREDIT_GROWTH: f64 = 1.25;
+const CREDIT_DECAY: f64 = 0.97;
 
 /// Limits a weight to what the arithmetic bears; configuration refuses others long before.
 pub(crate) fn sane_weight(weight: f64) -> f64 {
@@ -51,49 +55,58 @@ impl Place {
     }
 }
 
+/// Children in the order in which they came.
+#[derive(Copy, Clone, Debug)]
+struct Queue {
+    head: u32,
+    tail: u32,
+}
+
+const EMPTY: Queue = Queue { head: NONE, tail: NONE };
+
 /// The children of one node that can release in one tier, in the order of their turns.
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct Ring {
-    pub(crate) head: u32,
-    tail: u32,
+    /// Those who came back to a turn that is already due, those who stayed and wait for it, those whose turn is in the
+    /// next round.
+    queues: [Queue; 3],
     round: u64,
     /// The same for all in one round, or those who end their turns early and late in it would get unequal credit.
     credit_per_weight: f64,
-    /// What the credit of the next round will be.
-    credit_tuned: f64,
+    /// Turns of this round, and those of them that released nothing.
+    turns: u32,
+    skips: u32,
 }
+
+const BACK: usize = 0;
+const THIS: usize = 1;
+const NEXT: usize = 2;
 
 impl Ring {
     pub(crate) const fn new() -> Self {
-        Ring {
-            head: NONE,
-            tail: NONE,
-            round: 0,
-            credit_per_weight: CREDIT_BYTES_AT_FIRST,
-            credit_tuned: CREDIT_BYTES_AT_FIRST,
-        }
+        Ring { queues: [EMPTY; 3], round: 0, credit_per_weight: CREDIT_BYTES_AT_FIRST, turns: 0, skips: 0 }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.head == NONE
+        self.queues.iter().all(|queue| queue.head == NONE)
     }
 
-    /// Seats a child: in front when its turn is due in this round or was missed, else at the back.
+    /// Seats a child according to the round in which its turn is due.
     pub(crate) fn enter(&mut self, places: &mut [Place], id: u32, tier: Tier) {
+        if tier == Tier::Guaranteed {
+            return self.push(places, id, tier, THIS);
+        }
         let place = &mut places[id as usize];
         let credit = self.credit_per_weight * place.weight;
         let seat = &mut place.seats[tier.index()];
         let missed = self.round.saturating_sub(seat.due);
-        if missed > 0 && seat.deficit < credit {
+        if missed > 0 {
             // The rounds it was away for would each have paid back one credit; at most one is kept in hand.
-            seat.deficit = credit.min(seat.deficit + missed as f64 * credit);
-        }
-        if seat.due <= self.round {
+            seat.deficit = seat.deficit.max(credit.min(seat.deficit + missed as f64 * credit));
             seat.due = self.round;
-            self.push_front(places, id, tier);
-        } else {
-            self.push_back(places, id, tier);
         }
+        let queue = if seat.due <= self.round { BACK } else { NEXT };
+        self.push(places, id, tier, queue);
     }
 
     /// Takes a child's seat away. Deficit and due round stay with the child.
@@ -103,37 +116,49 @@ impl Ring {
         let (prev, next) = (seat.prev, seat.next);
         (seat.prev, seat.next, seat.taken) = (NONE, NONE, false);
         match prev {
-            NONE => self.head = next,
+            // A child at an end is the end of exactly one queue.
+            NONE => self.queues.iter_mut().filter(|queue| queue.head == id).for_each(|queue| queue.head = next),
             _ => places[prev as usize].seats[tier].next = next,
         }
         match next {
-            NONE => self.tail = prev,
+            NONE => self.queues.iter_mut().filter(|queue| queue.tail == id).for_each(|queue| queue.tail = prev),
             _ => places[next as usize].seats[tier].prev = prev,
         }
     }
 
     /// Whose turn it is.
     pub(crate) fn turn(&mut self, places: &mut [Place], tier: Tier) -> Option<u32> {
-        while self.head != NONE {
-            let id = self.head;
-            let seat = &places[id as usize].seats[tier.index()];
-            if seat.due > self.round {
-                self.round = seat.due;
-                self.credit_per_weight = self.credit_tuned;
-            }
-            if seat.deficit > 0.0 {
-                self.credit_tuned = CREDIT_BYTES_MIN.max(self.credit_tuned * CREDIT_DECAY);
+        loop {
+            let id = match [self.queues[BACK].head, self.queues[THIS].head] {
+                [NONE, NONE] if self.queues[NEXT].head == NONE => return None,
+                [NONE, NONE] => {
+                    self.begin_round();
+                    continue;
+                }
+                [NONE, id] | [id, _] => id,
+            };
+            if tier == Tier::Guaranteed {
                 return Some(id);
             }
-            self.credit_tuned *= CREDIT_GROWTH;
+            self.turns += 1;
+            if places[id as usize].seats[tier.index()].deficit > 0.0 {
+                return Some(id);
+            }
+            self.skips += 1;
             self.end_turn(places, id, tier);
         }
-        None
     }
 
     /// Books a release; the turn ends when the deficit is used up.
     pub(crate) fn charge(&mut self, places: &mut [Place], id: u32, tier: Tier, bytes: u32) {
         let seat = &mut places[id as usize].seats[tier.index()];
+        if tier == Tier::Guaranteed {
+            if seat.taken {
+                self.leave(places, id, tier);
+                self.push(places, id, tier, THIS);
+            }
+            return;
+        }
         seat.deficit -= f64::from(bytes);
         if seat.deficit <= 0.0 {
             self.end_turn(places, id, tier);
@@ -145,38 +170,42 @@ impl Ring {
         places[id as usize].seats[tier.index()].deficit += f64::from(bytes);
     }
 
+    /// The seated children, for the recount.
+    #[cfg(any(test, debug_assertions))]
+    pub(crate) fn heads(&self) -> [u32; 3] {
+        self.queues.map(|queue| queue.head)
+    }
+
+    fn begin_round(&mut self) {
+        self.queues[THIS] = std::mem::replace(&mut self.queues[NEXT], EMPTY);
+        self.round += 1;
+        let factor = if self.skips * TURNS_PER_SKIP > self.turns { CREDIT_GROWTH } else { CREDIT_DECAY };
+        self.credit_per_weight = CREDIT_BYTES_MIN.max(self.credit_per_weight * factor);
+        (self.turns, self.skips) = (0, 0);
+    }
+
     fn end_turn(&mut self, places: &mut [Place], id: u32, tier: Tier) {
         let place = &mut places[id as usize];
         let credit = self.credit_per_weight * place.weight;
         let seat = &mut place.seats[tier.index()];
         seat.deficit += credit;
         seat.due = self.round + 1;
-        if seat.taken && self.tail != id {
+        if seat.taken {
             self.leave(places, id, tier);
-            self.push_back(places, id, tier);
+            self.push(places, id, tier, NEXT);
         }
     }
 
-    fn push_front(&mut self, places: &mut [Place], id: u32, tier: Tier) {
+    fn push(&mut self, places: &mut [Place], id: u32, tier: Tier, queue: usize) {
         let tier = tier.index();
+        let queue = &mut self.queues[queue];
         let seat = &mut places[id as usize].seats[tier];
-        (seat.prev, seat.next, seat.taken) = (NONE, self.head, true);
-        match self.head {
-            NONE => self.tail = id,
-            head => places[head as usize].seats[tier].prev = id,
-        }
-        self.head = id;
-    }
-
-    fn push_back(&mut self, places: &mut [Place], id: u32, tier: Tier) {
-        let tier = tier.index();
-        let seat = &mut places[id as usize].seats[tier];
-        (seat.prev, seat.next, seat.taken) = (self.tail, NONE, true);
-        match self.tail {
-            NONE => self.head = id,
+        (seat.prev, seat.next, seat.taken) = (queue.tail, NONE, true);
+        match queue.tail {
+            NONE => queue.head = id,
             tail => places[tail as usize].seats[tier].next = id,
         }
-        self.tail = id;
+        queue.tail = id;
     }
 }
 

@@ -38,7 +38,7 @@ fn equal_borrowers_share_equally() {
 
 #[test]
 fn fifty_peers_with_unequal_caps_get_their_max_min_share() {
-    for planned in [false, true] {
+    for planned in [true, false] {
         let caps: Vec<u64> = (1..=50).map(|n| n * n * 400).collect();
         let wants: Vec<_> = caps.iter().map(|&cap| (1.0, cap as f64)).collect();
         let expected = max_min(10_000_000.0, &wants);
