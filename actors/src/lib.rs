@@ -1,7 +1,27 @@
-//! Who acts in Evenkeel: the peer actor and its two lanes, the allocator actor, supervision, and the ports through which
-//! they reach links, files and rights.
+//! Who acts in Evenkeel: the peer actor and its two lanes, the allocator actor, and the ports through which they reach
+//! links, files and the operator.
+//!
+//! Actors hold no socket and no clock of their own; adapters in the program implement the [`port`]s. What is to be decided
+//! is decided in `flow` (rates) and `wire` (protocol); actors carry it out.
 
+pub mod allocator;
+mod clock;
+mod front;
+mod inbox;
 pub mod log_gate;
+mod meter;
 pub mod metric;
+mod node;
+mod operate;
+pub mod peer;
 pub mod port;
+mod registry;
+mod shared;
 pub mod view;
+mod worker;
+
+pub use clock::Clock;
+pub use node::{Node, SessionHandle, Threads, Tree};
+pub use operate::NodeConsole;
+pub use registry::{LeafEntry, NodeSettings, PeerEntry, Registry, SessionEntry};
+pub use shared::{GroupRule, NodeConfig, PlanBook, Shared};

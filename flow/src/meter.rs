@@ -38,10 +38,15 @@ impl RateRing {
 
     /// Counts a chunk. A moment before the newest known counts as that one.
     pub fn add(&mut self, now: Moment, bytes: u64) {
+        self.add_chunks(now, bytes, 1);
+    }
+
+    /// Counts `bytes` moved in `chunks` pieces since the last call, as one who looks now and then sees them.
+    pub fn add_chunks(&mut self, now: Moment, bytes: u64, chunks: u64) {
         self.turn_to(slot_of(now));
         let place = place_of(self.newest);
         self.bytes[place] = self.bytes[place].saturating_add(bytes);
-        self.chunks[place] = self.chunks[place].saturating_add(1);
+        self.chunks[place] = self.chunks[place].saturating_add(u16::try_from(chunks).unwrap_or(u16::MAX));
     }
 
     /// Bytes per second over [`RateRing::span`].

@@ -1,9 +1,7 @@
 //! The operator's console: what the admin API asks of a running node and tells it. Implemented by the node; the API is
 //! its only caller.
 
-use crate::view::{
-    Explanation, GroupView, LimitsPatch, LimitsView, NodePatch, PeerView, StatusView, TransferView,
-};
+use crate::view::{Explanation, GroupView, LimitsPatch, LimitsView, NodePatch, PeerView, StatusView, TransferView};
 
 use super::PortFuture;
 

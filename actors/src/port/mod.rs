@@ -8,7 +8,9 @@ mod link;
 mod policy;
 
 pub use console::{Console, OperateError};
-pub use files::{FileEntry, FileError, FileKind, FilePage, Files, PrefixHash, ResumePoint, Sink, SinkMeta, Source, Viewer};
+pub use files::{
+    FileEntry, FileError, FileKind, FilePage, Files, PrefixHash, ResumePoint, Sink, SinkMeta, Source, Viewer,
+};
 pub use link::{
     ControlLink, ControlReceiver, ControlSender, DataArrival, DataLink, DataReceiver, DataSender, Dialer, Front,
     LinkError, LinkFault, Pressure, Remote, Transport,

@@ -1,0 +1,118 @@
+//! The actor: its ticks, its early rounds, and the orders it takes.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
+use flow::{Direction, Moment, Rate, RateRing, TotalController, TotalKnobs, allocation::Plan};
+
+use crate::{port::OperateError, shared::Shared};
+
+use super::{Order, survey::Survey};
+
+/// Between two samples of the meters: a slot of the rings (DESIGN 7).
+const SAMPLE: Duration = Duration::from_millis(250);
+
+/// The central allocator.
+pub struct Allocator {
+    pub(super) shared: Arc<Shared>,
+    pub(super) totals: [TotalController; 2],
+    pub(super) survey: Survey,
+    /// What each leaf was last told, by direction.
+    pub(super) told: [Plan; 2],
+    /// Configured totals, by direction.
+    pub(super) limits: [Rate; 2],
+    /// What each session was last granted, upload and download.
+    pub(super) granted: HashMap<u64, [Rate; 2]>,
+    pub(super) round_began: Moment,
+    pub(super) achieved: [RateRing; 2],
+    pub(super) moved_total: [u64; 2],
+    pub(super) round_bytes: [u64; 2],
+    last_round: Moment,
+}
+
+impl Allocator {
+    /// An allocator for the node whose parts are `shared`.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        let knobs = TotalKnobs {
+            threshold: shared.config.knobs.threshold,
+            damping: shared.config.knobs.damping,
+            ..TotalKnobs::default()
+        };
+        let now = shared.clock.now();
+        let totals = shared.config.limits.map(|limit| TotalController::new(limit, knobs));
+        Self {
+            totals,
+            survey: Survey::default(),
+            told: Default::default(),
+            limits: shared.config.limits,
+            granted: HashMap::new(),
+            round_began: now,
+            achieved: [RateRing::new(now), RateRing::new(now)],
+            moved_total: [0; 2],
+            round_bytes: [0; 2],
+            last_round: now,
+            shared,
+        }
+    }
+
+    /// The configured limit of `direction`.
+    pub(super) fn limit(&self, direction: Direction) -> Rate {
+        self.limits[direction.index()]
+    }
+
+    /// Brings a direction's total into force on all workers.
+    pub(super) fn put_total(&self, direction: Direction, now: Moment) {
+        let allowed = self.totals[direction.index()].allowed();
+        let bucket = &self.shared.totals[direction.index()];
+        if bucket.rate() != allowed {
+            bucket.set_rate(allowed, now);
+            if direction == Direction::Download {
+                self.shared.arrivals.set_rate(allowed, now);
+            }
+            self.shared.ring_workers();
+        }
+    }
+
+    fn tick(&mut self, ctx: &mut Context<Self>) {
+        let now = self.shared.clock.now();
+        self.sample(now);
+        if now.saturating_since(self.last_round) + SAMPLE / 2 >= self.shared.config.interval {
+            self.last_round = now;
+            self.round("tick");
+        }
+        ctx.run_later(SAMPLE, Self::tick);
+    }
+
+    /// Waits for the bell, then for what is left of the pause between early rounds: a burst of joins is one round.
+    fn listen(&mut self, ctx: &mut Context<Self>) {
+        let shared = self.shared.clone();
+        let heard = async move { shared.early.heard().await };
+        ctx.spawn(heard.into_actor(self).map(|(), allocator, ctx| {
+            allocator.round("early");
+            let pause = allocator.shared.config.early;
+            ctx.run_later(pause, Self::listen);
+        }));
+    }
+}
+
+impl Actor for Allocator {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let now = self.shared.clock.now();
+        for direction in Direction::ALL {
+            self.put_total(direction, now);
+        }
+        self.round("tick");
+        self.listen(ctx);
+        ctx.run_later(SAMPLE, Self::tick);
+    }
+}
+
+impl Handler<Order> for Allocator {
+    type Result = Result<(), OperateError>;
+
+    fn handle(&mut self, order: Order, _: &mut Self::Context) -> Self::Result {
+        self.carry_out(&order)
+    }
+}

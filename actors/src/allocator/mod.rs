@@ -1,0 +1,10 @@
+//! The allocator actor (seed 003): every few seconds, and soon after a join or a leave, it reads all meters, calls the pure
+//! function in `flow`, publishes the plan, and tells those peers whose rates moved.
+
+mod actor;
+mod order;
+mod round;
+mod survey;
+
+pub use actor::Allocator;
+pub use order::{Order, Target};

@@ -1,0 +1,231 @@
+//! A node's actors, started and ended together: the workers, the allocator, and the shared state between them.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use actix::{Actor, Addr};
+use actix_rt::{Arbiter, ArbiterHandle};
+use arc_swap::ArcSwap;
+use dashmap::DashMap;
+use flow::{GroupKey, shaper::SharedBucket};
+use tokio::sync::{Notify, mpsc, watch};
+use wire::{Hello, PeerId};
+
+use crate::{
+    allocator::Allocator,
+    clock::Clock,
+    metric::NodeMetrics,
+    peer::{
+        ControlMessage, PeerActor, Start,
+        client::{Command, SessionEvent},
+    },
+    port::{ControlLink, Dialer, Files, Policy},
+    registry::{NodeSettings, Registry},
+    shared::{EarlyBell, GroupEntry, GroupRule, NodeConfig, PlanBook, Shared},
+    worker::Worker,
+};
+
+/// How often a thread looks at its sockets at the latest, in task polls: tokio's own 61 would let a burst of ready peers
+/// keep control waiting.
+const EVENT_INTERVAL: u32 = 13;
+
+/// Which threads the peer actors live on.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum Threads {
+    /// An arbiter each, `config.workers` of them.
+    Arbiters,
+    /// The calling thread: a client with one session.
+    Current,
+}
+
+/// A running node.
+pub struct Node {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) allocator: Addr<Allocator>,
+    workers: Vec<ArbiterHandle>,
+    arbiters: std::sync::Mutex<Vec<Arbiter>>,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) started: std::time::Instant,
+    pub(crate) drained: watch::Sender<bool>,
+    pub(crate) listen: ArcSwap<String>,
+}
+
+/// How many connections are open, in all and by address.
+#[derive(Default)]
+pub(crate) struct Connections {
+    pub(crate) all: AtomicUsize,
+    pub(crate) by_address: DashMap<IpAddr, usize>,
+}
+
+/// What a configuration says of groups and peers.
+#[derive(Default)]
+pub struct Tree {
+    /// Groups in the order of their rules.
+    pub groups: Vec<(String, GroupRule, NodeSettings)>,
+    /// Peers by id.
+    pub peers: Vec<(PeerId, NodeSettings)>,
+}
+
+impl Node {
+    /// Starts workers and allocator. Must be called within an actix system.
+    pub fn start(
+        config: NodeConfig,
+        tree: Tree,
+        files: Arc<dyn Files>,
+        policy: Arc<dyn Policy>,
+        threads: Threads,
+    ) -> Arc<Self> {
+        let workers = if threads == Threads::Current { 1 } else { config.workers.max(1) };
+        let metrics = NodeMetrics::register();
+        metrics.workers.set(workers as f64);
+        metrics.connections_max.set((config.sessions_max * (1 + config.data_links_max)) as f64);
+        let bucket = |rate| Arc::new(SharedBucket::new(rate));
+        let default_group =
+            GroupEntry::new(GroupKey(0), "default".into(), Box::new(|_, _, _| true), NodeSettings::default());
+        let named = tree
+            .groups
+            .into_iter()
+            .zip(1..)
+            .map(|((name, rule, settings), key)| GroupEntry::new(GroupKey(key), name, rule, settings));
+        let registry = Registry::default();
+        for (id, settings) in tree.peers {
+            registry.peer_settings.insert(id, settings);
+        }
+        let shared = Arc::new(Shared {
+            clock: Clock::start(),
+            registry,
+            groups: std::iter::once(default_group).chain(named).collect(),
+            totals: config.limits.map(bucket),
+            moved: Default::default(),
+            arrivals: bucket(config.limits[flow::Direction::Download.index()]),
+            bells: (0..workers).map(|_| Arc::new(Notify::new())).collect(),
+            tree_version: 0.into(),
+            early: EarlyBell::default(),
+            book: ArcSwap::from_pointee(PlanBook::default()),
+            draining: false.into(),
+            metrics,
+            files,
+            policy,
+            config,
+        });
+        let arbiters: Vec<Arbiter> = match threads {
+            Threads::Arbiters => (0..workers).map(|_| Arbiter::with_tokio_rt(worker_runtime)).collect(),
+            Threads::Current => Vec::new(),
+        };
+        for (index, arbiter) in arbiters.iter().enumerate() {
+            let shared = shared.clone();
+            arbiter.spawn_fn(move || Worker::install(index, shared));
+        }
+        if threads == Threads::Current {
+            Worker::install(0, shared.clone());
+        }
+        let handles = arbiters.iter().map(Arbiter::handle).collect();
+        let allocator = Allocator::new(shared.clone()).start();
+        Arc::new(Self {
+            shared,
+            allocator,
+            workers: handles,
+            arbiters: std::sync::Mutex::new(arbiters),
+            connections: Arc::default(),
+            started: std::time::Instant::now(),
+            drained: watch::Sender::new(false),
+            listen: ArcSwap::from_pointee(String::new()),
+        })
+    }
+
+    /// What its actors share.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Says where peers connect, for the status.
+    pub fn set_listen(&self, address: SocketAddr) {
+        self.listen.store(Arc::new(address.to_string()));
+    }
+
+    pub(crate) fn worker_count(&self) -> usize {
+        self.workers.len().max(1)
+    }
+
+    pub(crate) fn run(&self, index: usize, job: Box<dyn FnOnce() + Send>) {
+        match self.workers.get(index % self.worker_count()) {
+            Some(worker) => drop(worker.spawn_fn(job)),
+            None => drop(actix_rt::spawn(async move { job() })),
+        }
+    }
+
+    /// Starts a client session over `link` on the calling thread, which must be the node's ([`Threads::Current`]).
+    pub fn connect(
+        &self,
+        link: ControlLink,
+        hello: Hello,
+        dialer: Arc<dyn Dialer>,
+        events_max: usize,
+    ) -> (SessionHandle, mpsc::Receiver<SessionEvent>) {
+        let (events, listener) = mpsc::channel(events_max);
+        let worker = Worker::current().unwrap_or_else(|| unreachable!("a client node lives on its caller's thread"));
+        let control = PeerActor::start_on(worker, link, Start::Client { hello, events, dialer });
+        (SessionHandle { control }, listener)
+    }
+
+    /// Completes when the node has been asked to drain.
+    pub fn drain_asked(&self) -> watch::Receiver<bool> {
+        self.drained.subscribe()
+    }
+
+    /// Lets transfers end, at most for `config.drain`; then closes what is left. New sessions are refused from now on.
+    pub async fn drain(&self) {
+        self.shared.draining.store(true, Relaxed);
+        let _ = self.drained.send(true);
+        let sessions: Vec<_> = self.shared.registry.sessions.iter().map(|session| session.control.clone()).collect();
+        for control in sessions {
+            let _ = control.try_send(ControlMessage::Drain);
+        }
+        let deadline = tokio::time::Instant::now() + self.shared.config.drain;
+        while !self.shared.registry.sessions.is_empty() && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let left: Vec<_> = self.shared.registry.sessions.iter().map(|session| session.control.clone()).collect();
+        for control in &left {
+            let _ = control.try_send(ControlMessage::Disconnect("the node is going down now".into()));
+        }
+        if !left.is_empty() {
+            // The last words need one more moment.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Ends the worker threads.
+    pub fn stop(&self) {
+        let arbiters = self.arbiters.lock().map(|mut arbiters| std::mem::take(&mut *arbiters)).unwrap_or_default();
+        for arbiter in arbiters {
+            arbiter.stop();
+            let _ = arbiter.join();
+        }
+    }
+}
+
+/// A client session's own end of its control lane.
+#[derive(Clone)]
+pub struct SessionHandle {
+    control: mpsc::Sender<ControlMessage>,
+}
+
+impl SessionHandle {
+    /// Gives the session a command; false when it has ended.
+    pub async fn command(&self, command: Command) -> bool {
+        self.control.send(ControlMessage::Command(command)).await.is_ok()
+    }
+}
+
+fn worker_runtime() -> tokio::runtime::Runtime {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(EVENT_INTERVAL).build();
+    // Without threads there is no node; this happens at start, before anybody was told anything.
+    runtime.unwrap_or_else(|error| panic!("no runtime for a worker: {error}"))
+}

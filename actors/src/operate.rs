@@ -1,0 +1,410 @@
+//! The node as its operator sees it: the console's answers, from the registry and the last plan.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use flow::{Binding, Direction, LeafKey, Limiter, Rate, allocation::LeafPlan};
+
+use crate::{
+    allocator::{Order, Target},
+    node::Node,
+    peer::ControlMessage,
+    port::{Console, OperateError, PortFuture},
+    registry::{LeafEntry, NodeSettings, PeerEntry},
+    shared::{GroupEntry, PlanBook, Shared},
+    view::{
+        DirectionView, Explanation, GroupView, LimitView, LimitsPatch, LimitsView, NodePatch, PeerView, RatesView,
+        Reason, StatusView, TransferView,
+    },
+};
+
+/// Letters of an id that name a peer without doubt in practice: 30 bits.
+const PREFIX_MIN: usize = 6;
+
+/// The console of a node.
+pub struct NodeConsole(pub Arc<Node>);
+
+impl NodeConsole {
+    fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
+    }
+
+    fn order(&self, order: Order) -> PortFuture<Result<(), OperateError>> {
+        let allocator = self.0.allocator.clone();
+        Box::pin(async move {
+            match allocator.send(order).await {
+                Ok(result) => result,
+                Err(_) => Err(OperateError::Conflict("the node is going down".into())),
+            }
+        })
+    }
+}
+
+fn ready<T: Send + 'static>(value: T) -> PortFuture<T> {
+    Box::pin(std::future::ready(value))
+}
+
+impl Console for NodeConsole {
+    fn status(&self) -> PortFuture<StatusView> {
+        let shared = self.shared();
+        let book = shared.book.load();
+        let registry = &shared.registry;
+        let total = |direction: Direction| {
+            let seen = book.totals[direction.index()];
+            let assigned = book.plans[direction.index()].iter().flat_map(|plan| &plan.leaves).map(|leaf| leaf.assigned);
+            RatesView {
+                desired_bytes_per_second: registry
+                    .sessions
+                    .iter()
+                    .try_fold(0_u64, |sum, session| Some(sum.saturating_add(session.desired(direction).limit()?))),
+                allowed_bytes_per_second: shared.totals[direction.index()].rate().limit(),
+                assigned_bytes_per_second: sum(assigned),
+                achieved_bytes_per_second: seen.achieved as u64,
+            }
+        };
+        ready(StatusView {
+            version: env!("CARGO_PKG_VERSION").into(),
+            id: shared.config.id.to_string(),
+            uptime_seconds: self.0.started.elapsed().as_secs_f64(),
+            state: if shared.draining.load(Relaxed) { "draining" } else { "running" }.into(),
+            sessions: registry.sessions.len() as u64,
+            peers: registry.peers.len() as u64,
+            transfers: registry.leaves.len() as u64,
+            workers: self.0.worker_count() as u64,
+            upload: total(Direction::Upload),
+            download: total(Direction::Download),
+            jain_index: book.jain[Direction::Upload.index()],
+            shares: shared.config.shares.clone(),
+            listen: self.0.listen.load().to_string(),
+        })
+    }
+
+    fn peers(&self) -> PortFuture<Vec<PeerView>> {
+        let scene = Scene::new(self.shared());
+        let mut peers: Vec<PeerView> = scene.peers().iter().map(|peer| scene.peer(peer)).collect();
+        peers.sort_by(|a, b| a.id.cmp(&b.id));
+        ready(peers)
+    }
+
+    fn peer(&self, id: String) -> PortFuture<Result<PeerView, OperateError>> {
+        let scene = Scene::new(self.shared());
+        ready(scene.find(&id).map(|peer| scene.peer(&peer)))
+    }
+
+    fn explain(&self, id: String) -> PortFuture<Result<Explanation, OperateError>> {
+        let scene = Scene::new(self.shared());
+        ready(scene.find(&id).map(|peer| scene.explain(&peer)))
+    }
+
+    fn transfers(&self) -> PortFuture<Vec<TransferView>> {
+        let scene = Scene::new(self.shared());
+        let mut transfers: Vec<TransferView> = scene.leaves.iter().map(|leaf| scene.transfer(leaf)).collect();
+        transfers.sort_by_key(|transfer| transfer.id.parse::<u64>().unwrap_or(u64::MAX));
+        ready(transfers)
+    }
+
+    fn limits(&self) -> PortFuture<LimitsView> {
+        ready(limits(self.shared()))
+    }
+
+    fn groups(&self) -> PortFuture<Vec<GroupView>> {
+        let scene = Scene::new(self.shared());
+        ready(self.shared().groups.iter().map(|group| scene.group(group)).collect())
+    }
+
+    fn set_limits(&self, patch: LimitsPatch) -> PortFuture<Result<LimitsView, OperateError>> {
+        let done = self.order(Order::Limits(patch));
+        let shared = self.shared().clone();
+        Box::pin(async move { done.await.map(|()| limits(&shared)) })
+    }
+
+    fn set_peer(&self, id: String, patch: NodePatch) -> PortFuture<Result<PeerView, OperateError>> {
+        let peer = match Scene::new(self.shared()).find(&id) {
+            Ok(peer) => peer,
+            Err(error) => return ready(Err(error)),
+        };
+        let done = self.order(Order::Settings(Target::Peer(peer.id), patch));
+        let shared = self.shared().clone();
+        Box::pin(async move { done.await.map(|()| Scene::new(&shared).peer(&peer)) })
+    }
+
+    fn set_transfer(&self, id: String, patch: NodePatch) -> PortFuture<Result<TransferView, OperateError>> {
+        let leaf =
+            id.parse().ok().and_then(|key| self.shared().registry.leaves.get(&LeafKey(key)).map(|leaf| leaf.clone()));
+        let Some(leaf) = leaf else {
+            return ready(Err(OperateError::NotFound(format!(
+                "no transfer {id}; `evenkeel ctl transfers` lists them"
+            ))));
+        };
+        let done = self.order(Order::Settings(Target::Transfer(leaf.key), patch));
+        let shared = self.shared().clone();
+        Box::pin(async move { done.await.map(|()| Scene::new(&shared).transfer(&leaf)) })
+    }
+
+    fn set_group(&self, name: String, patch: NodePatch) -> PortFuture<Result<GroupView, OperateError>> {
+        let Some(index) = self.shared().groups.iter().position(|group| group.name == name) else {
+            return ready(Err(OperateError::NotFound(format!(
+                "no group `{name}`; the configuration names the groups"
+            ))));
+        };
+        let done = self.order(Order::Settings(Target::Group(index), patch));
+        let shared = self.shared().clone();
+        Box::pin(async move { done.await.map(|()| Scene::new(&shared).group(&shared.groups[index])) })
+    }
+
+    fn disconnect(&self, id: String) -> PortFuture<Result<(), OperateError>> {
+        let peer = match Scene::new(self.shared()).find(&id) {
+            Ok(peer) => peer,
+            Err(error) => return ready(Err(error)),
+        };
+        let sessions: Vec<_> = self
+            .shared()
+            .registry
+            .sessions
+            .iter()
+            .filter(|session| session.peer.key == peer.key)
+            .map(|session| session.control.clone())
+            .collect();
+        Box::pin(async move {
+            for control in sessions {
+                // An actor whose lane is full takes its messages first; one that has ended is what was wanted.
+                let _ = control.send(ControlMessage::Disconnect("the operator closed this session".into())).await;
+            }
+            Ok(())
+        })
+    }
+
+    fn drain(&self) -> PortFuture<()> {
+        self.shared().draining.store(true, Relaxed);
+        let _ = self.0.drained.send(true);
+        ready(())
+    }
+}
+
+fn limits(shared: &Shared) -> LimitsView {
+    let book = shared.book.load();
+    let view = |direction: Direction| LimitView {
+        limit_bytes_per_second: book.totals[direction.index()].limit.and_then(Rate::limit),
+        allowed_bytes_per_second: shared.totals[direction.index()].rate().limit(),
+        capacity_bytes_per_second: book.totals[direction.index()].capacity.and_then(Rate::limit),
+    };
+    LimitsView { upload: view(Direction::Upload), download: view(Direction::Download) }
+}
+
+/// The registry and the last plan at one moment.
+struct Scene<'a> {
+    shared: &'a Shared,
+    book: Arc<PlanBook>,
+    leaves: Vec<Arc<LeafEntry>>,
+    plans: std::collections::HashMap<LeafKey, LeafPlan>,
+}
+
+impl<'a> Scene<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        let book = shared.book.load_full();
+        let leaves = shared.registry.leaves.iter().map(|leaf| leaf.value().clone()).collect();
+        let plans = book.plans.iter().flatten().flat_map(|plan| &plan.leaves).map(|leaf| (leaf.key, *leaf)).collect();
+        Self { shared, book, leaves, plans }
+    }
+
+    fn peers(&self) -> Vec<Arc<PeerEntry>> {
+        self.shared.registry.peers.iter().map(|peer| peer.value().clone()).collect()
+    }
+
+    fn find(&self, id: &str) -> Result<Arc<PeerEntry>, OperateError> {
+        let id = id.to_ascii_lowercase();
+        if id.len() < PREFIX_MIN {
+            return Err(OperateError::Invalid(format!("give at least {PREFIX_MIN} letters of the peer's id")));
+        }
+        let mut found = self.peers().into_iter().filter(|peer| peer.id.to_string().starts_with(&id));
+        match (found.next(), found.next()) {
+            (Some(peer), None) => Ok(peer),
+            (Some(_), Some(_)) => Err(OperateError::Invalid(format!("more than one peer begins with `{id}`"))),
+            (None, _) => Err(OperateError::NotFound(format!("no peer {id} is here; `evenkeel ctl peers` lists them"))),
+        }
+    }
+
+    fn direction<'b>(
+        &self,
+        direction: Direction,
+        leaves: impl Iterator<Item = &'b Arc<LeafEntry>>,
+        settings: &NodeSettings,
+        desired: Option<u64>,
+    ) -> DirectionView {
+        let mut view = DirectionView {
+            cap_bytes_per_second: settings.cap[direction.index()].limit(),
+            floor_bytes_per_second: settings.floor[direction.index()],
+            ..DirectionView::default()
+        };
+        let (mut assigned, mut ceiling, mut achieved) = (Some(0_u64), Some(0_u64), 0.0);
+        let mut strongest: Option<(f64, LeafPlan)> = None;
+        for leaf in leaves.filter(|leaf| leaf.direction == direction) {
+            view.bytes += leaf.meter.bytes();
+            let rate = self.book.achieved.get(&leaf.key).copied().unwrap_or(0.0);
+            achieved += rate;
+            let Some(plan) = self.plans.get(&leaf.key) else { continue };
+            assigned = add(assigned, plan.assigned);
+            ceiling = add(ceiling, plan.ceiling);
+            if strongest.as_ref().is_none_or(|(most, _)| rate > *most) {
+                strongest = Some((rate, *plan));
+            }
+        }
+        view.binding = strongest.map(|(_, plan)| plan.binding.as_str().to_owned());
+        view.lent_bytes_per_second = assigned.map_or(0, |assigned| (achieved as u64).saturating_sub(assigned));
+        view.rates = RatesView {
+            desired_bytes_per_second: desired,
+            allowed_bytes_per_second: ceiling,
+            assigned_bytes_per_second: assigned,
+            achieved_bytes_per_second: achieved as u64,
+        };
+        view
+    }
+
+    fn peer(&self, peer: &Arc<PeerEntry>) -> PeerView {
+        let sessions: Vec<_> = self
+            .shared
+            .registry
+            .sessions
+            .iter()
+            .filter(|session| session.peer.key == peer.key)
+            .map(|session| session.value().clone())
+            .collect();
+        let settings = peer.settings.load();
+        let own = || self.leaves.iter().filter(|leaf| leaf.peer.key == peer.key);
+        let class = own().next().map_or_else(|| settings.class.unwrap_or_default(), |leaf| leaf.class());
+        let side = |direction: Direction| {
+            let desired = sessions
+                .iter()
+                .try_fold(0_u64, |sum, session| Some(sum.saturating_add(session.desired(direction).limit()?)));
+            let mut view = self.direction(direction, own(), &settings, desired);
+            view.bytes += peer.bytes_ended[direction.index()].load(Relaxed);
+            if let Some(plan) =
+                self.book.plans[direction.index()].iter().flat_map(|plan| &plan.peers).find(|plan| plan.key == peer.key)
+            {
+                view.rates.allowed_bytes_per_second = plan.ceiling.limit();
+            }
+            view
+        };
+        PeerView {
+            id: peer.id.to_string(),
+            comment: peer.comment.clone(),
+            addresses: sessions.iter().map(|session| session.address.to_string()).collect(),
+            transport: sessions.first().map(|session| session.transport.to_string()).unwrap_or_default(),
+            agent: sessions.first().map(|session| wire::printable(&session.agent).into_owned()).unwrap_or_default(),
+            sessions: sessions.len() as u64,
+            transfers: own().count() as u64,
+            weight: settings.weight,
+            class: class.to_string(),
+            connected_seconds: self.shared.clock.now().saturating_since(peer.joined).as_secs_f64(),
+            upload: side(Direction::Upload),
+            download: side(Direction::Download),
+        }
+    }
+
+    fn transfer(&self, leaf: &Arc<LeafEntry>) -> TransferView {
+        let settings = leaf.settings.load();
+        TransferView {
+            id: leaf.key.0.to_string(),
+            peer: leaf.peer.id.to_string(),
+            path: leaf.path.clone(),
+            group: self.group_name(leaf),
+            direction: leaf.direction.to_string(),
+            size: leaf.size.load(Relaxed),
+            offset: leaf.meter.offset(),
+            weight: leaf.weight(),
+            class: leaf.class().to_string(),
+            rate: self.direction(
+                leaf.direction,
+                std::iter::once(leaf),
+                &settings,
+                leaf.session.desired(leaf.direction).limit(),
+            ),
+        }
+    }
+
+    fn group_name(&self, leaf: &LeafEntry) -> String {
+        let group = self.shared.groups.iter().find(|group| group.key == leaf.group);
+        group.map(|group| group.name.clone()).unwrap_or_default()
+    }
+
+    fn group(&self, group: &GroupEntry) -> GroupView {
+        let settings = group.settings.load();
+        let own = || self.leaves.iter().filter(|leaf| leaf.group == group.key);
+        let peers: std::collections::HashSet<_> = own().map(|leaf| leaf.peer.key).collect();
+        GroupView {
+            name: group.name.clone(),
+            weight: settings.weight,
+            peers: peers.len() as u64,
+            transfers: own().count() as u64,
+            upload: self.direction(Direction::Upload, own(), &settings, None),
+            download: self.direction(Direction::Download, own(), &settings, None),
+        }
+    }
+
+    fn explain(&self, peer: &Arc<PeerEntry>) -> Explanation {
+        let view = self.peer(peer);
+        let mut reasons = Vec::new();
+        for direction in Direction::ALL {
+            let plan = self.book.plans[direction.index()].iter().flat_map(|plan| &plan.peers);
+            let Some(plan) = plan.into_iter().find(|plan| plan.key == peer.key) else { continue };
+            let side = if direction == Direction::Upload { &view.upload } else { &view.download };
+            reasons.push(Reason {
+                subject: "peer".into(),
+                path: None,
+                direction: direction.to_string(),
+                rates: side.rates.clone(),
+                binding: plan.binding.as_str().into(),
+                if_lifted_bytes_per_second: plan.if_lifted.limit(),
+                because: because(plan.binding).into(),
+                limited_by: BTreeMap::new(),
+            });
+        }
+        for leaf in self.leaves.iter().filter(|leaf| leaf.peer.key == peer.key) {
+            let Some(plan) = self.plans.get(&leaf.key) else { continue };
+            let limited = self.book.limited.get(&leaf.key).copied().unwrap_or_default().to_array();
+            reasons.push(Reason {
+                subject: leaf.key.0.to_string(),
+                path: Some(leaf.path.clone()),
+                direction: leaf.direction.to_string(),
+                rates: self.transfer(leaf).rate.rates,
+                binding: plan.binding.as_str().into(),
+                if_lifted_bytes_per_second: plan.if_lifted.limit(),
+                because: because(plan.binding).into(),
+                limited_by: Limiter::ALL
+                    .iter()
+                    .zip(limited)
+                    .map(|(limiter, fraction)| (limiter.as_str().to_owned(), (fraction * 1000.0).round() / 1000.0))
+                    .collect(),
+            });
+        }
+        Explanation { peer: view.id, reasons }
+    }
+}
+
+fn add(sum: Option<u64>, rate: Rate) -> Option<u64> {
+    Some(sum?.saturating_add(rate.limit()?))
+}
+
+fn sum(rates: impl Iterator<Item = Rate>) -> Option<u64> {
+    rates.fold(Some(0), add)
+}
+
+/// One sentence for a person.
+fn because(binding: Binding) -> &'static str {
+    match binding {
+        Binding::Total => "the node's total limit is shared among all who want it, by weight",
+        Binding::Group => "its group's cap is used up",
+        Binding::PeerCap => "the operator capped this peer",
+        Binding::TransferCap => "the operator capped this transfer",
+        Binding::Negotiated => "the peer asked for no more",
+        Binding::Source => "there is nothing to send right now",
+        Binding::Receiver => "the receiver takes it no faster",
+        Binding::Network => "the network between here and the peer carries no more",
+        Binding::Disk => "the disk delivers no faster",
+        Binding::Worker => "this node's processor is busy",
+        Binding::BackgroundYield => "background work leaves the line to foreground work",
+        Binding::Unlimited => "nothing holds it",
+    }
+}

@@ -1,0 +1,504 @@
+//! The actor itself: its state, its lanes, and the dispatch of both. What it does is in the files beside this one.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use actix::{Actor, ActorContext, AsyncContext, Context, StreamHandler};
+use flow::{Class, Direction, LeafKey, Moment};
+use tokio::sync::mpsc;
+use wire::{DataHeader, Event, Exit, GoodbyeCode, Hello, Message, Output, Session, SessionError, Violation};
+
+use crate::{
+    inbox::{Inbox, Item},
+    metric::Lane,
+    peer::{
+        ControlMessage, DataMessage,
+        client::SessionEvent,
+        download::Download,
+        link::{self, CONTROL_OUT_MAX, Link, Outgoing, Tether},
+        membership::Membership,
+        serve::Wish,
+        upload::Upload,
+        user::User,
+    },
+    port::{ControlLink, DataLink, Dialer, LinkError, Remote, Rights},
+    shared::Shared,
+    worker::Worker,
+};
+
+/// Control messages that wait for one actor. The peer's frames are read no faster than they are handled; 64 leaves room for
+/// the allocator's beside them.
+const CONTROL_LANE: usize = 64;
+/// The longest that an actor sleeps between looks at its session's timers.
+const TIMER_MAX: Duration = Duration::from_secs(15);
+
+/// How far the session is.
+pub(super) enum Life {
+    /// Nothing is known of the peer but its id.
+    Stranger,
+    /// It is in the registry and the tree.
+    Member { membership: Membership, rights: Rights },
+    /// It is over; the last words are on their way.
+    Gone,
+}
+
+/// A chunk that was read before it was known what it is of.
+pub(super) struct EarlyChunk {
+    pub(super) link: usize,
+    pub(super) header: DataHeader,
+    pub(super) payload: bytes::Bytes,
+    pub(super) room: tokio::sync::OwnedSemaphorePermit,
+}
+
+/// What an actor starts from.
+pub enum Start {
+    /// The peer dialled: it says hello.
+    Server,
+    /// We dialled: we say hello.
+    Client {
+        /// Our first message.
+        hello: Hello,
+        /// Where the user listens.
+        events: mpsc::Sender<SessionEvent>,
+        /// How data links are opened.
+        dialer: Arc<dyn Dialer>,
+    },
+}
+
+/// One session.
+pub struct PeerActor {
+    pub(super) shared: Arc<Shared>,
+    pub(super) worker: Rc<Worker>,
+    pub(super) remote: Remote,
+    pub(super) session: Session,
+    pub(super) life: Life,
+    pub(super) class: Class,
+    pub(super) user: Option<User>,
+    pub(super) control_lane: mpsc::Sender<ControlMessage>,
+    pub(super) data_lane: mpsc::Sender<DataMessage>,
+    outbox: Option<mpsc::Sender<Outgoing>>,
+    pub(super) links: Vec<Option<Link>>,
+    pub(super) data_links_max: usize,
+    /// Transfers whose file is being opened.
+    pub(super) opening: HashMap<u32, Wish>,
+    pub(super) uploads: HashMap<u32, Upload>,
+    pub(super) downloads: HashMap<u32, Download>,
+    pub(super) transfer_of: HashMap<LeafKey, u32>,
+    draining: bool,
+    /// Chunks that overtook the control message that makes sense of them, in order; their links are read no further.
+    early: VecDeque<EarlyChunk>,
+    early_due: bool,
+    inbox: Option<Inbox<ControlMessage, DataMessage>>,
+    /// When the frame in hand became readable; answers carry it to the writer.
+    cause: Option<Moment>,
+}
+
+impl PeerActor {
+    /// Starts the actor of a control link on the current worker. Returns its control lane.
+    pub fn start_on(worker: Rc<Worker>, link: ControlLink, start: Start) -> mpsc::Sender<ControlMessage> {
+        let shared = worker.shared.clone();
+        let config = &shared.config;
+        // One of each kind under way per transfer, a few chunks per link, and some room for opening.
+        let data_max = config.transfers_max * 6 + config.data_links_max * 8 + 16;
+        let (control_lane, data_lane, inbox) = Inbox::new(CONTROL_LANE, data_max);
+        let (outbox, outgoing) = mpsc::channel(CONTROL_OUT_MAX);
+        let now = worker.now();
+        actix_rt::spawn(link::write_control(link.sender, outgoing, control_lane.clone(), shared.clone()));
+        actix_rt::spawn(link::read_control(link.receiver, control_lane.clone(), shared.clone()));
+        let limits = config.session_limits.clone();
+        let (session, class, user, life) = match start {
+            Start::Server => (Session::server(limits, now), Class::default(), None, Life::Stranger),
+            Start::Client { hello, events, dialer } => {
+                let class = hello.flow_class();
+                let membership = Membership::join(&worker, &link.remote, String::new(), [0, 0], control_lane.clone());
+                let life = Life::Member { membership, rights: Rights::NONE };
+                (Session::client(hello, limits, now), class, Some(User::new(events, dialer)), life)
+            }
+        };
+        let actor = Self {
+            shared,
+            worker,
+            remote: link.remote,
+            session,
+            life,
+            class,
+            user,
+            control_lane: control_lane.clone(),
+            data_lane,
+            outbox: Some(outbox),
+            links: Vec::new(),
+            data_links_max: 0,
+            opening: HashMap::new(),
+            uploads: HashMap::new(),
+            downloads: HashMap::new(),
+            transfer_of: HashMap::new(),
+            draining: false,
+            early: VecDeque::new(),
+            early_due: false,
+            inbox: Some(inbox),
+            cause: None,
+        };
+        actor.start();
+        control_lane
+    }
+
+    pub(super) fn transfers(&self) -> usize {
+        self.opening.len() + self.uploads.len() + self.downloads.len()
+    }
+
+    /// Carries out what the machine says.
+    fn pump(&mut self, ctx: &mut Context<Self>) {
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                Output::Send(message) => self.send(message),
+                Output::Event(event) => self.event(event),
+                Output::Close(exit) => return self.close(exit, ctx),
+            }
+        }
+    }
+
+    fn send(&mut self, message: Message) {
+        let Some(outbox) = &self.outbox else { return };
+        let outgoing = Outgoing { message, cause: self.cause };
+        if outbox.try_send(outgoing).is_err() {
+            // It asks and does not read the answers: what waits for it is bounded, and so is our patience.
+            self.outbox = None;
+            self.violated(Violation::Flood);
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Hello(hello) => self.hello(hello),
+            Event::Welcomed(welcome) => self.welcomed(welcome),
+            Event::Refused(refusal) => self.tell_user(SessionEvent::Refused(refusal)),
+            Event::List(list) => self.list(list),
+            Event::Listing(listing) => self.listing(listing),
+            Event::Get(get) => self.get(get),
+            Event::Opened(opened) => self.opened(opened),
+            Event::Put(put) => self.put(put),
+            Event::Ready(ready) => self.ready(ready),
+            Event::Begin(begin) => self.begin(begin.transfer, begin.start),
+            Event::WindowMoved { transfer, limit: _ } => self.drive_upload(transfer),
+            Event::Finished { transfer, size, hash } => self.download_finished(transfer, size, hash),
+            Event::Stored { transfer } => {
+                self.forget_transfer(transfer);
+                self.user_done(transfer);
+            }
+            Event::Failed(failed) => {
+                self.forget_transfer(failed.transfer);
+                self.user_failed(failed.transfer, failed.code(), failed.message.clone());
+            }
+            Event::Cancelled { transfer } => self.forget_transfer(transfer),
+            Event::Desired { upload, download } => {
+                if let Life::Member { membership, .. } = &self.life {
+                    // What the peer uploads, the node downloads.
+                    membership.set_desired(Direction::Download, upload);
+                    membership.set_desired(Direction::Upload, download);
+                }
+                self.shared.early.ring();
+            }
+            Event::Proportions(shares) => self.apply_proportions(&shares),
+            Event::Granted { upload, download } => {
+                if let Life::Member { membership, .. } = &self.life {
+                    membership.set_desired(Direction::Upload, upload);
+                    membership.set_desired(Direction::Download, download);
+                }
+                self.shared.early.ring();
+                self.tell_user(SessionEvent::Granted { upload, download });
+            }
+            Event::Progress { .. } => {}
+            Event::Pong { rtt } => self.tell_user(SessionEvent::Pong(rtt)),
+            Event::Draining => {}
+            Event::Goodbye(goodbye) => tracing::debug!(words = %goodbye.message, "the peer says goodbye"),
+        }
+    }
+
+    fn control(&mut self, message: ControlMessage) {
+        match message {
+            ControlMessage::Frame { message, at } => {
+                self.cause = Some(at);
+                if let Err(violation) = self.session.handle_message(message, self.worker.now()) {
+                    self.count_violation(&violation);
+                }
+                self.early_due = !self.early.is_empty();
+            }
+            ControlMessage::LinkEnded(error) => self.link_lost(error),
+            ControlMessage::WriterEnded(error) => {
+                self.outbox = None;
+                self.link_lost(error);
+            }
+            ControlMessage::Rates(rates) => self.take_rates(&rates),
+            ControlMessage::Granted { upload, download } => {
+                // Seen from the peer: what the node uploads, it downloads.
+                let told = self.session.set_granted(download, upload);
+                self.complain(told);
+            }
+            ControlMessage::Disconnect(words) => self.leave("disconnected", &words),
+            ControlMessage::Drain => {
+                self.draining = true;
+                let deadline = self.worker.now() + self.shared.config.drain;
+                let told = self.session.drain(deadline);
+                self.complain(told);
+                self.leave_if_drained();
+            }
+            ControlMessage::Command(command) => self.command(command),
+        }
+    }
+
+    fn data(&mut self, message: DataMessage) {
+        match message {
+            DataMessage::LinkArrived(link) => self.add_link(link),
+            DataMessage::DialFailed(error) => {
+                if self.links.iter().all(Option::is_none) {
+                    self.link_lost(Some(error));
+                }
+            }
+            DataMessage::Chunk { link, header, payload, room } => {
+                self.early.push_back(EarlyChunk { link, header, payload, room });
+                self.take_chunks();
+            }
+            DataMessage::LinkEnded { link, error } => self.data_link_ended(link, error),
+            DataMessage::Sent { link } => self.link_free(link),
+            DataMessage::Blocked { link, pressure } => {
+                if let Some(Some(link)) = self.links.get_mut(link) {
+                    link.blocked = link.in_flight.map(|_| pressure);
+                }
+                self.drive_link(link);
+            }
+            DataMessage::Permit { leaf, bytes } => match self.transfer_of.get(&leaf) {
+                Some(transfer) if self.uploads.contains_key(transfer) => self.upload_permitted(*transfer, bytes),
+                Some(transfer) => self.download_permitted(*transfer, bytes),
+                // Its lease is gone, and with it the shaper's record: nothing to give back to.
+                None => {}
+            },
+            DataMessage::SourceOpened { transfer, result } => match self.user {
+                Some(_) => self.own_source_verified(transfer, result),
+                None => self.source_opened(transfer, result),
+            },
+            DataMessage::Loaded { transfer, result } => self.upload_loaded(transfer, result),
+            DataMessage::Hashed { transfer, result } => self.upload_hashed(transfer, result),
+            DataMessage::SinkOpened { transfer, result } => match self.user {
+                Some(_) => self.own_sink_opened(transfer, result.map(|(sink, _)| sink)),
+                None => self.sink_opened(transfer, result),
+            },
+            DataMessage::SinkStarted { transfer, result } => self.sink_started(transfer, result),
+            DataMessage::Written { transfer, len, result } => self.chunk_written(transfer, len, result),
+            DataMessage::Stored { transfer, result } => self.download_stored(transfer, result),
+            DataMessage::Listed { request, result } => self.listed(request, result),
+        }
+    }
+
+    fn take_rates(&mut self, rates: &[super::LeafRate]) {
+        for rate in rates {
+            let Some(transfer) = self.transfer_of.get(&rate.key).copied() else { continue };
+            if let Some(upload) = self.uploads.get_mut(&transfer) {
+                upload.rates = rate.rates;
+                upload.lease.set_rates(rate.rates);
+                self.drive_upload(transfer);
+            } else if let Some(download) = self.downloads.get_mut(&transfer) {
+                download.rates = rate.rates;
+                download.lease.set_rates(rate.rates);
+                self.drive_download(transfer);
+            }
+        }
+    }
+
+    fn add_link(&mut self, link: DataLink) {
+        let peer = match &self.life {
+            Life::Member { membership, .. } => membership.peer().clone(),
+            Life::Stranger | Life::Gone => return,
+        };
+        let index = self.links.len();
+        let (chunks, queue) = mpsc::channel(1);
+        let tasks = [
+            Tether::spawn(link::read_data(index, link.receiver, self.data_lane.clone(), self.worker.clone(), peer)),
+            Tether::spawn(link::write_data(index, link.sender, queue, self.data_lane.clone())),
+        ];
+        self.links.push(Some(Link {
+            chunks,
+            in_flight: None,
+            blocked: None,
+            transfers: 0,
+            first: 0,
+            transport: link.transport,
+            _tasks: tasks,
+        }));
+        self.pin_uploads();
+    }
+
+    fn link_free(&mut self, index: usize) {
+        if let Some(Some(link)) = self.links.get_mut(index) {
+            link.in_flight = None;
+            link.blocked = None;
+        }
+        self.drive_link(index);
+    }
+
+    fn data_link_ended(&mut self, index: usize, error: Option<LinkError>) {
+        if let Some(slot) = self.links.get_mut(index) {
+            *slot = None;
+        }
+        match error {
+            Some(LinkError::PeerFault(violation)) => self.violated(violation),
+            // The parts stay; the client comes back and resumes.
+            error => self.link_lost(error),
+        }
+    }
+
+    fn link_lost(&mut self, error: Option<LinkError>) {
+        match error {
+            Some(LinkError::PeerFault(violation)) => self.violated(violation),
+            Some(error) => {
+                tracing::debug!(peer = %self.remote.peer, "link lost: {error}");
+                self.session.handle_disconnect();
+            }
+            None => self.session.handle_disconnect(),
+        }
+    }
+
+    /// The peer broke the protocol: it is told, counted and closed.
+    pub(super) fn violated(&mut self, violation: Violation) {
+        self.count_violation(&violation);
+        self.session.handle_violation(violation);
+    }
+
+    fn count_violation(&self, violation: &Violation) {
+        self.shared.metrics.violation(violation.code()).increment(1);
+        tracing::warn!(peer = %self.remote.peer, address = %self.remote.address, "protocol violation: {violation}");
+    }
+
+    /// Ends the session in order, with words for the peer.
+    pub(super) fn leave(&mut self, reason: &'static str, words: &str) {
+        if let Life::Member { membership, .. } = &mut self.life {
+            membership.reason = reason;
+        }
+        let code = match reason {
+            "disconnected" => GoodbyeCode::Disconnected,
+            "clean" | "drained" => GoodbyeCode::Done,
+            _ => GoodbyeCode::Internal,
+        };
+        let told = self.session.goodbye(code, words);
+        self.complain(told);
+    }
+
+    pub(super) fn leave_if_drained(&mut self) {
+        if self.draining && self.transfers() == 0 && self.session.is_open() {
+            self.leave("drained", "the node is going down");
+        }
+    }
+
+    /// The machine did not let us: that is a race with the peer, or our own bug; never the peer's problem.
+    pub(super) fn complain(&self, told: Result<(), SessionError>) {
+        if let Err(error) = told {
+            tracing::debug!(peer = %self.remote.peer, "not said: {error}");
+        }
+    }
+
+    fn close(&mut self, exit: Exit, ctx: &mut Context<Self>) {
+        let (reason, retry) = match &exit {
+            Exit::Clean => ("clean", false),
+            Exit::Refused(_) => ("refused", false),
+            Exit::Violation(_) => ("violation", false),
+            Exit::TimedOut(_) => ("timed_out", true),
+            Exit::Left(_) => ("disconnected", false),
+            Exit::PeerLeft(goodbye) if goodbye.code() == GoodbyeCode::Done => ("clean", false),
+            Exit::PeerLeft(goodbye) => ("clean", goodbye.code() == GoodbyeCode::TimedOut),
+            Exit::PeerGone => ("lost", true),
+        };
+        let why = (!matches!(exit, Exit::Clean)).then(|| (exit.to_string(), retry));
+        self.end(reason, why);
+        ctx.stop();
+    }
+
+    /// The session is over: entries go, the writer says the last words and ends.
+    fn end(&mut self, reason: &'static str, why: Option<(String, bool)>) {
+        if matches!(self.life, Life::Gone) {
+            return;
+        }
+        if let Life::Member { membership, .. } = &mut self.life
+            && membership.reason == "lost"
+        {
+            membership.reason = reason;
+        }
+        let ids: Vec<u32> = self.uploads.keys().chain(self.downloads.keys()).copied().collect();
+        for transfer in ids {
+            self.drop_upload(transfer);
+            self.drop_download(transfer);
+        }
+        self.life = Life::Gone;
+        let (why, retry) = why.map_or((None, false), |(words, retry)| (Some(words), retry));
+        self.tell_user(SessionEvent::Ended { why, retry });
+        self.outbox = None;
+    }
+
+    /// Takes the chunks that make sense now. A link whose first chunk is early waits with all that follow it.
+    fn take_chunks(&mut self) {
+        let mut waiting = VecDeque::new();
+        while let Some(chunk) = self.early.pop_front() {
+            let behind = waiting.iter().any(|early: &EarlyChunk| early.link == chunk.link);
+            if behind {
+                waiting.push_back(chunk);
+            } else if let Some(early) = self.chunk_received(chunk) {
+                waiting.push_back(early);
+            }
+        }
+        self.early = waiting;
+    }
+
+    fn after_turn(&mut self, ctx: &mut Context<Self>) {
+        self.pump(ctx);
+        if std::mem::take(&mut self.early_due) {
+            self.take_chunks();
+            self.pump(ctx);
+        }
+        self.cause = None;
+        if matches!(self.life, Life::Gone) {
+            ctx.stop();
+        }
+    }
+
+    fn arm_timer(&mut self, ctx: &mut Context<Self>) {
+        let now = self.worker.now();
+        let due = self.session.poll_timeout().map_or(TIMER_MAX, |at| at.saturating_since(now));
+        // Deadlines only move away while the peer is alive: waking at the old one and looking again is enough.
+        let wait = due.clamp(Duration::from_millis(1), TIMER_MAX);
+        ctx.run_later(wait, |actor, ctx| {
+            actor.session.handle_timeout(actor.worker.now());
+            actor.after_turn(ctx);
+            actor.arm_timer(ctx);
+        });
+    }
+}
+
+impl Actor for PeerActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if let Some(inbox) = self.inbox.take() {
+            ctx.add_stream(inbox);
+        }
+        self.pump(ctx);
+        self.arm_timer(ctx);
+    }
+}
+
+impl StreamHandler<Item<ControlMessage, DataMessage>> for PeerActor {
+    fn handle(&mut self, item: Item<ControlMessage, DataMessage>, ctx: &mut Self::Context) {
+        match item {
+            Item::Control(message) => {
+                self.shared.metrics.worker_turns(Lane::Control).increment(1);
+                self.control(message);
+            }
+            Item::Data(message) => {
+                self.shared.metrics.worker_turns(Lane::Data).increment(1);
+                self.data(message);
+            }
+        }
+        self.after_turn(ctx);
+    }
+}

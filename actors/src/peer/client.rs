@@ -1,0 +1,128 @@
+//! What a program tells its own client session, and what it hears from it.
+
+use std::sync::Arc;
+
+use flow::{Class, Rate};
+use tokio::sync::oneshot;
+use wire::{Failed, Listing, Refusal, Welcome};
+
+use crate::port::{FileError, PortFuture, ResumePoint, Sink, SinkMeta, Source};
+
+/// Opens the local file of a get once its size is known.
+pub type OpenSink =
+    Box<dyn FnOnce(SinkMeta) -> PortFuture<Result<(Arc<dyn Sink>, Option<ResumePoint>), FileError>> + Send>;
+
+/// What the user wants.
+pub enum Command {
+    /// Fetch a file.
+    Get {
+        /// The caller's own number for it; comes back in every event.
+        tag: u64,
+        /// `SHARE/PATH`.
+        path: String,
+        /// What is there already.
+        resume: Option<ResumePoint>,
+        /// Its proportion among this session's transfers.
+        weight: f64,
+        /// How urgent.
+        class: Class,
+        /// Opens the local file.
+        open: OpenSink,
+    },
+    /// Send a file.
+    Put {
+        /// The caller's own number for it.
+        tag: u64,
+        /// `SHARE/PATH`.
+        path: String,
+        /// The local file.
+        source: Arc<dyn Source>,
+        /// Its proportion.
+        weight: f64,
+        /// How urgent.
+        class: Class,
+    },
+    /// One page of a listing.
+    List {
+        /// `SHARE/PATH`, `SHARE`, or empty.
+        path: String,
+        /// With everything beneath.
+        recursive: bool,
+        /// Names after this one.
+        after: String,
+        /// The answer.
+        reply: oneshot::Sender<Listing>,
+    },
+    /// Change the rates that this side desires.
+    Desire {
+        /// This side to the node.
+        upload: Rate,
+        /// The node to this side.
+        download: Rate,
+    },
+    /// Change the proportions of one's own transfers, by tag.
+    Proportions(Vec<(u64, f64)>),
+    /// Give up one transfer.
+    Cancel {
+        /// Which.
+        tag: u64,
+    },
+    /// Measure a round trip over the control link.
+    Ping,
+    /// Say goodbye and end.
+    Leave,
+}
+
+/// What a client session tells its user. The channel is bounded; a user who does not listen holds the session back.
+#[derive(Debug)]
+pub enum SessionEvent {
+    /// The node took us.
+    Welcomed(Welcome),
+    /// The node did not.
+    Refused(Refusal),
+    /// A transfer has its file: bytes in all, and where it starts.
+    Started {
+        /// The caller's number.
+        tag: u64,
+        /// Where the transfer is measured.
+        leaf: Arc<crate::registry::LeafEntry>,
+        /// Bytes.
+        size: u64,
+        /// First byte to move.
+        start: u64,
+    },
+    /// A file is whole, verified and durable at its receiver.
+    Done {
+        /// The caller's number.
+        tag: u64,
+    },
+    /// A transfer failed.
+    Failed {
+        /// The caller's number.
+        tag: u64,
+        /// Why.
+        failed: Failed,
+    },
+    /// The node's grants changed: what this side may send, and receive.
+    Granted {
+        /// This side to the node.
+        upload: Rate,
+        /// The node to this side.
+        download: Rate,
+    },
+    /// A round trip of the control link.
+    Pong(std::time::Duration),
+    /// The session is over.
+    Ended {
+        /// In words; `None` when it ended as wished.
+        why: Option<String>,
+        /// Whether dialling again may help.
+        retry: bool,
+    },
+}
+
+impl std::fmt::Debug for crate::registry::LeafEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LeafEntry").field("key", &self.key).field("path", &self.path).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,196 @@
+//! The tasks that move frames between a session's links and its lanes. They know ports, never sockets.
+
+use std::{future::poll_fn, rc::Rc, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use flow::Moment;
+use tokio::sync::{Semaphore, mpsc};
+use wire::{DataHeader, Message};
+
+use crate::{
+    peer::{ControlMessage, DataMessage},
+    port::{ControlReceiver, ControlSender, DataReceiver, DataSender, LinkError},
+    registry::PeerEntry,
+    shared::Shared,
+    worker::Worker,
+};
+
+/// Control messages that wait for the kernel: beyond, the peer does not read what it asked for and is closed.
+pub(super) const CONTROL_OUT_MAX: usize = 1024;
+/// Chunks of one link between socket and disk: one being written, one being read, two on their way.
+const CHUNKS_PER_LINK: usize = 4;
+/// How long the last words may take.
+const GOODBYE: Duration = Duration::from_secs(3);
+
+/// A task that ends with its owner.
+pub(super) struct Tether(tokio::task::JoinHandle<()>);
+
+impl Tether {
+    pub(super) fn spawn(task: impl Future<Output = ()> + 'static) -> Self {
+        Self(actix_rt::spawn(task))
+    }
+}
+
+impl Drop for Tether {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A control message on its way out.
+pub(super) struct Outgoing {
+    pub(super) message: Message,
+    /// When the frame that it answers became readable.
+    pub(super) cause: Option<Moment>,
+}
+
+/// Reads the control link into the control lane. A full lane, or a peer that talks too fast, stops the reading.
+pub(super) async fn read_control(
+    mut receiver: Box<dyn ControlReceiver>,
+    lane: mpsc::Sender<ControlMessage>,
+    shared: Arc<Shared>,
+) {
+    let per_second = f64::from(shared.config.control_frames_per_second.max(1));
+    let mut allowance = per_second;
+    let mut before = shared.clock.now();
+    loop {
+        // Room first, then the socket: a full lane is felt by the sender.
+        let Ok(room) = lane.reserve().await else { return linger(receiver).await };
+        let received = tokio::select! {
+            biased;
+            () = lane.closed() => return linger(receiver).await,
+            received = poll_fn(|cx| receiver.poll_receive(cx)) => received,
+        };
+        let at = shared.clock.now();
+        match received {
+            Ok(Some(message)) => room.send(ControlMessage::Frame { message, at }),
+            Ok(None) => return room.send(ControlMessage::LinkEnded(None)),
+            Err(error) => return room.send(ControlMessage::LinkEnded(Some(error))),
+        }
+        allowance = (allowance + at.saturating_since(before).as_secs_f64() * per_second).min(per_second) - 1.0;
+        before = at;
+        if allowance < 0.0 {
+            shared.metrics.refusal("rate_limited").increment(1);
+            tokio::time::sleep(Duration::from_secs_f64(-allowance / per_second)).await;
+        }
+    }
+}
+
+/// Our session is over: read on for a moment, so that what the peer still sends does not turn into a reset that takes our
+/// last words away from it.
+async fn linger(mut receiver: Box<dyn ControlReceiver>) {
+    let until_closed = async { while let Ok(Some(_)) = poll_fn(|cx| receiver.poll_receive(cx)).await {} };
+    let _ = tokio::time::timeout(GOODBYE, until_closed).await;
+}
+
+/// Writes control messages, whatever data does.
+pub(super) async fn write_control(
+    mut sender: Box<dyn ControlSender>,
+    mut messages: mpsc::Receiver<Outgoing>,
+    lane: mpsc::Sender<ControlMessage>,
+    shared: Arc<Shared>,
+) {
+    let mut causes = Vec::new();
+    while let Some(first) = messages.recv().await {
+        let mut next = Some(first);
+        let mut result = Ok(());
+        // As many as wait, up to one flush of about 64 small frames.
+        while let Some(outgoing) = next.take() {
+            causes.extend(outgoing.cause);
+            result = sender.start_send(&outgoing.message);
+            if result.is_ok() && causes.len() < 64 {
+                next = messages.try_recv().ok();
+            }
+        }
+        if result.is_ok() {
+            result = poll_fn(|cx| sender.poll_flush(cx)).await;
+        }
+        if let Err(error) = result {
+            let _ = lane.send(ControlMessage::WriterEnded(Some(error))).await;
+            return;
+        }
+        let now = shared.clock.now();
+        for cause in causes.drain(..) {
+            shared.metrics.control_latency.record(now.saturating_since(cause).as_secs_f64());
+        }
+    }
+    let _ = tokio::time::timeout(GOODBYE, poll_fn(|cx| sender.poll_close(cx))).await;
+}
+
+/// Reads a data link into the data lane, as far as there is room and permission to receive.
+pub(super) async fn read_data(
+    link: usize,
+    mut receiver: Box<dyn DataReceiver>,
+    lane: mpsc::Sender<DataMessage>,
+    worker: Rc<Worker>,
+    peer: Arc<PeerEntry>,
+) {
+    let room_on_link = Arc::new(Semaphore::new(CHUNKS_PER_LINK));
+    loop {
+        let Ok(room) = room_on_link.clone().acquire_owned().await else { return };
+        let Ok(place) = lane.reserve().await else { return };
+        let header = match poll_fn(|cx| receiver.poll_header(cx)).await {
+            Ok(Some(header)) => header,
+            Ok(None) => return place.send(DataMessage::LinkEnded { link, error: None }),
+            Err(error) => return place.send(DataMessage::LinkEnded { link, error: Some(error) }),
+        };
+        worker.arrive(&peer, header.len).await;
+        match poll_fn(|cx| receiver.poll_payload(cx)).await {
+            Ok(payload) => place.send(DataMessage::Chunk { link, header, payload, room }),
+            Err(error) => return place.send(DataMessage::LinkEnded { link, error: Some(error) }),
+        }
+    }
+}
+
+/// Writes chunks to a data link, one at a time, and says when the socket is full.
+pub(super) async fn write_data(
+    link: usize,
+    mut sender: Box<dyn DataSender>,
+    mut chunks: mpsc::Receiver<(DataHeader, Bytes)>,
+    lane: mpsc::Sender<DataMessage>,
+) {
+    while let Some((header, payload)) = chunks.recv().await {
+        let mut result = sender.start_send(header, payload);
+        if result.is_ok() {
+            result = flush(link, sender.as_mut(), &lane).await;
+        }
+        let message = match result {
+            Ok(()) => DataMessage::Sent { link },
+            Err(error) => DataMessage::LinkEnded { link, error: Some(error) },
+        };
+        let ended = matches!(message, DataMessage::LinkEnded { .. });
+        if lane.send(message).await.is_err() || ended {
+            return;
+        }
+    }
+    let _ = tokio::time::timeout(GOODBYE, poll_fn(|cx| sender.poll_close(cx))).await;
+}
+
+async fn flush(link: usize, sender: &mut dyn DataSender, lane: &mpsc::Sender<DataMessage>) -> Result<(), LinkError> {
+    let mut told = false;
+    poll_fn(|cx| {
+        let poll = sender.poll_flush(cx);
+        if poll.is_pending() && !told {
+            told = lane.try_send(DataMessage::Blocked { link, pressure: sender.pressure() }).is_ok();
+        }
+        poll
+    })
+    .await
+}
+
+/// What the actor keeps of a data link.
+pub(super) struct Link {
+    /// Chunks to its writer, one at a time.
+    pub(super) chunks: mpsc::Sender<(DataHeader, Bytes)>,
+    /// The transfer whose chunk the writer has.
+    pub(super) in_flight: Option<u32>,
+    /// What the kernel said when that chunk did not fit.
+    pub(super) blocked: Option<crate::port::Pressure>,
+    /// Transfers pinned to it.
+    pub(super) transfers: usize,
+    /// Where the next round over its transfers begins, so that each comes first in turn.
+    pub(super) first: u32,
+    /// What carries it.
+    pub(super) transport: crate::port::Transport,
+    pub(super) _tasks: [Tether; 2],
+}

@@ -1,0 +1,17 @@
+//! The peer actor: one session, its control lane and its data lane.
+//!
+//! The actor is a thin shell around [`wire::Session`]: it feeds the machine with what comes in over either lane and carries
+//! out what it says. Uploads (node to peer) and downloads (peer to node) are the same code on a node and on a client.
+
+mod actor;
+pub mod client;
+mod download;
+mod link;
+mod membership;
+mod message;
+mod serve;
+mod upload;
+mod user;
+
+pub use actor::{PeerActor, Start};
+pub use message::{ControlMessage, DataMessage, LeafRate};

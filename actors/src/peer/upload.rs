@@ -1,0 +1,301 @@
+//! A transfer from this side to the other: read ahead, ask for permission, send one quantum at a time.
+//!
+//! The transfer always knows what holds it (DESIGN 5): no bytes in memory, the receiver's window, the socket, or
+//! permission. That is what the allocator and `explain` are told.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use bytes::{Buf, Bytes};
+use flow::{Limiter, Rate, shaper::LeafRates};
+use wire::{DataHeader, FailureCode};
+
+use crate::{
+    peer::{DataMessage, PeerActor},
+    port::{FileError, Pressure, Source},
+    worker::LeafLease,
+};
+
+/// Least and most that one read takes from a file, bytes.
+const READ_BYTES: std::ops::RangeInclusive<u64> = 16 * 1024..=256 * 1024;
+
+/// One upload.
+pub(super) struct Upload {
+    pub(super) lease: LeafLease,
+    pub(super) source: Arc<dyn Source>,
+    pub(super) size: u64,
+    /// The data link that it is pinned to, once there is one.
+    pub(super) link: Option<usize>,
+    pub(super) rates: LeafRates,
+    read_to: u64,
+    pub(super) sent_to: u64,
+    ready: VecDeque<Bytes>,
+    ready_bytes: u64,
+    reading: bool,
+    requested: bool,
+    permit: u32,
+    /// The peer may have told us to start (a put), or we told it (a get).
+    pub(super) begun: bool,
+    hashing: bool,
+}
+
+impl Upload {
+    pub(super) fn new(lease: LeafLease, source: Arc<dyn Source>, start: u64, rates: LeafRates, begun: bool) -> Self {
+        let size = source.size();
+        lease.leaf.meter.start_at(start);
+        Self {
+            lease,
+            source,
+            size,
+            link: None,
+            rates,
+            read_to: start,
+            sent_to: start,
+            ready: VecDeque::new(),
+            ready_bytes: 0,
+            reading: false,
+            requested: false,
+            permit: 0,
+            begun,
+            hashing: false,
+        }
+    }
+
+    /// Starts at `start` after all (a put whose receiver has a prefix).
+    pub(super) fn begin_at(&mut self, start: u64) {
+        self.read_to = start;
+        self.sent_to = start;
+        self.begun = true;
+        self.lease.leaf.meter.start_at(start);
+    }
+
+    fn next_read(&self) -> Option<u32> {
+        let quantum = u64::from(self.lease.quantum());
+        let wanted = (2 * quantum).clamp(*READ_BYTES.start(), *READ_BYTES.end());
+        let due = !self.reading && self.read_to < self.size && self.ready_bytes < wanted;
+        due.then(|| wanted.min(self.size - self.read_to) as u32)
+    }
+
+    fn take_ready(&mut self, len: usize) -> Bytes {
+        let Some(front) = self.ready.front_mut() else { return Bytes::new() };
+        let piece = front.split_to(len.min(front.remaining()));
+        if front.is_empty() {
+            self.ready.pop_front();
+        }
+        self.ready_bytes -= piece.len() as u64;
+        piece
+    }
+}
+
+impl PeerActor {
+    /// Moves an upload as far as it can go now.
+    pub(super) fn drive_upload(&mut self, transfer: u32) {
+        let now = self.worker.now();
+        let Some(upload) = self.uploads.get_mut(&transfer) else { return };
+        if !upload.begun {
+            return;
+        }
+        if let Some(len) = upload.next_read() {
+            upload.reading = true;
+            let loaded = upload.source.read(upload.read_to, len);
+            upload.read_to += u64::from(len);
+            let lane = self.data_lane.clone();
+            actix_rt::spawn(async move {
+                let result = loaded.await;
+                let _ = lane.send(DataMessage::Loaded { transfer, result }).await;
+            });
+        }
+        let leaf = upload.lease.leaf.clone();
+        let meter = &leaf.meter;
+        if upload.sent_to == upload.size {
+            meter.hold(Limiter::Source, now);
+            if !upload.hashing {
+                upload.hashing = true;
+                let hashed = upload.source.hash();
+                let lane = self.data_lane.clone();
+                actix_rt::spawn(async move {
+                    let result = hashed.await;
+                    let _ = lane.send(DataMessage::Hashed { transfer, result }).await;
+                });
+            }
+            return;
+        }
+        let window = self.session.sendable(transfer);
+        let Some(front) = upload.ready.front().map(|piece| piece.remaining() as u64) else {
+            self.withdraw(transfer, Limiter::Disk);
+            return;
+        };
+        if window == 0 {
+            self.withdraw(transfer, Limiter::Receiver);
+            return;
+        }
+        let Some((index, link)) = upload.link.and_then(|index| Some((index, self.links.get_mut(index)?.as_mut()?)))
+        else {
+            self.withdraw(transfer, Limiter::Source);
+            return;
+        };
+        if link.in_flight.is_some() {
+            match link.blocked {
+                Some(Pressure::Network) => self.withdraw(transfer, Limiter::Network),
+                Some(Pressure::Receiver) => self.withdraw(transfer, Limiter::Receiver),
+                // The writer has not had its turn yet: ours is the next.
+                None => drop(meter.hold(Limiter::Worker, now)),
+            }
+            return;
+        }
+        if upload.permit == 0 {
+            let wanted = window.min(upload.ready_bytes.max(front)).min(u64::from(wire::DATA_PAYLOAD_BYTES_MAX)) as u32;
+            if !upload.requested {
+                if meter.limiter() == Limiter::Source {
+                    self.shared.early.ring();
+                }
+                upload.requested = true;
+                upload.lease.request(wanted);
+            }
+            meter.hold(Limiter::Tokens, now);
+            return;
+        }
+        let len = window.min(front).min(u64::from(upload.permit)) as usize;
+        let payload = upload.take_ready(len);
+        let header = DataHeader { len: payload.len() as u32, transfer, offset: upload.sent_to };
+        upload.permit -= header.len;
+        if upload.permit > 0 && upload.ready.is_empty() {
+            upload.lease.give_back(std::mem::take(&mut upload.permit));
+        }
+        upload.sent_to += u64::from(header.len);
+        meter.count(u64::from(header.len), upload.sent_to);
+        meter.hold(Limiter::Worker, now);
+        self.session.data_sent(transfer, header.len);
+        let class = upload.lease.leaf.class();
+        let metrics = self.shared.metrics.direction(flow::Direction::Upload);
+        metrics.payload_bytes(class, link.transport).increment(u64::from(header.len));
+        self.shared.moved[flow::Direction::Upload.index()].fetch_add(u64::from(header.len), Relaxed);
+        metrics.overhead_bytes.increment(wire::DATA_HEADER_BYTES as u64);
+        link.in_flight = Some(transfer);
+        link.blocked = None;
+        link.first = transfer.wrapping_add(1);
+        if link.chunks.try_send((header, payload)).is_err() {
+            tracing::debug!(link = index, "the link's writer is gone");
+        }
+    }
+
+    /// The upload can't move now: others get its turn and its permission.
+    fn withdraw(&mut self, transfer: u32, limiter: Limiter) {
+        let now = self.worker.now();
+        let Some(upload) = self.uploads.get_mut(&transfer) else { return };
+        let before = upload.lease.leaf.meter.hold(limiter, now);
+        if before == Limiter::Source && limiter != Limiter::Source {
+            self.shared.early.ring();
+        }
+        if upload.requested {
+            upload.requested = false;
+            upload.lease.cancel();
+        }
+        if upload.permit > 0 {
+            upload.lease.give_back(std::mem::take(&mut upload.permit));
+        }
+    }
+
+    /// The shaper lets an upload send `bytes`.
+    pub(super) fn upload_permitted(&mut self, transfer: u32, bytes: u32) {
+        if let Some(upload) = self.uploads.get_mut(&transfer) {
+            if !upload.requested {
+                // It was cancelled while the permission was on its way.
+                return upload.lease.give_back(bytes);
+            }
+            upload.requested = false;
+            upload.permit += bytes;
+            self.drive_upload(transfer);
+        }
+    }
+
+    /// A piece of the file is in memory.
+    pub(super) fn upload_loaded(&mut self, transfer: u32, result: Result<Bytes, FileError>) {
+        let Some(upload) = self.uploads.get_mut(&transfer) else { return };
+        upload.reading = false;
+        match result {
+            Ok(piece) => {
+                upload.ready_bytes += piece.len() as u64;
+                upload.ready.push_back(piece);
+                self.drive_upload(transfer);
+            }
+            Err(error) => self.fail_transfer(transfer, error),
+        }
+    }
+
+    /// The file is sent whole, and its hash is known.
+    pub(super) fn upload_hashed(&mut self, transfer: u32, result: Result<[u8; 32], FileError>) {
+        let Some(upload) = self.uploads.get(&transfer) else { return };
+        match result {
+            Ok(hash) => {
+                let size = upload.size;
+                let told = self.session.finished(transfer, size, hash);
+                self.complain(told);
+            }
+            Err(error) => self.fail_transfer(transfer, error),
+        }
+    }
+
+    /// A link is free again: each of its transfers comes first in turn.
+    pub(super) fn drive_link(&mut self, index: usize) {
+        let first = match self.links.get(index) {
+            Some(Some(link)) => link.first,
+            Some(None) | None => return,
+        };
+        let mut pinned: Vec<u32> =
+            self.uploads.iter().filter(|(_, upload)| upload.link == Some(index)).map(|(id, _)| *id).collect();
+        pinned.sort_unstable_by_key(|id| id.wrapping_sub(first));
+        for transfer in pinned {
+            self.drive_upload(transfer);
+        }
+    }
+
+    /// Pins transfers that wait for a link to the link with the fewest.
+    pub(super) fn pin_uploads(&mut self) {
+        let waiting: Vec<u32> =
+            self.uploads.iter().filter(|(_, upload)| upload.link.is_none()).map(|(id, _)| *id).collect();
+        for transfer in waiting {
+            let link = self.links.iter_mut().enumerate().filter_map(|(index, link)| Some((index, link.as_mut()?)));
+            let Some((index, link)) = link.min_by_key(|(_, link)| link.transfers) else { return };
+            link.transfers += 1;
+            if let Some(upload) = self.uploads.get_mut(&transfer) {
+                upload.link = Some(index);
+            }
+            self.drive_upload(transfer);
+        }
+    }
+
+    /// Takes an upload out; its lease goes back.
+    pub(super) fn drop_upload(&mut self, transfer: u32) -> Option<Upload> {
+        let upload = self.uploads.remove(&transfer)?;
+        self.transfer_of.remove(&upload.lease.leaf.key);
+        if let Some(Some(link)) = upload.link.and_then(|index| self.links.get_mut(index)) {
+            link.transfers -= 1;
+        }
+        self.shared.metrics.direction(flow::Direction::Upload).transfers.decrement(1.0);
+        Some(upload)
+    }
+
+    /// Ends a transfer for a reason of ours, and tells the peer.
+    pub(super) fn fail_transfer(&mut self, transfer: u32, error: FileError) {
+        tracing::info!(transfer, code = ?error.code, "transfer failed: {}", error.message);
+        let told = self.session.fail(transfer, error.code, error.message.clone());
+        self.complain(told);
+        self.forget_transfer(transfer);
+        self.user_failed(transfer, error.code, error.message);
+    }
+
+    /// A new leaf before the allocator has seen it: nothing guaranteed, everything may be lent.
+    pub(super) fn first_rates(&self, direction: flow::Direction, weight: f64, class: flow::Class) -> LeafRates {
+        let ungated = self.shared.totals[direction.index()].rate().is_unlimited();
+        let assigned = if ungated { Rate::UNLIMITED } else { Rate::ZERO };
+        LeafRates { assigned, ceiling: Rate::UNLIMITED, weight, class }
+    }
+}
+
+/// What a transfer of a name that is not there is told.
+pub(super) fn not_open(words: &str) -> FileError {
+    FileError::new(FailureCode::Internal, words)
+}

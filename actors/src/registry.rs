@@ -1,0 +1,192 @@
+//! Who is here: peers, sessions, leaves and unused data tokens, shared by all workers behind dashmaps.
+//!
+//! The allocator reads meters here, so that a byte costs no message; every entry is removed by a guard, also on panic. No
+//! dashmap lock is held across an await or while another key is touched.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use arc_swap::ArcSwap;
+use dashmap::DashMap;
+use flow::{Class, Direction, GroupKey, LeafKey, Moment, PeerKey, Rate, shaper::SharedBucket};
+use tokio::sync::mpsc;
+use wire::{PeerId, Token};
+
+use crate::{
+    meter::LeafMeter,
+    peer::{ControlMessage, DataMessage},
+    port::Transport,
+};
+
+/// An operator's wishes for one node of the tree; also what a configuration file says of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeSettings {
+    /// Share in proportion.
+    pub weight: f64,
+    /// Overrides what the peer asked for.
+    pub class: Option<Class>,
+    /// Never above, by direction.
+    pub cap: [Rate; 2],
+    /// Guaranteed bytes per second while there is something to send, by direction.
+    pub floor: [u64; 2],
+}
+
+impl Default for NodeSettings {
+    fn default() -> Self {
+        Self { weight: 1.0, class: None, cap: [Rate::UNLIMITED; 2], floor: [0; 2] }
+    }
+}
+
+/// A peer: an identity, however many sessions it has.
+pub struct PeerEntry {
+    /// Its key in the tree.
+    pub key: PeerKey,
+    /// Its identity.
+    pub id: PeerId,
+    /// From the authorized-peers file.
+    pub comment: String,
+    /// When its first session joined.
+    pub joined: Moment,
+    /// What holds the sum of its leaves on all workers, by direction.
+    pub buckets: [Arc<SharedBucket>; 2],
+    /// What holds the reading of its data links.
+    pub arrivals: Arc<SharedBucket>,
+    /// Weight, caps, floors.
+    pub settings: ArcSwap<NodeSettings>,
+    /// Bytes since it joined, of transfers that ended, by direction.
+    pub bytes_ended: [AtomicU64; 2],
+    /// Live sessions.
+    pub sessions: AtomicUsize,
+}
+
+/// A session.
+pub struct SessionEntry {
+    /// Unique in this node's run.
+    pub id: u64,
+    /// Whose.
+    pub peer: Arc<PeerEntry>,
+    /// The worker on which it lives.
+    pub worker: usize,
+    /// Its actor's control lane.
+    pub control: mpsc::Sender<ControlMessage>,
+    /// Where its control link comes from.
+    pub address: SocketAddr,
+    /// What carries its control link.
+    pub transport: Transport,
+    /// What the peer says it runs.
+    pub agent: String,
+    /// When it joined.
+    pub joined: Moment,
+    /// What the peer desires, by the node's direction.
+    pub desired: [AtomicU64; 2],
+}
+
+impl SessionEntry {
+    /// The rate that the peer desires in `direction`.
+    pub fn desired(&self, direction: Direction) -> Rate {
+        Rate::from_wire(self.desired[direction.index()].load(Relaxed))
+    }
+}
+
+/// A transfer's place in the tree of its direction.
+pub struct LeafEntry {
+    /// Unique in this node's run.
+    pub key: LeafKey,
+    /// Node to peer, or peer to node.
+    pub direction: Direction,
+    /// Whose.
+    pub peer: Arc<PeerEntry>,
+    /// Which session's.
+    pub session: Arc<SessionEntry>,
+    /// The number that the session's two sides call it by.
+    pub transfer: u32,
+    /// `SHARE/PATH`.
+    pub path: String,
+    /// The group it belongs to.
+    pub group: GroupKey,
+    /// Bytes of the file, once known.
+    pub size: AtomicU64,
+    /// What it measures.
+    pub meter: LeafMeter,
+    /// The peer's proportion for it, in thousandths.
+    pub share_thousandths: AtomicU64,
+    /// What the peer asked for.
+    pub class: Class,
+    /// The operator's.
+    pub settings: ArcSwap<NodeSettings>,
+}
+
+impl LeafEntry {
+    /// The class in force: the operator's for the transfer, else for the peer, else what was asked for.
+    pub fn class(&self) -> Class {
+        self.settings.load().class.or(self.peer.settings.load().class).unwrap_or(self.class)
+    }
+
+    /// Its weight within its peer: the peer's proportion times the operator's weight.
+    pub fn weight(&self) -> f64 {
+        self.share_thousandths.load(Relaxed) as f64 / 1000.0 * self.settings.load().weight
+    }
+}
+
+/// An unused data token.
+pub struct TokenEntry {
+    /// Whose data link it opens.
+    pub session: Arc<SessionEntry>,
+    /// Where the link is handed over.
+    pub data: mpsc::Sender<DataMessage>,
+}
+
+/// Everybody who is here.
+#[derive(Default)]
+pub struct Registry {
+    /// By identity.
+    pub peers: DashMap<PeerId, Arc<PeerEntry>>,
+    /// By session id.
+    pub sessions: DashMap<u64, Arc<SessionEntry>>,
+    /// By leaf.
+    pub leaves: DashMap<LeafKey, Arc<LeafEntry>>,
+    /// Unused data tokens.
+    pub tokens: DashMap<Token, TokenEntry>,
+    /// Settings that outlive a peer's sessions: from the configuration and from the operator.
+    pub peer_settings: DashMap<PeerId, NodeSettings>,
+    next_key: AtomicU64,
+}
+
+impl Registry {
+    /// A number never given before in this run.
+    pub fn fresh_key(&self) -> u64 {
+        self.next_key.fetch_add(1, Relaxed) + 1
+    }
+
+    /// The entry of `id`, made if need be, with one more session.
+    pub fn join(&self, id: PeerId, comment: impl FnOnce() -> String, now: Moment) -> Arc<PeerEntry> {
+        let settings = self.peer_settings.get(&id).map(|entry| entry.clone()).unwrap_or_default();
+        let entry = self.peers.entry(id).or_insert_with(|| {
+            let bucket = |cap: Rate| Arc::new(SharedBucket::new(cap));
+            Arc::new(PeerEntry {
+                key: PeerKey(self.fresh_key()),
+                id,
+                comment: comment(),
+                joined: now,
+                buckets: [bucket(settings.cap[0]), bucket(settings.cap[1])],
+                arrivals: bucket(settings.cap[Direction::Download.index()]),
+                settings: ArcSwap::from_pointee(settings),
+                bytes_ended: Default::default(),
+                sessions: AtomicUsize::new(0),
+            })
+        });
+        entry.sessions.fetch_add(1, Relaxed);
+        entry.clone()
+    }
+
+    /// One session less; with the last, the peer is gone.
+    pub fn leave(&self, peer: &PeerEntry) {
+        // Under the entry's lock, as `join` is: a peer that comes back now is either counted before or made anew.
+        self.peers.remove_if(&peer.id, |_, entry| entry.sessions.fetch_sub(1, Relaxed) == 1);
+    }
+}

@@ -1,0 +1,191 @@
+//! What all actors of one node share: registry, buckets, groups, the published plan, metrics and the ports.
+
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use flow::{
+    GroupKey, Rate,
+    allocation::{Knobs, Plan},
+    shaper::{ShaperConfig, SharedBucket},
+};
+use tokio::sync::Notify;
+use wire::PeerId;
+
+use crate::{
+    clock::Clock,
+    metric::NodeMetrics,
+    port::{Files, Policy},
+    registry::{NodeSettings, Registry},
+};
+
+/// Limits and intervals of a node; the program's configuration, resolved.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// This node's own id.
+    pub id: PeerId,
+    /// What it says it runs, in hellos.
+    pub agent: String,
+    /// Worker threads.
+    pub workers: usize,
+    /// Sessions at once.
+    pub sessions_max: usize,
+    /// Connections at once from one address.
+    pub per_address_max: usize,
+    /// Data links of one session.
+    pub data_links_max: usize,
+    /// Transfers of one session at once.
+    pub transfers_max: usize,
+    /// Control frames that a peer may send per second; beyond, its control link is read that slowly.
+    pub control_frames_per_second: u32,
+    /// Most bytes that a sender may be ahead of a receiver, per transfer.
+    pub window_bytes_max: u64,
+    /// Whether data links are plaintext.
+    pub plaintext_data: bool,
+    /// Session timers.
+    pub session_limits: wire::Limits,
+    /// Between two rounds.
+    pub interval: Duration,
+    /// Between two early rounds, at least.
+    pub early: Duration,
+    /// How long `drain` waits.
+    pub drain: Duration,
+    /// Allocation's knobs.
+    pub knobs: Knobs,
+    /// The shapers'.
+    pub shaper: ShaperConfig,
+    /// Configured totals, by direction.
+    pub limits: [Rate; 2],
+    /// Names of shares, for the status.
+    pub shares: Vec<String>,
+}
+
+/// Which transfers a group takes: asked with the share, the peer and its address.
+pub type GroupRule = Box<dyn Fn(&str, &PeerId, IpAddr) -> bool + Send + Sync>;
+
+/// A group: peers that share a limit.
+pub struct GroupEntry {
+    /// Its key; 0 is the default group.
+    pub key: GroupKey,
+    /// Its name.
+    pub name: String,
+    /// Who belongs to it.
+    pub rule: GroupRule,
+    /// Weight, caps, floors, class.
+    pub settings: ArcSwap<NodeSettings>,
+    /// What holds it on all workers, by direction.
+    pub buckets: [Arc<SharedBucket>; 2],
+}
+
+impl GroupEntry {
+    /// A group with its buckets.
+    pub fn new(key: GroupKey, name: String, rule: GroupRule, settings: NodeSettings) -> Self {
+        let buckets = settings.cap.map(|cap| Arc::new(SharedBucket::new(cap)));
+        Self { key, name, rule, settings: ArcSwap::from_pointee(settings), buckets }
+    }
+}
+
+/// A wish for an early round: many rings before it is heard are one.
+#[derive(Default)]
+pub struct EarlyBell {
+    rung: AtomicBool,
+    notify: Notify,
+}
+
+impl EarlyBell {
+    /// Asks for a round soon.
+    pub fn ring(&self) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            self.notify.notify_one();
+        }
+    }
+
+    /// Waits for a ring, and takes all that came.
+    pub async fn heard(&self) {
+        self.notify.notified().await;
+        self.rung.store(false, Ordering::Release);
+    }
+}
+
+/// What the allocator last decided, and what it saw; read by the console.
+#[derive(Default)]
+pub struct PlanBook {
+    /// The plan by direction.
+    pub plans: [Option<Plan>; 2],
+    /// What each leaf achieved in the last rounds, bytes per second.
+    pub achieved: std::collections::HashMap<flow::LeafKey, f64>,
+    /// What held each leaf in the last round.
+    pub limited: std::collections::HashMap<flow::LeafKey, flow::LimiterShares>,
+    /// The totals: allowed, and capacity if known, by direction.
+    pub totals: [TotalView; 2],
+    /// Jain's index by direction, over backlogged peers' achieved rates by weight.
+    pub jain: [Option<f64>; 2],
+}
+
+/// A total as last decided.
+#[derive(Copy, Clone, Debug, Default)]
+pub struct TotalView {
+    /// Configured.
+    pub limit: Option<Rate>,
+    /// In force.
+    pub allowed: Option<Rate>,
+    /// Learnt.
+    pub capacity: Option<Rate>,
+    /// Measured.
+    pub achieved: f64,
+}
+
+/// What all actors share.
+pub struct Shared {
+    /// The node's clock.
+    pub clock: Clock,
+    /// Limits and intervals.
+    pub config: NodeConfig,
+    /// Who is here.
+    pub registry: Registry,
+    /// Groups in the order of their rules; the first is the default one and matches last.
+    pub groups: Vec<GroupEntry>,
+    /// What holds each direction's total on all workers.
+    pub totals: [Arc<SharedBucket>; 2],
+    /// Payload bytes since the start, by direction, whoever moved them.
+    pub moved: [AtomicU64; 2],
+    /// What holds the reading of all data links together.
+    pub arrivals: Arc<SharedBucket>,
+    /// One bell per worker: something changed that its shapers don't know.
+    pub bells: Vec<Arc<Notify>>,
+    /// Counts changes of weights.
+    pub tree_version: AtomicU64,
+    /// Wishes for an early round.
+    pub early: EarlyBell,
+    /// The last plan.
+    pub book: ArcSwap<PlanBook>,
+    /// No new sessions.
+    pub draining: AtomicBool,
+    /// Handles of all metrics.
+    pub metrics: NodeMetrics,
+    /// The node's shares.
+    pub files: Arc<dyn Files>,
+    /// Who may do what.
+    pub policy: Arc<dyn Policy>,
+}
+
+impl Shared {
+    /// The first group whose rule matches, else the default one.
+    pub fn group_of(&self, path: &str, peer: &PeerId, address: IpAddr) -> &GroupEntry {
+        let share = path.split('/').next().unwrap_or_default();
+        self.groups[1..].iter().find(|group| (group.rule)(share, peer, address)).unwrap_or(&self.groups[0])
+    }
+
+    /// Wakes every worker's driver.
+    pub fn ring_workers(&self) {
+        for bell in &self.bells {
+            bell.notify_one();
+        }
+    }
+}

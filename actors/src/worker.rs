@@ -1,0 +1,275 @@
+//! A worker: one thread, its share of the peer actors, and one shaper per direction (DESIGN 6).
+//!
+//! Leaves of the peers that live here ask for permission; the driver hands out what the shapers release, a few quanta at a
+//! time, and lets the thread look at its sockets in between, so that control waits for a few quanta and never for all
+//! peers that are ready.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use flow::{
+    Direction, LeafKey, Moment, PeerKey,
+    shaper::{LeafRates, Shaper, SharedBucket},
+};
+use tokio::sync::{Notify, mpsc};
+
+use crate::{
+    clock::Clock,
+    peer::DataMessage,
+    registry::{LeafEntry, PeerEntry},
+    shared::Shared,
+};
+
+/// Quanta handed out before the thread looks at its sockets again: 4 x 64 KiB are about 0.3 ms of encrypting.
+#[cfg(not(feature = "lanes-off"))]
+const QUANTA_PER_TURN: usize = 4;
+#[cfg(feature = "lanes-off")]
+const QUANTA_PER_TURN: usize = usize::MAX;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Worker>>> = const { RefCell::new(None) };
+}
+
+/// The current thread's worker.
+pub struct Worker {
+    /// Its number.
+    pub index: usize,
+    /// The node.
+    pub shared: Arc<Shared>,
+    clock: Clock,
+    shapers: [RefCell<Shaper>; 2],
+    owners: RefCell<HashMap<LeafKey, mpsc::Sender<DataMessage>>>,
+    peers: RefCell<HashMap<PeerKey, (Arc<PeerEntry>, usize)>>,
+    bell: Arc<Notify>,
+    tree_version: Cell<u64>,
+}
+
+impl Worker {
+    /// Makes the current thread worker `index` and starts its driver. Must run on an arbiter.
+    pub fn install(index: usize, shared: Arc<Shared>) {
+        let clock = shared.clock;
+        let shaper = |direction: Direction| {
+            let mut shaper = Shaper::new(shared.totals[direction.index()].clone(), shared.config.shaper, clock.now());
+            for group in &shared.groups {
+                let weight = group.settings.load().weight;
+                shaper.put_group(group.key, group.buckets[direction.index()].clone(), weight);
+            }
+            RefCell::new(shaper)
+        };
+        let worker = Rc::new(Self {
+            index,
+            clock,
+            shapers: Direction::ALL.map(shaper),
+            owners: RefCell::default(),
+            peers: RefCell::default(),
+            bell: shared.bells[index].clone(),
+            tree_version: Cell::new(0),
+            shared,
+        });
+        CURRENT.with(|current| *current.borrow_mut() = Some(worker.clone()));
+        actix_rt::spawn(worker.drive());
+    }
+
+    /// The current thread's worker; `None` on any other thread.
+    pub fn current() -> Option<Rc<Self>> {
+        CURRENT.with(|current| current.borrow().clone())
+    }
+
+    /// Takes the thread out of service: the driver's owner is gone.
+    pub fn uninstall() {
+        CURRENT.with(|current| current.borrow_mut().take());
+    }
+
+    /// Now.
+    pub fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// Gives `leaf` its place in the shaper of its direction; the lease takes it out again.
+    pub fn open_leaf(
+        self: &Rc<Self>,
+        leaf: Arc<LeafEntry>,
+        rates: LeafRates,
+        owner: mpsc::Sender<DataMessage>,
+    ) -> LeafLease {
+        let now = self.now();
+        self.owners.borrow_mut().insert(leaf.key, owner);
+        self.shapers[leaf.direction.index()].borrow_mut().put_leaf(leaf.key, leaf.peer.key, leaf.group, rates, now);
+        self.shared.registry.leaves.insert(leaf.key, leaf.clone());
+        LeafLease { worker: self.clone(), leaf }
+    }
+
+    /// Gives `peer` its place in both shapers; the lease takes it out again.
+    pub fn open_peer(self: &Rc<Self>, peer: &Arc<PeerEntry>) -> PeerLease {
+        self.peers.borrow_mut().entry(peer.key).or_insert_with(|| (peer.clone(), 0)).1 += 1;
+        self.put_peer(peer);
+        PeerLease { worker: self.clone(), key: peer.key }
+    }
+
+    fn put_peer(&self, peer: &PeerEntry) {
+        let weight = peer.settings.load().weight;
+        for direction in Direction::ALL {
+            let bucket = peer.buckets[direction.index()].clone();
+            self.shapers[direction.index()].borrow_mut().put_peer(peer.key, bucket, weight);
+        }
+    }
+
+    /// Waits until the node and `peer` may receive `len` more bytes (seed 000: "by simply only reading packets pursuant to
+    /// the negotiated incoming bandwidth"). Credits have decided whose bytes these are; this decides when they are read.
+    pub async fn arrive(&self, peer: &PeerEntry, len: u32) {
+        for bucket in [&peer.arrivals, &self.shared.arrivals] {
+            take(&self.clock, bucket, len).await;
+        }
+    }
+
+    async fn drive(self: Rc<Self>) {
+        let mut first = 0;
+        let sleep = tokio::time::sleep_until(tokio::time::Instant::now());
+        tokio::pin!(sleep);
+        loop {
+            self.refresh_tree();
+            let mut handed_out = 0;
+            first = 1 - first; // Neither direction always goes first.
+            for direction in [first, 1 - first] {
+                handed_out += self.hand_out(direction, QUANTA_PER_TURN.saturating_sub(handed_out));
+            }
+            if handed_out >= QUANTA_PER_TURN {
+                // tokio wakes a task that yields only after it has looked at the sockets.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            let wake = self.shapers.iter().filter_map(|shaper| shaper.borrow().wake_at()).min();
+            match wake {
+                Some(at) if at <= self.now() => tokio::task::yield_now().await,
+                Some(at) => {
+                    sleep.as_mut().reset(self.clock.instant(at));
+                    tokio::select! {
+                        () = sleep.as_mut() => {}
+                        () = self.bell.notified() => {}
+                    }
+                }
+                None => self.bell.notified().await,
+            }
+        }
+    }
+
+    fn hand_out(&self, direction: usize, quanta_max: usize) -> usize {
+        let mut handed_out = 0;
+        while handed_out < quanta_max {
+            let Some(release) = self.shapers[direction].borrow_mut().poll(self.now()) else { break };
+            handed_out += 1;
+            let message = DataMessage::Permit { leaf: release.leaf, bytes: release.bytes };
+            let delivered = match self.owners.borrow().get(&release.leaf) {
+                Some(owner) => owner.try_send(message).is_ok(),
+                None => false,
+            };
+            if !delivered {
+                // Its actor is gone or going: what it does not use, others do.
+                self.shapers[direction].borrow_mut().give_back(release.leaf, release.bytes, self.now());
+            }
+        }
+        handed_out
+    }
+
+    /// Takes over weights that an operator changed.
+    fn refresh_tree(&self) {
+        let version = self.shared.tree_version.load(Relaxed);
+        if self.tree_version.replace(version) == version {
+            return;
+        }
+        for group in &self.shared.groups {
+            let weight = group.settings.load().weight;
+            for direction in Direction::ALL {
+                let bucket = group.buckets[direction.index()].clone();
+                self.shapers[direction.index()].borrow_mut().put_group(group.key, bucket, weight);
+            }
+        }
+        for (peer, _) in self.peers.borrow().values() {
+            self.put_peer(peer);
+        }
+    }
+}
+
+async fn take(clock: &Clock, bucket: &SharedBucket, len: u32) {
+    while let Err(at) = bucket.try_take(len, clock.now(), false) {
+        // A limit may be lifted while we wait: look again at least every 50 ms.
+        let latest = clock.now() + std::time::Duration::from_millis(50);
+        tokio::time::sleep_until(clock.instant(at.min(latest))).await;
+    }
+}
+
+/// A leaf's place in its worker's shaper and in the registry, given back on drop.
+pub struct LeafLease {
+    worker: Rc<Worker>,
+    /// The leaf.
+    pub leaf: Arc<LeafEntry>,
+}
+
+impl LeafLease {
+    fn shaper(&self) -> std::cell::RefMut<'_, Shaper> {
+        self.worker.shapers[self.leaf.direction.index()].borrow_mut()
+    }
+
+    /// Asks to move up to `bytes`; answered by one `Permit`.
+    pub fn request(&self, bytes: u32) {
+        self.shaper().request(self.leaf.key, bytes, self.worker.now());
+        self.worker.bell.notify_one();
+    }
+
+    /// Takes the request back.
+    pub fn cancel(&self) {
+        self.shaper().cancel(self.leaf.key);
+    }
+
+    /// Returns permission that was not used.
+    pub fn give_back(&self, bytes: u32) {
+        self.shaper().give_back(self.leaf.key, bytes, self.worker.now());
+        self.worker.bell.notify_one();
+    }
+
+    /// Takes over new rates.
+    pub fn set_rates(&self, rates: LeafRates) {
+        self.shaper().set_leaf(self.leaf.key, rates, self.worker.now());
+        self.worker.bell.notify_one();
+    }
+
+    /// What one release is at most.
+    pub fn quantum(&self) -> u32 {
+        self.shaper().quantum(self.leaf.key)
+    }
+}
+
+impl Drop for LeafLease {
+    fn drop(&mut self) {
+        self.shaper().remove_leaf(self.leaf.key);
+        self.worker.owners.borrow_mut().remove(&self.leaf.key);
+        self.worker.shared.registry.leaves.remove(&self.leaf.key);
+        self.leaf.peer.bytes_ended[self.leaf.direction.index()].fetch_add(self.leaf.meter.bytes(), Relaxed);
+        self.worker.bell.notify_one();
+        self.worker.shared.early.ring();
+    }
+}
+
+/// A peer's place in its worker's shapers, given back on drop.
+pub struct PeerLease {
+    worker: Rc<Worker>,
+    key: PeerKey,
+}
+
+impl Drop for PeerLease {
+    fn drop(&mut self) {
+        let mut peers = self.worker.peers.borrow_mut();
+        let Some((_, sessions)) = peers.get_mut(&self.key) else { return };
+        *sessions -= 1;
+        if *sessions == 0 {
+            peers.remove(&self.key);
+            for shaper in &self.worker.shapers {
+                shaper.borrow_mut().remove_peer(self.key);
+            }
+        }
+    }
+}
