@@ -36,11 +36,6 @@ impl<C, D> Inbox<C, D> {
         let (data_sender, data) = mpsc::channel(data_max);
         (control_sender, data_sender, Self { control, data, data_turn_taken: false })
     }
-
-    /// Messages that wait, by lane.
-    pub(crate) fn depths(&self) -> [usize; 2] {
-        [self.control.len(), self.data.len()]
-    }
 }
 
 impl<C, D> Stream for Inbox<C, D> {

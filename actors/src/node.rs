@@ -82,7 +82,7 @@ impl Node {
         threads: Threads,
     ) -> Arc<Self> {
         let workers = if threads == Threads::Current { 1 } else { config.workers.max(1) };
-        let metrics = NodeMetrics::register();
+        let metrics = Arc::new(NodeMetrics::register());
         metrics.workers.set(workers as f64);
         metrics.connections_max.set((config.sessions_max * (1 + config.data_links_max)) as f64);
         let bucket = |rate| Arc::new(SharedBucket::new(rate));

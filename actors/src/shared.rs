@@ -168,7 +168,7 @@ pub struct Shared {
     /// No new sessions.
     pub draining: AtomicBool,
     /// Handles of all metrics.
-    pub metrics: NodeMetrics,
+    pub metrics: Arc<NodeMetrics>,
     /// The node's shares.
     pub files: Arc<dyn Files>,
     /// Who may do what.

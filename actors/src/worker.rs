@@ -160,9 +160,10 @@ impl Worker {
     fn hand_out(&self, direction: usize, quanta_max: usize) -> usize {
         let mut handed_out = 0;
         while handed_out < quanta_max {
-            let Some(release) = self.shapers[direction].borrow_mut().poll(self.now()) else { break };
+            let now = self.now();
+            let Some(release) = self.shapers[direction].borrow_mut().poll(now) else { break };
             handed_out += 1;
-            let message = DataMessage::Permit { leaf: release.leaf, bytes: release.bytes };
+            let message = DataMessage::Permit { leaf: release.leaf, bytes: release.bytes, at: now };
             let delivered = match self.owners.borrow().get(&release.leaf) {
                 Some(owner) => owner.try_send(message).is_ok(),
                 None => false,

@@ -222,6 +222,7 @@ impl PeerActor {
         match message {
             ControlMessage::Frame { message, at } => {
                 self.cause = Some(at);
+                self.waited(Lane::Control, at);
                 if let Err(violation) = self.session.handle_message(message, self.worker.now()) {
                     self.count_violation(&violation);
                 }
@@ -258,7 +259,8 @@ impl PeerActor {
                     self.link_lost(Some(error));
                 }
             }
-            DataMessage::Chunk { link, header, payload, room } => {
+            DataMessage::Chunk { link, header, payload, at, room } => {
+                self.waited(Lane::Data, at);
                 self.early.push_back(EarlyChunk { link, header, payload, room });
                 self.take_chunks();
             }
@@ -270,12 +272,15 @@ impl PeerActor {
                 }
                 self.drive_link(link);
             }
-            DataMessage::Permit { leaf, bytes } => match self.transfer_of.get(&leaf) {
-                Some(transfer) if self.uploads.contains_key(transfer) => self.upload_permitted(*transfer, bytes),
-                Some(transfer) => self.download_permitted(*transfer, bytes),
-                // Its lease is gone, and with it the shaper's record: nothing to give back to.
-                None => {}
-            },
+            DataMessage::Permit { leaf, bytes, at } => {
+                self.waited(Lane::Data, at);
+                match self.transfer_of.get(&leaf) {
+                    Some(transfer) if self.uploads.contains_key(transfer) => self.upload_permitted(*transfer, bytes),
+                    Some(transfer) => self.download_permitted(*transfer, bytes),
+                    // Its lease is gone, and with it the shaper's record: nothing to give back to.
+                    None => {}
+                }
+            }
             DataMessage::SourceOpened { transfer, result } => match self.user {
                 Some(_) => self.own_source_verified(transfer, result),
                 None => self.source_opened(transfer, result),
@@ -291,6 +296,17 @@ impl PeerActor {
             DataMessage::Stored { transfer, result } => self.download_stored(transfer, result),
             DataMessage::Listed { request, result } => self.listed(request, result),
         }
+    }
+
+    /// How long a message lay in its lane, and how many lie there now.
+    fn waited(&self, lane: Lane, since: Moment) {
+        let metrics = &self.shared.metrics;
+        metrics.lane_wait(lane).record(self.worker.now().saturating_since(since).as_secs_f64());
+        let depth = match lane {
+            Lane::Control => self.control_lane.max_capacity() - self.control_lane.capacity(),
+            Lane::Data => self.data_lane.max_capacity() - self.data_lane.capacity(),
+        };
+        metrics.lane_depth(lane).record(depth as f64);
     }
 
     fn take_rates(&mut self, rates: &[super::LeafRate]) {

@@ -136,7 +136,7 @@ pub(super) async fn read_data(
         };
         worker.arrive(&peer, header.len).await;
         match poll_fn(|cx| receiver.poll_payload(cx)).await {
-            Ok(payload) => place.send(DataMessage::Chunk { link, header, payload, room }),
+            Ok(payload) => place.send(DataMessage::Chunk { link, header, payload, at: worker.now(), room }),
             Err(error) => return place.send(DataMessage::LinkEnded { link, error: Some(error) }),
         }
     }

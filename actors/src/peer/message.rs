@@ -65,6 +65,8 @@ pub enum DataMessage {
         header: DataHeader,
         /// The bytes.
         payload: Bytes,
+        /// When they were read.
+        at: Moment,
         /// The link's room, given back when the bytes are on disk.
         room: OwnedSemaphorePermit,
     },
@@ -93,6 +95,8 @@ pub enum DataMessage {
         leaf: LeafKey,
         /// How many.
         bytes: u32,
+        /// When.
+        at: Moment,
     },
     /// A file is open for reading, from `start`.
     SourceOpened {

@@ -57,7 +57,7 @@ pub struct Remote {
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// The network or the other side went away: dialling again may help.
-    #[error("the link was lost: {0}")]
+    #[error("{0}")]
     Lost(#[source] io::Error),
     /// The peer broke the protocol: close, count, do not retry.
     #[error("the peer broke the protocol: {0}")]
