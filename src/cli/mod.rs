@@ -1,1 +1,104 @@
-//! To be written.
+//! The command line: what is written becomes options (`args` -> `options`), options become calls (`run`), results become
+//! text and an exit code.
+//!
+//! A running node is reached through its admin API alone (`ctl`).
+
+mod args;
+mod ctl;
+pub mod exit;
+mod help;
+mod listing;
+mod options;
+pub mod progress;
+mod run;
+mod table;
+mod target;
+#[cfg(test)]
+mod tests;
+mod value;
+
+pub use exit::{Exit, Failure};
+pub use options::{DemoOptions, Download, GetOptions, LsOptions, PutOptions, ServeOptions, SessionOptions, Upload};
+pub use progress::TransferProgress;
+pub use target::{Endpoint, Target, TargetError};
+
+use std::{
+    io::{self, Write as _},
+    path::Path,
+    process::ExitCode,
+};
+
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::config::{Config, Overrides};
+use args::{Cli, Command, ConfigCommand};
+
+/// The whole program. Help, version and usage errors end it here, as clap does.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli) {
+        Ok(()) => Exit::Done.into(),
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                // Without standard error there is nobody to tell.
+                let _ = writeln!(io::stderr(), "evenkeel: {failure}");
+            }
+            failure.exit.into()
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<(), Failure> {
+    let state = cli.state.as_deref();
+    match cli.command {
+        Command::Serve(args) => run::serve(args.resolve(state)?),
+        Command::Get(args) => run::get(args.resolve(state)?, progress::for_stderr()),
+        Command::Put(args) => run::put(args.resolve(state)?, progress::for_stderr()),
+        Command::Ls(args) => {
+            let json = args.json;
+            let entries = run::ls(args.resolve(state)?)?;
+            let text = match json {
+                true => listing::json(&entries).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?,
+                false => listing::table(&entries),
+            };
+            print(&text)
+        }
+        Command::Ctl(args) => print(&ctl::run(&args)?),
+        Command::Demo(args) => run::demo(args.resolve(cli.state)?),
+        Command::Id(_) => print(&run::id(&options::open_state(state)?)?),
+        Command::Config(args) => match args.command {
+            ConfigCommand::Check { file } => print(&check(&file)?),
+        },
+        Command::Completions(args) => {
+            let mut script = Vec::new();
+            clap_complete::generate(args.shell, &mut Cli::command(), "evenkeel", &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
+    }
+}
+
+/// What a good file says, with its limits in bytes and bits: a wrong unit is seen here.
+fn check(file: &Path) -> Result<String, Failure> {
+    let overrides = Overrides::default();
+    let config = Config::load(Some(file), &overrides).map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
+    Ok(format!(
+        "{}: good\nupload limit {}, download limit {}\n{} shares, {} groups, {} peers\n",
+        file.display(),
+        config.limits.upload,
+        config.limits.download,
+        config.shares.len(),
+        config.groups.len(),
+        config.peers.len()
+    ))
+}
+
+/// To standard output. A reader that has seen enough (`| head`) is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::Machine, format!("standard output can't be written: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

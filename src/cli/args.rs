@@ -1,0 +1,207 @@
+//! The command line as it is written; `options` has what it means.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use flow::Rate;
+use wire::PeerId;
+
+use super::{
+    ctl::CtlArgs,
+    help::{EXIT_CODES, RATES, examples},
+    target::Target,
+    value,
+};
+use crate::config::{self, Share};
+
+/// Moves files between peers and shares the line among them calmly.
+#[derive(Debug, Parser)]
+#[command(name = "evenkeel", version, propagate_version = true, max_term_width = 110)]
+#[command(after_help = examples!(EXIT_CODES; "serve", "get 127.0.0.1:7400/share/welcome.txt", "ctl peers"))]
+pub(super) struct Cli {
+    /// Where keys, known peers, authorized peers and resume data live [default: $XDG_STATE_HOME/evenkeel].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(super) state: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    Serve(ServeArgs),
+    Get(GetArgs),
+    Put(PutArgs),
+    Ls(LsArgs),
+    Ctl(CtlArgs),
+    Demo(DemoArgs),
+    Id(IdArgs),
+    Config(ConfigArgs),
+    Completions(CompletionsArgs),
+}
+
+/// Runs a node: shares directories with peers until it is stopped.
+///
+/// Without any share it shares ./share, and makes it with a sample file if it is not there. SIGTERM and Ctrl-C let
+/// transfers end first; a second one does not wait.
+#[derive(Debug, Args)]
+#[command(after_help = examples!(RATES;
+    "serve",
+    "serve --share music=/srv/music --upload-limit 20MB/s",
+    "serve --config evenkeel.toml --listen 0.0.0.0:7400 --open",
+))]
+pub(super) struct ServeArgs {
+    /// Configuration file; flags win over it.
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Share a directory under a name; may be given many times.
+    #[arg(long, value_name = "NAME=DIR", value_parser = value::share)]
+    pub(super) share: Vec<Share>,
+    /// Where peers connect [default: 127.0.0.1:7400].
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = config::parse_socket_address)]
+    pub(super) listen: Option<SocketAddr>,
+    /// Where the control message API listens [default: 127.0.0.1:7490].
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = config::parse_socket_address)]
+    pub(super) admin: Option<SocketAddr>,
+    /// Where Prometheus finds the metrics [default: 127.0.0.1:7491].
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = config::parse_socket_address)]
+    pub(super) metrics: Option<SocketAddr>,
+    /// Most that all peers together get, per second [default: off, the line's maximum is found].
+    #[arg(long, value_name = "RATE", value_parser = value::rate)]
+    pub(super) upload_limit: Option<Rate>,
+    /// Most that all peers together send, per second [default: off].
+    #[arg(long, value_name = "RATE", value_parser = value::rate)]
+    pub(super) download_limit: Option<Rate>,
+    /// Let anybody read.
+    #[arg(long)]
+    pub(super) open: bool,
+}
+
+/// What `get` and `put` have in common.
+#[derive(Debug, Args)]
+pub(super) struct TransferArgs {
+    /// Most to move, per second; the node is asked for no more [default: off].
+    #[arg(long, value_name = "RATE", value_parser = value::rate, default_value = "off", hide_default_value = true)]
+    pub(super) bwlimit: Rate,
+    /// Yield to foreground transfers.
+    #[arg(long)]
+    pub(super) background: bool,
+    /// Share of these files among one's own transfers, 0.001 to 1000.
+    #[arg(long, value_name = "N", value_parser = value::weight, default_value = "1")]
+    pub(super) weight: f64,
+    /// Data connections; a few help over long, lossy lines.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64), default_value = "1")]
+    pub(super) data_links: u32,
+    #[command(flatten)]
+    pub(super) trust: TrustArgs,
+}
+
+/// Whom to believe.
+#[derive(Debug, Args)]
+pub(super) struct TrustArgs {
+    /// The node's id, as `evenkeel id` prints it there [default: the one of the first contact].
+    #[arg(long, value_name = "ID")]
+    pub(super) peer_id: Option<PeerId>,
+}
+
+/// Fetches files and checks them; interrupted ones are continued.
+#[derive(Debug, Args)]
+#[command(after_help = examples!(RATES;
+    "get 127.0.0.1:7400/share/welcome.txt",
+    "get host:7400/iso/a.iso host:7400/iso/b.iso -o downloads/ --bwlimit 10MB/s",
+    "get '[2001:db8::1]:7400/iso/a.iso' --background",
+))]
+pub(super) struct GetArgs {
+    /// What to fetch.
+    #[arg(value_name = "HOST:PORT/SHARE/PATH", required = true)]
+    pub(super) targets: Vec<Target>,
+    /// File to write, or directory for several [default: the file's own name, here].
+    #[arg(short, long, value_name = "OUT")]
+    pub(super) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) transfer: TransferArgs,
+}
+
+/// Sends files; they get their names there only when they arrived whole.
+#[derive(Debug, Args)]
+#[command(after_help = examples!(RATES;
+    "put report.pdf 127.0.0.1:7400/share/",
+    "put report.pdf host:7400/share/2024/final.pdf --bwlimit 8Mbit/s",
+    "put a.iso b.iso host:7400/iso/incoming/ --background",
+))]
+pub(super) struct PutArgs {
+    /// What to send.
+    #[arg(value_name = "FILE", required = true)]
+    pub(super) files: Vec<PathBuf>,
+    /// Where to: a name for one file, or a directory with a slash at the end.
+    #[arg(value_name = "HOST:PORT/SHARE/[PATH]")]
+    pub(super) target: Target,
+    #[command(flatten)]
+    pub(super) transfer: TransferArgs,
+}
+
+/// Lists shares and files.
+#[derive(Debug, Args)]
+#[command(after_help = examples!("ls 127.0.0.1:7400", "ls host:7400/iso/old --json"))]
+pub(super) struct LsArgs {
+    /// What to list.
+    #[arg(value_name = "HOST:PORT[/SHARE[/PATH]]")]
+    pub(super) target: Target,
+    /// For programs: one JSON array.
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) trust: TrustArgs,
+}
+
+/// Shows a node and many peers sharing a limit on this machine.
+///
+/// Real peers over loopback sockets, with different wishes, weights and classes; some join late, some read slowly. At the end
+/// it compares what each wrote to disk with the exact weighted max-min shares.
+#[derive(Debug, Args)]
+#[command(after_help = examples!(RATES; "demo", "demo --peers 50 --upload-limit 20MB/s --for 60"))]
+pub(super) struct DemoArgs {
+    /// How many peers.
+    #[arg(long, value_name = "N", default_value = "12", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) peers: u32,
+    /// What they share.
+    #[arg(long, value_name = "RATE", default_value = "20MB/s", value_parser = value::rate)]
+    pub(super) upload_limit: Rate,
+    /// How long, in seconds.
+    #[arg(long = "for", value_name = "SECONDS", default_value = "30", value_parser = value::seconds)]
+    pub(super) duration: Duration,
+}
+
+/// Prints one's own peer id, and the line for somebody's authorized_peers.
+///
+/// The line gives the right `read`; `write` and `operate` can be added with commas, and the comment is free.
+#[derive(Debug, Args)]
+#[command(after_help = examples!("id", "id --state /var/lib/evenkeel"))]
+pub(super) struct IdArgs {}
+
+/// Works with configuration files.
+#[derive(Debug, Args)]
+#[command(after_help = examples!("config check evenkeel.toml"))]
+pub(super) struct ConfigArgs {
+    #[command(subcommand)]
+    pub(super) command: ConfigCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Says everything that is wrong with a file, each with its line; exit code 64 if anything is.
+    #[command(after_help = examples!("config check evenkeel.toml"))]
+    Check {
+        /// The file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+/// Prints completions for a shell.
+#[derive(Debug, Args)]
+#[command(after_help = examples!("completions bash", "completions zsh"))]
+pub(super) struct CompletionsArgs {
+    /// Which shell.
+    #[arg(value_name = "SHELL")]
+    pub(super) shell: clap_complete::Shell,
+}

@@ -1,0 +1,313 @@
+//! What a command line means: resolved values, no clap. The node's functions take these.
+
+use std::{
+    collections::HashSet,
+    env,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use flow::{Class, Rate};
+use wire::PeerId;
+
+use super::{
+    args::{DemoArgs, GetArgs, LsArgs, PutArgs, ServeArgs, TransferArgs},
+    exit::{Exit, Failure},
+    target::{Endpoint, Target},
+};
+use crate::{
+    config::{Config, Overrides, Secret, Share},
+    identity::StateDir,
+};
+
+/// `evenkeel serve`
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// File and flags. Never without a share.
+    pub config: Config,
+    /// From `--state`, the file, or the default.
+    pub state: StateDir,
+    /// No share was named: the only one is ./share, to be made with a sample file if it is not there.
+    pub sample_share: bool,
+}
+
+/// `evenkeel get`
+#[derive(Clone, Debug)]
+pub struct GetOptions {
+    /// Keys and pins.
+    pub state: StateDir,
+    /// What to fetch; no two have one destination.
+    pub downloads: Vec<Download>,
+    /// How.
+    pub session: SessionOptions,
+}
+
+/// One file to fetch.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Download {
+    /// From which node.
+    pub endpoint: Endpoint,
+    /// `SHARE/PATH`.
+    pub path: String,
+    /// The file to write.
+    pub destination: PathBuf,
+}
+
+/// `evenkeel put`
+#[derive(Clone, Debug)]
+pub struct PutOptions {
+    /// Keys and pins.
+    pub state: StateDir,
+    /// To which node.
+    pub endpoint: Endpoint,
+    /// What to send; no two have one path.
+    pub uploads: Vec<Upload>,
+    /// How.
+    pub session: SessionOptions,
+}
+
+/// One file to send.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Upload {
+    /// The file to read.
+    pub source: PathBuf,
+    /// `SHARE/PATH`.
+    pub path: String,
+}
+
+/// What a client's session asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionOptions {
+    /// One's own total, and what the node is asked for.
+    pub limit: Rate,
+    /// For all transfers.
+    pub class: Class,
+    /// Among one's own transfers, 0.001 ..= 1000.
+    pub weight: f64,
+    /// 1 ..= 64
+    pub data_links: u32,
+    /// The node's id if the user gave it; otherwise pins decide.
+    pub peer_id: Option<PeerId>,
+}
+
+/// `evenkeel ls`
+#[derive(Clone, Debug)]
+pub struct LsOptions {
+    /// Keys and pins.
+    pub state: StateDir,
+    /// Which node.
+    pub endpoint: Endpoint,
+    /// Empty = the shares; no slash at the end.
+    pub path: String,
+    /// The node's id if the user gave it; otherwise pins decide.
+    pub peer_id: Option<PeerId>,
+}
+
+/// `evenkeel demo`
+#[derive(Clone, Debug)]
+pub struct DemoOptions {
+    /// How many peers.
+    pub peers: u32,
+    /// What they share; never unlimited.
+    pub upload_limit: Rate,
+    /// How long.
+    pub duration: Duration,
+    /// Where to keep keys and files; `None` = a temporary directory.
+    pub state: Option<PathBuf>,
+}
+
+/// What `serve` alone uses where nobody named a share.
+const SAMPLE_SHARE: &str = "share";
+
+impl ServeArgs {
+    pub(super) fn resolve(self, state: Option<&Path>) -> Result<ServeOptions, Failure> {
+        let overrides = Overrides {
+            shares: self.share,
+            peers: self.listen,
+            admin: self.admin,
+            metrics: self.metrics,
+            upload: self.upload_limit,
+            download: self.download_limit,
+            open: self.open,
+            admin_token: admin_token().map(Secret::new),
+        };
+        let mut config = Config::load(self.config.as_deref(), &overrides)
+            .map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
+        let state = open_state(state.or(config.node.state_dir.as_deref()))?;
+        let sample_share = config.shares.is_empty();
+        if sample_share {
+            let path = PathBuf::from(SAMPLE_SHARE);
+            config.shares.push(Share { name: SAMPLE_SHARE.to_owned(), path, writable: true, public: false });
+        }
+        Ok(ServeOptions { config, state, sample_share })
+    }
+}
+
+impl TransferArgs {
+    fn resolve(&self) -> SessionOptions {
+        SessionOptions {
+            limit: self.bwlimit,
+            class: if self.background { Class::Background } else { Class::Foreground },
+            weight: self.weight,
+            data_links: self.data_links,
+            peer_id: self.trust.peer_id,
+        }
+    }
+}
+
+impl GetArgs {
+    pub(super) fn resolve(self, state: Option<&Path>) -> Result<GetOptions, Failure> {
+        let session = self.transfer.resolve();
+        let downloads = downloads(self.targets, self.output.as_deref())?;
+        Ok(GetOptions { state: open_state(state)?, downloads, session })
+    }
+}
+
+impl PutArgs {
+    pub(super) fn resolve(self, state: Option<&Path>) -> Result<PutOptions, Failure> {
+        let session = self.transfer.resolve();
+        let uploads = uploads(self.files, &self.target)?;
+        Ok(PutOptions { state: open_state(state)?, endpoint: self.target.endpoint, uploads, session })
+    }
+}
+
+impl LsArgs {
+    pub(super) fn resolve(self, state: Option<&Path>) -> Result<LsOptions, Failure> {
+        Ok(LsOptions {
+            state: open_state(state)?,
+            endpoint: self.target.endpoint,
+            path: self.target.path.trim_end_matches('/').to_owned(),
+            peer_id: self.trust.peer_id,
+        })
+    }
+}
+
+impl DemoArgs {
+    pub(super) fn resolve(self, state: Option<PathBuf>) -> Result<DemoOptions, Failure> {
+        if self.upload_limit.is_unlimited() {
+            return Err(Failure::usage(
+                "the demo shows how a limit is shared: give one, such as --upload-limit 20MB/s",
+            ));
+        }
+        Ok(DemoOptions { peers: self.peers, upload_limit: self.upload_limit, duration: self.duration, state })
+    }
+}
+
+/// Opens the state directory; exit code 71 where that fails.
+pub(super) fn open_state(path: Option<&Path>) -> Result<StateDir, Failure> {
+    StateDir::open(path).map_err(|error| Failure::new(Exit::Machine, error.to_string()))
+}
+
+/// What the API asks for, from the environment: a flag would show it to everybody who lists processes.
+pub(super) fn admin_token() -> Option<String> {
+    env::var("EVENKEEL_ADMIN_TOKEN").ok().filter(|token| !token.is_empty())
+}
+
+/// As `cp` does it: OUT is a directory if it is one, ends with a slash, or several files go there.
+fn downloads(targets: Vec<Target>, output: Option<&Path>) -> Result<Vec<Download>, Failure> {
+    let directory = match output {
+        Some(out) => out.is_dir() || out.as_os_str().as_encoded_bytes().ends_with(b"/") || targets.len() > 1,
+        None => true,
+    };
+    let mut destinations = HashSet::new();
+    let mut downloads = Vec::new();
+    for target in targets {
+        let name = target.file_name().map_err(|error| Failure::usage(error.to_string()))?;
+        let destination = match output {
+            Some(out) if directory => out.join(name),
+            Some(out) => out.to_owned(),
+            None => PathBuf::from(name),
+        };
+        if !destinations.insert(destination.clone()) {
+            let message = format!("two files would be written to {}: fetch one of them with -o", destination.display());
+            return Err(Failure::usage(message));
+        }
+        downloads.push(Download { endpoint: target.endpoint, path: target.path, destination });
+    }
+    Ok(downloads)
+}
+
+/// One file to a path without a slash at its end gets that name; else each keeps its own beneath it.
+fn uploads(files: Vec<PathBuf>, target: &Target) -> Result<Vec<Upload>, Failure> {
+    if target.path.is_empty() {
+        let message = format!("`{0}` names no share: write {0}/SHARE/; `evenkeel ls {0}` shows them", target.endpoint);
+        return Err(Failure::usage(message));
+    }
+    let named = files.len() == 1 && target.path.contains('/') && !target.path.ends_with('/');
+    let mut paths = HashSet::new();
+    let mut uploads = Vec::new();
+    for source in files {
+        let path = match named {
+            true => target.path.clone(),
+            false => format!("{}/{}", target.path.trim_end_matches('/'), own_name(&source)?),
+        };
+        if !paths.insert(path.clone()) {
+            return Err(Failure::usage(format!("two files would be sent to {path}: send one of them by itself")));
+        }
+        uploads.push(Upload { source, path });
+    }
+    Ok(uploads)
+}
+
+fn own_name(source: &Path) -> Result<&str, Failure> {
+    let name = source.file_name().ok_or_else(|| Failure::usage(format!("{} names no file", source.display())))?;
+    name.to_str().ok_or_else(|| {
+        let message = format!(
+            "the name of {} is not UTF-8, as names must be on the way: send it by itself and name it, HOST:PORT/SHARE/NAME",
+            source.display()
+        );
+        Failure::usage(message)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use super::*;
+
+    fn target(text: &str) -> Target {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn downloads_go_where_cp_would_put_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let to = |targets: &[&str], out: Option<&Path>| -> Result<Vec<PathBuf>, Failure> {
+            let targets = targets.iter().map(|text| target(text)).collect();
+            Ok(downloads(targets, out)?.into_iter().map(|download| download.destination).collect())
+        };
+        assert_eq!(to(&["h:1/s/d/a"], None).unwrap(), [PathBuf::from("a")]);
+        assert_eq!(to(&["h:1/s/a"], Some(Path::new("x"))).unwrap(), [PathBuf::from("x")]);
+        assert_eq!(to(&["h:1/s/a"], Some(Path::new("new/"))).unwrap(), [PathBuf::from("new/a")]);
+        assert_eq!(to(&["h:1/s/a"], Some(dir.path())).unwrap(), [dir.path().join("a")]);
+        assert_eq!(to(&["h:1/s/a", "h:1/s/b"], Some(Path::new("x"))).unwrap().len(), 2);
+        let twice = to(&["h:1/s/a", "h:2/s/a"], None).unwrap_err();
+        assert_eq!(twice.exit, Exit::Usage);
+        assert!(to(&["h:1/s"], None).unwrap_err().message.contains("names no file"));
+    }
+
+    #[test]
+    fn uploads_keep_their_names_unless_given_one() {
+        let to = |files: &[&str], text: &str| -> Result<Vec<String>, Failure> {
+            let files = files.iter().map(PathBuf::from).collect();
+            Ok(uploads(files, &target(text))?.into_iter().map(|upload| upload.path).collect())
+        };
+        assert_eq!(to(&["d/a.txt"], "h:1/s").unwrap(), ["s/a.txt"]);
+        assert_eq!(to(&["d/a.txt"], "h:1/s/").unwrap(), ["s/a.txt"]);
+        assert_eq!(to(&["d/a.txt"], "h:1/s/b").unwrap(), ["s/b"]);
+        assert_eq!(to(&["d/a.txt"], "h:1/s/b/").unwrap(), ["s/b/a.txt"]);
+        assert_eq!(to(&["a", "b"], "h:1/s/x").unwrap(), ["s/x/a", "s/x/b"]);
+        assert!(to(&["a"], "h:1").unwrap_err().message.contains("evenkeel ls h:1"));
+        assert!(to(&["a", "d/a"], "h:1/s").unwrap_err().message.contains("two files"));
+        assert!(to(&["/"], "h:1/s").is_err());
+    }
+
+    #[test]
+    fn names_that_are_not_utf_8_need_another() {
+        let file = PathBuf::from(std::ffi::OsString::from_vec(b"a\xff".to_vec()));
+        let failure = uploads(vec![file.clone()], &target("h:1/s")).unwrap_err();
+        assert!(failure.message.contains("not UTF-8"), "{failure}");
+        assert_eq!(uploads(vec![file], &target("h:1/s/name")).unwrap()[0].path, "s/name");
+    }
+}

@@ -1,0 +1,56 @@
+//! Where the command line meets the program: every call into the node stands here and nowhere else.
+
+use actors::port::{FileEntry, Rights};
+
+use super::{
+    exit::{Exit, Failure},
+    options::{DemoOptions, GetOptions, LsOptions, PutOptions, ServeOptions},
+    progress::TransferProgress,
+};
+use crate::identity::{self, Identity, StateDir};
+
+/// Runs a node until it is told to stop.
+pub(super) fn serve(_options: ServeOptions) -> Result<(), Failure> {
+    Err(no_node())
+}
+
+/// Fetches; `Ok` only when every file passed its check.
+pub(super) fn get(_options: GetOptions, _progress: Box<dyn TransferProgress>) -> Result<(), Failure> {
+    Err(no_node())
+}
+
+/// Sends; `Ok` only when every file was stored.
+pub(super) fn put(_options: PutOptions, _progress: Box<dyn TransferProgress>) -> Result<(), Failure> {
+    Err(no_node())
+}
+
+/// Lists, in the order of names.
+pub(super) fn ls(_options: LsOptions) -> Result<Vec<FileEntry>, Failure> {
+    Err(no_node())
+}
+
+/// Runs a node and many peers.
+pub(super) fn demo(_options: DemoOptions) -> Result<(), Failure> {
+    Err(no_node())
+}
+
+fn no_node() -> Failure {
+    Failure::new(Exit::Failed, "this build has no node yet")
+}
+
+/// One's own id, then the line that gives it the right to read.
+pub(super) fn id(state: &StateDir) -> Result<String, Failure> {
+    let identity = Identity::load_or_create(state).map_err(|error| Failure::new(Exit::Machine, error.to_string()))?;
+    let line = identity::authorization_line(&identity.id(), Rights::READ, &comment());
+    Ok(format!(
+        "{}\n\n# the line for another node's authorized_peers; rights are read, write, operate, with commas\n{line}\n",
+        identity.id()
+    ))
+}
+
+/// `USER@HOST`, as ssh-keygen does it.
+fn comment() -> String {
+    let user = std::env::var("USER").unwrap_or_default();
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    wire::printable(&if user.is_empty() { host } else { format!("{user}@{host}") }).into_owned()
+}

@@ -1,0 +1,193 @@
+//! `HOST:PORT/SHARE/PATH`: where a file is.
+
+use std::{fmt, str::FromStr};
+
+/// Where a node listens.
+#[derive(Clone, Debug, Eq, PartialEq, Hash, Ord, PartialOrd)]
+pub struct Endpoint {
+    /// A name or an address; an IPv6 address without brackets.
+    pub host: String,
+    /// Never 0.
+    pub port: u16,
+}
+
+/// `HOST:PORT`, with brackets around an IPv6 address, as in known_peers and in socket addresses.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// A node and a path on it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Target {
+    /// The node.
+    pub endpoint: Endpoint,
+    /// `SHARE/PATH` without a slash in front; empty = the shares themselves. A slash at the end stays: it means a directory.
+    pub path: String,
+}
+
+/// What is wrong with a target, and what to write instead.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub struct TargetError(String);
+
+impl FromStr for Target {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        if let Some((scheme, rest)) = text.split_once("://") {
+            return wrong(format!("leave out `{scheme}://`: write {}", rest.trim_end_matches('/')));
+        }
+        let (authority, path) = split_authority(text)?;
+        let endpoint = parse_endpoint(authority)?;
+        check_path(path)?;
+        Ok(Self { endpoint, path: path.to_owned() })
+    }
+}
+
+impl Target {
+    /// The last part of the path, which names a file; an error where it does not.
+    pub fn file_name(&self) -> Result<&str, TargetError> {
+        let shown = format!("{}/{}", self.endpoint, self.path);
+        match self.path.rsplit_once('/') {
+            None | Some((_, "")) => wrong(format!(
+                "`{shown}` names no file: write HOST:PORT/SHARE/PATH; `evenkeel ls {}` shows what there is",
+                shown.trim_end_matches('/')
+            )),
+            Some((_, "." | "..")) => {
+                wrong(format!("`{shown}` names a directory: write HOST:PORT/SHARE/PATH of a file"))
+            }
+            Some((_, name)) => Ok(name),
+        }
+    }
+}
+
+/// Splits at the first slash behind the brackets that may be there.
+fn split_authority(text: &str) -> Result<(&str, &str), TargetError> {
+    let bracket_end = match text.strip_prefix('[').map(|_| text.find(']')) {
+        None => 0,
+        Some(Some(end)) => end,
+        Some(None) => return wrong(format!("`{text}`: the bracket is not closed: write [::1]:7400/SHARE/PATH")),
+    };
+    Ok(match text[bracket_end..].find('/') {
+        Some(slash) => (&text[..bracket_end + slash], &text[bracket_end + slash + 1..]),
+        None => (text, ""),
+    })
+}
+
+fn parse_endpoint(authority: &str) -> Result<Endpoint, TargetError> {
+    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, rest)) => {
+            if address.parse::<std::net::Ipv6Addr>().is_err() {
+                return wrong(format!("`{address}` is not an IPv6 address; only those stand in brackets"));
+            }
+            (address, rest.strip_prefix(':'))
+        }
+        None if authority.matches(':').count() > 1 => {
+            return wrong(format!("`{authority}`: put an IPv6 address in brackets, such as [::1]:7400"));
+        }
+        None => match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        },
+    };
+    if host.is_empty() {
+        return wrong(format!("`{authority}` has no host: write 127.0.0.1:7400 for this machine"));
+    }
+    let allowed = |letter: char| !letter.is_control() && !letter.is_whitespace() && letter != '@';
+    if host.len() > HOST_BYTES_MAX || !host.chars().all(allowed) {
+        return wrong(format!("`{}` can't be the name of a host", host.escape_debug()));
+    }
+    match port {
+        None | Some("") => wrong(format!(
+            "`{authority}` has no port: write {authority}:7400",
+            authority = authority.trim_end_matches(':')
+        )),
+        Some(port) => match port.parse::<u16>() {
+            Ok(number) if number > 0 => Ok(Endpoint { host: host.to_owned(), port: number }),
+            _ => wrong(format!("`{port}` is not a port: write a number from 1 to 65535")),
+        },
+    }
+}
+
+/// Only what could never be the name of anything; whether a path is allowed, the node decides.
+fn check_path(path: &str) -> Result<(), TargetError> {
+    if path.len() > wire::PATH_BYTES_MAX {
+        return wrong(format!("the path is longer than {} bytes", wire::PATH_BYTES_MAX));
+    }
+    if path.starts_with('/') || path.contains("//") {
+        return wrong(format!("`{path}` has two slashes in a row"));
+    }
+    if path.chars().any(char::is_control) {
+        return wrong(format!("`{}` has a control character", path.escape_debug()));
+    }
+    Ok(())
+}
+
+fn wrong<T>(message: String) -> Result<T, TargetError> {
+    Err(TargetError(message))
+}
+
+/// RFC 1035's limit for a name.
+const HOST_BYTES_MAX: usize = 255;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_read() {
+        for (text, endpoint, path) in [
+            ("host:7400", "host:7400", ""),
+            ("host:7400/", "host:7400", ""),
+            ("host:7400/share", "host:7400", "share"),
+            ("127.0.0.1:7400/share/dir/a file.txt", "127.0.0.1:7400", "share/dir/a file.txt"),
+            ("[::1]:7400/share/a:b", "[::1]:7400", "share/a:b"),
+            ("host:1/share/dir/", "host:1", "share/dir/"),
+            ("host:1/share/ü/../x", "host:1", "share/ü/../x"),
+        ] {
+            let target: Target = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!((target.endpoint.to_string().as_str(), target.path.as_str()), (endpoint, path), "{text}");
+        }
+    }
+
+    #[test]
+    fn errors_say_what_to_write() {
+        for (text, hint) in [
+            ("", "no host"),
+            (":7400/x", "write 127.0.0.1:7400"),
+            ("host/share/x", "write host:7400"),
+            ("host:/share/x", "write host:7400"),
+            ("host:port/x", "1 to 65535"),
+            ("host:0/x", "1 to 65535"),
+            ("host:70000", "1 to 65535"),
+            ("http://host:7400/x", "leave out `http://`: write host:7400/x"),
+            ("::1:7400/x", "in brackets"),
+            ("[::1/x", "not closed"),
+            ("[::1]/x", "write [::1]:7400"),
+            ("[host]:7400/x", "not an IPv6 address"),
+            ("me@host:7400/x", "name of a host"),
+            ("host:7400//x", "two slashes"),
+            ("host:7400/a\nb", "control character"),
+        ] {
+            let message = text.parse::<Target>().expect_err(text).to_string();
+            assert!(message.contains(hint), "{text}: {message}");
+        }
+        let long = format!("host:7400/{}", "x".repeat(5000));
+        assert!(long.parse::<Target>().unwrap_err().to_string().contains("longer than"));
+    }
+
+    #[test]
+    fn file_names_are_the_last_part() {
+        let name = |text: &str| text.parse::<Target>().unwrap().file_name().map(str::to_owned);
+        assert_eq!(name("h:1/s/a/b.txt").unwrap(), "b.txt");
+        for text in ["h:1", "h:1/s", "h:1/s/", "h:1/s/d/"] {
+            assert!(name(text).unwrap_err().to_string().contains("evenkeel ls"), "{text}");
+        }
+        assert!(name("h:1/s/..").is_err());
+    }
+}

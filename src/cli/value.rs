@@ -1,0 +1,74 @@
+//! How flags' values are written; what clap does not know by itself.
+
+use std::{path::PathBuf, time::Duration};
+
+use flow::{Class, Rate};
+
+use crate::config::{self, Share};
+
+/// A rate in DESIGN 1's grammar.
+pub(super) fn rate(text: &str) -> Result<Rate, flow::RateError> {
+    text.parse()
+}
+
+/// `foreground` or `background`.
+pub(super) fn class(text: &str) -> Result<Class, flow::ClassError> {
+    text.parse()
+}
+
+/// A share in proportion, 0.001 to 1000.
+pub(super) fn weight(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(weight) if config::WEIGHTS.contains(&weight) => Ok(weight),
+        _ => Err("write a number from 0.001 to 1000; 1 is usual, 2 gets twice as much".to_owned()),
+    }
+}
+
+/// A time; a bare number is seconds.
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    let with_unit = match text.parse::<f64>() {
+        Ok(_) => format!("{text}s"),
+        Err(_) => text.to_owned(),
+    };
+    config::parse_duration(&with_unit)
+}
+
+/// `NAME=DIR`. Writable: who may write at all is a matter of rights.
+pub(super) fn share(text: &str) -> Result<Share, String> {
+    let Some((name, path)) = text.split_once('=').filter(|(_, path)| !path.is_empty()) else {
+        return Err("write NAME=DIR, such as music=/srv/music".to_owned());
+    };
+    Ok(Share { name: config::share_name(name)?, path: PathBuf::from(path), writable: true, public: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights() {
+        for (text, expected) in [("1", Some(1.0)), ("0.5", Some(0.5)), ("1000", Some(1000.0)), ("0", None)] {
+            assert_eq!(weight(text).ok(), expected, "{text}");
+        }
+        for text in ["-1", "NaN", "inf", "1001", "x", ""] {
+            assert!(weight(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn times() {
+        for (text, expected) in [("60", 60.0), ("2.5", 2.5), ("2m", 120.0), ("500ms", 0.5)] {
+            assert_eq!(seconds(text), Ok(Duration::from_secs_f64(expected)), "{text}");
+        }
+        assert!(seconds("-1").is_err());
+        assert!(seconds("inf").is_err());
+    }
+
+    #[test]
+    fn shares() {
+        assert_eq!(share("a=/b=c").unwrap().path, PathBuf::from("/b=c"));
+        for text in ["a", "a=", "=/b", "../x=/b", ".=/b"] {
+            assert!(share(text).is_err(), "{text}");
+        }
+    }
+}
