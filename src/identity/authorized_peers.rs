@@ -125,15 +125,6 @@ impl AuthorizedPeers {
         };
         thread::Builder::new().name("authorized".into()).spawn(work).map(drop)
     }
-
-    /// What the file says of `peer` in words; empty when it does not know it.
-    pub fn comment(&self, peer: &PeerId) -> String {
-        match self.table.load().get(peer) {
-            Some(entry) => entry.comment.clone(),
-            None if *peer == self.own => "own".to_owned(),
-            None => String::new(),
-        }
-    }
 }
 
 impl Policy for AuthorizedPeers {
@@ -143,6 +134,14 @@ impl Policy for AuthorizedPeers {
         }
         let listed = self.table.load().get(peer).map_or(Rights::NONE, |entry| entry.rights);
         Rights { read: listed.read || self.open, ..listed }
+    }
+
+    fn comment(&self, peer: &PeerId) -> String {
+        match self.table.load().get(peer) {
+            Some(entry) => entry.comment.clone(),
+            None if *peer == self.own => "own".to_owned(),
+            None => String::new(),
+        }
     }
 }
 
