@@ -21,6 +21,7 @@ mod curve;
 mod demand;
 mod floors;
 mod needs;
+mod order;
 mod pass;
 mod plan;
 mod reason;

@@ -50,6 +50,8 @@ pub(super) struct Needs {
     pub(super) node_floors: Vec<ByClass>,
     pub(super) group_floors: Vec<ByClass>,
     total_floors: ByClass,
+    /// Whether there are leaves of the class, also idle ones.
+    pub(super) present: [bool; 2],
     /// Below 1 when guarantees did not fit a cap above them.
     pub(super) floors_scale: f64,
 }
@@ -61,6 +63,7 @@ impl Needs {
             node_floors: vec![[0.0; 2]; tree.nodes.len()],
             group_floors: vec![[0.0; 2]; tree.groups.len()],
             total_floors: [0.0; 2],
+            present: Class::ALL.map(|class| tree.leaves.iter().any(|leaf| leaf.class == class)),
             floors_scale: 1.0,
         };
         for (index, node) in tree.nodes.iter().enumerate() {

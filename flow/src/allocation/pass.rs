@@ -24,6 +24,8 @@ const SETTLED: f64 = 1e-9;
 #[derive(Debug)]
 pub(super) struct Pass {
     pub(super) class: Class,
+    /// Whether there are leaves of the class; if not, only the amounts are there, all 0.
+    pub(super) present: bool,
     pub(super) limits: Capacities,
     /// Per node: the peer's cap, or this node's part of it; infinite when nothing limits it.
     pub(super) node_caps: Vec<f64>,
@@ -43,11 +45,14 @@ pub(super) struct Pass {
 
 impl Pass {
     pub(super) fn run(tree: &Tree, needs: &Needs, class: Class, limits: Capacities) -> Self {
+        let present = needs.present[class as usize];
+        let nodes = if present { tree.nodes.as_slice() } else { &[] };
         let mut pass = Self {
             class,
-            node_caps: tree.nodes.iter().map(|node| limits.peers[node.peer]).collect(),
+            present,
+            node_caps: nodes.iter().map(|node| limits.peers[node.peer]).collect(),
             limits,
-            node_claims: vec![Claim::NONE; tree.nodes.len()],
+            node_claims: vec![Claim::NONE; nodes.len()],
             node_amounts: vec![0.0; tree.nodes.len()],
             group_wants: vec![0.0; tree.groups.len()],
             group_claims: vec![Claim::NONE; tree.groups.len()],
@@ -59,6 +64,9 @@ impl Pass {
             leaf_amounts: vec![0.0; tree.leaves.len()],
             floors_scale: 1.0,
         };
+        if !present {
+            return pass;
+        }
         let spread: Vec<usize> = (0..tree.peers.len())
             .filter(|peer| tree.peers[*peer].nodes.len() > 1 && pass.limits.peers[*peer].is_finite())
             .collect();

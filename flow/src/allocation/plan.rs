@@ -137,7 +137,7 @@ fn leaf_plan(
     let ceiling = node_ceiling.min(input.cap);
     // Where nothing limits, nothing is gated, also not whoever sleeps: it must not wait when it wakes.
     let assigned = if ceiling.is_unlimited() { Rate::UNLIMITED } else { rate(amount) };
-    let shown = leaf.demand.shown;
+    let shown = leaf.shown;
     LeafPlan {
         key: input.key,
         peer: input.peer,
@@ -145,7 +145,7 @@ fn leaf_plan(
         assigned,
         ceiling,
         // A hungry leaf is known to use what it gets and no more is known: its demand falls from there.
-        demand: if leaf.demand.hungry && amount.is_finite() { amount.max(1.0) } else { shown },
+        demand: if leaf.hungry && amount.is_finite() { amount.max(1.0) } else { shown },
         binding: reason.binding,
         if_lifted: rate(reason.if_lifted).max(assigned),
         weight: leaf.claim.weight,

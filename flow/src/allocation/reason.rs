@@ -60,7 +60,8 @@ pub(super) struct Reasons<'a> {
 impl<'a> Reasons<'a> {
     pub(super) fn new(tree: &'a Tree, needs: &'a Needs, limits: &'a Capacities, passes: [&'a Pass; 2]) -> Self {
         let without = passes.map(|pass| {
-            (0..tree.groups.len())
+            let groups = if pass.present { tree.groups.len() } else { 0 };
+            (0..groups)
                 .map(|group| {
                     let curve = &pass.group_curves[group];
                     let total = curve.level(pass.group_claims[group].demand);
@@ -78,15 +79,15 @@ impl<'a> Reasons<'a> {
         let amount = pass.leaf_amounts[position];
         let demand = leaf.claim.demand;
         let satisfied = amount >= demand * (1.0 - ROUNDING);
-        if leaf.demand.hungry && demand.is_infinite() && amount.is_infinite() {
+        if leaf.hungry && demand.is_infinite() && amount.is_infinite() {
             return Reason { binding: Binding::Unlimited, if_lifted: amount, lifted: Lift::Nothing };
         }
-        if leaf.demand.hungry && satisfied {
+        if leaf.hungry && satisfied {
             let if_lifted = self.if_wanting_more(index, leaf, f64::INFINITY);
             return Reason { binding: Binding::TransferCap, if_lifted, lifted: Lift::Nothing };
         }
         // It has all that it showed to use, if not all of the headroom: not the tree holds it.
-        let has_what_it_uses = !leaf.demand.hungry && (satisfied || amount >= leaf.demand.shown * (1.0 - ROUNDING));
+        let has_what_it_uses = !leaf.hungry && (satisfied || amount >= leaf.shown * (1.0 - ROUNDING));
         if has_what_it_uses {
             return self.held_by_itself(index, leaf, amount);
         }

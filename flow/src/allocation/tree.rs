@@ -5,7 +5,12 @@
 
 use std::ops::Range;
 
-use super::{Knobs, LeafInput, PeerInput, Snapshot, curve::Claim, demand::Demand};
+use super::{
+    Knobs, LeafInput, PeerInput, Snapshot,
+    curve::Claim,
+    demand::Demand,
+    order::{self, Place},
+};
 use crate::{Class, Limiter, Rate};
 
 /// Weights outside are taken as the nearest inside; a wrong one must not stop the round.
@@ -15,15 +20,18 @@ const WEIGHT_MAX: f64 = 1e6;
 /// A leaf.
 #[derive(Clone, Debug)]
 pub(super) struct Leaf {
+    pub(super) claim: Claim,
+    /// See [`Demand::shown`].
+    pub(super) shown: f64,
+    /// Its own, infinite when it has none.
+    pub(super) cap: f64,
     /// Position in the snapshot.
     pub(super) input: u32,
     pub(super) class: Class,
-    pub(super) demand: Demand,
     /// What held it longest in the last round.
     pub(super) limiter: Limiter,
-    /// Its own, infinite when it has none.
-    pub(super) cap: f64,
-    pub(super) claim: Claim,
+    /// See [`Demand::hungry`].
+    pub(super) hungry: bool,
 }
 
 /// The leaves of one peer in one group.
@@ -69,11 +77,7 @@ pub(super) struct Tree {
 
 impl Tree {
     pub(super) fn of(snapshot: &Snapshot, knobs: &Knobs) -> Self {
-        let mut order: Vec<(u64, u32, u32)> =
-            snapshot.leaves.iter().enumerate().map(|(index, leaf)| (leaf.peer.0, leaf.group.0, index as u32)).collect();
-        let leaf_key = |index: u32| snapshot.leaves[index as usize].key;
-        order.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then_with(|| leaf_key(a.2).cmp(&leaf_key(b.2))));
-
+        let order = order::sorted(&snapshot.leaves);
         let mut tree = Self {
             leaves: Vec::with_capacity(order.len()),
             nodes: Vec::with_capacity(snapshot.peers.len()),
@@ -83,16 +87,16 @@ impl Tree {
         let group_keys = tree.put_groups(snapshot, &order);
         let mut known = Known::of(&snapshot.peers);
         let mut at = None;
-        for (peer_key, group_key, index) in order {
-            if at.is_none_or(|(peer, _)| peer != peer_key) {
-                tree.put_peer(known.take(peer_key), snapshot);
+        for Place { peer, group, input, .. } in order {
+            if at.is_none_or(|(before, _)| before != peer) {
+                tree.put_peer(known.take(peer), snapshot);
             }
-            if at != Some((peer_key, group_key)) {
-                let group = group_keys.binary_search(&group_key).unwrap_or_else(|_| unreachable!("every key was put"));
-                tree.put_node(group);
+            if at != Some((peer, group)) {
+                let place = group_keys.binary_search(&group).unwrap_or_else(|_| unreachable!("every group was put"));
+                tree.put_node(place);
             }
-            at = Some((peer_key, group_key));
-            tree.put_leaf(index, &snapshot.leaves[index as usize], knobs);
+            at = Some((peer, group));
+            tree.put_leaf(input, &snapshot.leaves[input as usize], knobs);
         }
         for index in known.rest() {
             tree.put_peer(Some(index), snapshot);
@@ -101,12 +105,12 @@ impl Tree {
     }
 
     /// Puts every group that is in the snapshot or named by a leaf, by key. Answers the keys.
-    fn put_groups(&mut self, snapshot: &Snapshot, order: &[(u64, u32, u32)]) -> Vec<u32> {
+    fn put_groups(&mut self, snapshot: &Snapshot, order: &[Place]) -> Vec<u32> {
         let mut found: Vec<(u32, Option<u32>)> =
             snapshot.groups.iter().enumerate().map(|(index, group)| (group.key.0, Some(index as u32))).collect();
         found.sort_unstable();
         let given = found.len();
-        for (_, group, _) in order {
+        for Place { group, .. } in order {
             let last = found.last().is_some_and(|(key, _)| key == group);
             if !last && found[..given].binary_search_by_key(group, |(key, _)| *key).is_err() {
                 found.push((*group, None));
@@ -152,12 +156,13 @@ impl Tree {
         // What held it before it fell idle holds it no longer.
         let idle = demand.want == 0.0 && !input.backlogged;
         self.leaves.push(Leaf {
+            claim,
+            shown: demand.shown,
+            cap: input.cap.as_f64(),
             input: index,
             class: input.class,
-            demand,
             limiter: if idle { Limiter::Source } else { input.limited.dominant() },
-            cap: input.cap.as_f64(),
-            claim,
+            hungry: demand.hungry,
         });
         let end = self.leaves.len();
         if let Some(node) = self.nodes.last_mut() {
