@@ -233,3 +233,102 @@ impl TotalController {
         self.capacity.map_or(f64::INFINITY, |capacity| self.knobs.threshold * capacity).min(self.limit.as_f64())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rate(bytes_per_second: u64) -> Rate {
+        Rate::from_bytes_per_second(bytes_per_second)
+    }
+
+    fn controller(limit: u64) -> TotalController {
+        TotalController::new(Rate::from_wire(limit), TotalKnobs::default())
+    }
+
+    fn seen(controller: &TotalController, used: f64, limiter: Limiter) -> RoundObservation {
+        let mut bytes_by_limiter = [0.0; 6];
+        bytes_by_limiter[limiter.index()] = used;
+        let short_of_tokens = limiter == Limiter::Tokens;
+        RoundObservation { used, in_force: controller.allowed(), bytes_by_limiter, short_of_tokens }
+    }
+
+    fn round(controller: &mut TotalController, used: f64, limiter: Limiter) -> u64 {
+        let seen = seen(controller, used, limiter);
+        controller.round(&seen).bytes_per_second()
+    }
+
+    #[test]
+    fn one_miss_is_damped_as_the_seed_says_and_two_are_a_smaller_line() {
+        let mut total = controller(1_000_000);
+        let damped: f64 = 1_000_000.0 - 0.15 * (1_000_000.0 - 500_000.0 / 0.97);
+        assert_eq!(round(&mut total, 500_000.0, Limiter::Network), damped.round() as u64);
+        assert_eq!(round(&mut total, 500_000.0, Limiter::Network), 485_000);
+        assert_eq!(total.capacity(), Some(rate(500_000)));
+    }
+
+    #[test]
+    fn one_miss_is_made_good_when_somebody_wants_more() {
+        let mut total = controller(1_000_000);
+        round(&mut total, 500_000.0, Limiter::Network);
+        assert_eq!(round(&mut total, 900_000.0, Limiter::Tokens), 1_000_000);
+        assert_eq!(total.capacity(), None);
+    }
+
+    #[test]
+    fn without_a_limit_nothing_is_gated_until_the_path_dominates() {
+        let mut total = controller(0);
+        for limiter in [Limiter::Source, Limiter::Disk, Limiter::Worker] {
+            assert_eq!(round(&mut total, 500_000.0, limiter), u64::MAX);
+        }
+        assert_eq!(round(&mut total, 500_000.0, Limiter::Network), 485_000);
+        total.set_limit(rate(300_000));
+        assert_eq!(total.allowed(), rate(300_000));
+        total.set_limit(rate(900_000));
+        assert_eq!(total.allowed(), rate(485_000));
+        total.set_limit(Rate::UNLIMITED);
+        assert_eq!((total.allowed(), total.capacity()), (Rate::UNLIMITED, None));
+    }
+
+    #[test]
+    fn a_try_every_eighth_round_and_on_while_it_succeeds() {
+        let mut total = controller(0);
+        round(&mut total, 1_000_000.0, Limiter::Network);
+        for _ in 0..7 {
+            assert_eq!(round(&mut total, 970_000.0, Limiter::Tokens), 970_000);
+        }
+        assert_eq!(round(&mut total, 970_000.0, Limiter::Tokens), 1_212_500);
+        // It came: more at once.
+        let margin = 0.97 * 1_212_500.0;
+        assert_eq!(round(&mut total, 1_212_500.0, Limiter::Tokens), (margin * 1.5f64).round() as u64);
+        // The line carries 1.3 MB/s and no more.
+        assert_eq!(round(&mut total, 1_300_000.0, Limiter::Network), 1_261_000);
+        assert_eq!(total.capacity(), Some(rate(1_300_000)));
+    }
+
+    #[test]
+    fn idle_sources_never_change_the_total() {
+        let mut total = controller(1_000_000);
+        round(&mut total, 500_000.0, Limiter::Network);
+        round(&mut total, 500_000.0, Limiter::Network);
+        for used in [400_000.0, 10.0, 0.0, 480_000.0] {
+            for limiter in [Limiter::Source, Limiter::Receiver, Limiter::Disk, Limiter::Worker] {
+                assert_eq!(round(&mut total, used, limiter), 485_000);
+            }
+        }
+        assert_eq!(round(&mut total, f64::NAN, Limiter::Network), 485_000);
+    }
+
+    #[test]
+    fn a_line_that_fails_is_not_forgotten_at_once() {
+        let mut total = controller(1_000_000);
+        for _ in 0..2 {
+            round(&mut total, 10.0, Limiter::Network);
+        }
+        assert!(total.allowed() > rate(200_000));
+        for _ in 0..100 {
+            round(&mut total, 10.0, Limiter::Network);
+        }
+        assert_eq!(total.capacity(), Some(Rate::from_f64(CAPACITY_MIN)));
+    }
+}
