@@ -51,7 +51,7 @@ fn snapshot(load: Load) -> Snapshot {
             weight: 1.0,
             cap: Rate::UNLIMITED,
             floor: 0,
-            class: if everything && key % 5 == 0 { Class::Background } else { Class::Foreground },
+            class: if everything && key.is_multiple_of(5) { Class::Background } else { Class::Foreground },
             achieved: used,
             limited: LimiterShares::all(limiter),
             demand_before: used,
