@@ -3,7 +3,7 @@
 //! Sans-I/O. The shell gives it messages ([`Session::handle_message`]), headers of data ([`Session::data_received`]), the
 //! time ([`Session::handle_timeout`]) and its own wishes, and after each carries out the outputs
 //! ([`Session::poll_output`]) until there are none. Methods: what it is (getters), `handle_*`, `poll_*`; the shell's wishes
-//! are in `orders.rs`, the peer's messages in `messages.rs`.
+//! are in `orders.rs` and `transfer_orders.rs`, the peer's messages in `messages.rs`.
 
 mod error;
 mod lists;
@@ -17,6 +17,7 @@ mod state;
 #[cfg(test)]
 mod table_test;
 mod transfer;
+mod transfer_orders;
 mod transfers;
 
 pub use error::SessionError;
