@@ -7,6 +7,18 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberI
 /// Overrides the configured level, with the same grammar: `info`, `debug`, `warn,evenkeel::admin=debug`.
 const VARIABLE: &str = "EVENKEEL_LOG";
 
+/// How lines are written.
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
+pub enum LogFormat {
+    /// For people on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
 /// Why logging could not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -25,22 +37,27 @@ pub enum LogError {
     Installed,
 }
 
-/// Sets logging up for the whole process. `configured` is the configuration's `log` key; `EVENKEEL_LOG` overrides it.
-pub fn install_log(configured: &str) -> Result<(), LogError> {
-    let filter = filter(env::var(VARIABLE).ok().as_deref(), configured)?;
+/// Sets logging up for the whole process. `level` is the configuration's `log.level`; `EVENKEEL_LOG` overrides it.
+pub fn install_log(level: &str, format: LogFormat) -> Result<(), LogError> {
+    let filter = filter(env::var(VARIABLE).ok().as_deref(), level)?;
+    let pretty = match format {
+        LogFormat::Auto => std::io::stderr().is_terminal(),
+        LogFormat::Pretty => true,
+        LogFormat::Json => false,
+    };
     let registry = tracing_subscriber::registry().with(filter);
-    let stderr = fmt::layer().with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() {
-        registry.with(stderr.with_target(false)).try_init().map_err(|_| LogError::Installed)
-    } else {
-        registry.with(stderr.json().flatten_event(true)).try_init().map_err(|_| LogError::Installed)
-    }
+    let layer = fmt::layer().with_writer(std::io::stderr);
+    let installed = match pretty {
+        true => registry.with(layer.with_target(false)).try_init(),
+        false => registry.with(layer.json().flatten_event(true)).try_init(),
+    };
+    installed.map_err(|_| LogError::Installed)
 }
 
 fn filter(variable: Option<&str>, configured: &str) -> Result<EnvFilter, LogError> {
     let (origin, filter) = match variable.filter(|value| !value.trim().is_empty()) {
         Some(value) => (VARIABLE, value),
-        None => ("log", configured),
+        None => ("log.level", configured),
     };
     let wrong = |reason: String| LogError::Filter { origin, filter: filter.to_owned(), reason };
     // The parser takes any lone word for a module's name, so `inof` would silence everything.
@@ -74,6 +91,6 @@ mod tests {
             error.contains("EVENKEEL_LOG") && error.contains("inof") && error.contains("write error, warn"),
             "{error}"
         );
-        assert!(filter(None, "").unwrap_err().to_string().starts_with("log: \"\""));
+        assert!(filter(None, "").unwrap_err().to_string().starts_with("log.level: \"\""));
     }
 }
