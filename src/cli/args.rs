@@ -53,7 +53,7 @@ pub(super) struct ServeArgs {
     /// Configuration file; flags win over it.
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// Share a directory under a name; may be given many times.
+    /// Share a directory under a name; peers with the right `write` may put files there. May be given many times.
     #[arg(long, value_name = "NAME=DIR", value_parser = value::share)]
     pub(super) share: Vec<Share>,
     /// Where peers connect [default: 127.0.0.1:7400].
