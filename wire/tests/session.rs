@@ -149,6 +149,41 @@ fn too_many_transfers_are_refused_one_by_one() {
     assert_eq!(ids.iter().map(|id| failed(*id)).collect::<Vec<_>>(), [false, false, true]);
 }
 
+/// What a server with `limits`, already welcomed by `hello`, sends in answer to `messages`.
+fn server_answers(limits: Limits, hello: Hello, messages: Vec<Message>) -> Vec<Message> {
+    let mut server = Session::server(limits, Moment::ZERO);
+    server.handle_message(Message::Hello(Hello { version: 1, ..hello }), Moment::ZERO).unwrap();
+    server.welcome(Welcome::default()).unwrap();
+    for message in messages {
+        server.handle_message(message, Moment::ZERO).unwrap();
+    }
+    let outputs = std::iter::from_fn(|| server.poll_output());
+    outputs.filter_map(|output| if let Output::Send(message) = output { Some(message) } else { None }).skip(1).collect()
+}
+
+#[test]
+fn a_client_that_does_not_know_our_limits_gets_answers() {
+    let limits = Limits { lists_max: 1, gets_in_hello_max: 1, path_bytes_max: 5, ..Limits::default() };
+    let get = |transfer, path: &str| Get { transfer, path: path.to_owned(), ..Get::default() };
+    let list = |request, path: &str| Message::List(List { request, path: path.to_owned(), ..List::default() });
+    let hello = Hello { gets: vec![get(1, "a"), get(2, "b")], ..Hello::default() };
+    let answers = server_answers(
+        limits,
+        hello,
+        vec![Message::Get(get(3, "far/too/long")), list(1, "far/too/long"), list(2, "a"), list(3, "b")],
+    );
+    let codes: Vec<_> = answers
+        .iter()
+        .map(|message| match message {
+            Message::Failed(m) => (m.transfer, m.code()),
+            Message::Listing(m) => (m.request, m.error.as_ref().unwrap().code()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    use FailureCode::{BadPath, TooMany};
+    assert_eq!(codes, [(2, TooMany), (3, BadPath), (1, BadPath), (3, TooMany)]);
+}
+
 #[test]
 fn another_version_is_refused_with_words() {
     let mut pair = Pair::new(Hello { version: 7, ..Hello::default() }, Network::default());
