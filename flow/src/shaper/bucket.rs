@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::clock::{NEVER, SLACK_NS, advanced, cost_ns, retuned, slack_below_root_ns};
+use super::clock::{NEVER, SLACK_NS, Slack, advanced, cost_ns, retuned};
 use super::tier::Tier;
 use crate::{Moment, Rate};
 
@@ -16,9 +16,6 @@ static RATE_CHANGES: AtomicU64 = AtomicU64::new(0);
 pub(crate) fn rate_changes() -> u64 {
     RATE_CHANGES.load(Ordering::Acquire)
 }
-
-/// Nobody in particular: takes no turns with other borrowers.
-pub(crate) const NO_BORROWER: u32 = 0;
 
 /// The last worker to borrow lets the others go first by this much, so that two workers with nothing guaranteed alternate
 /// instead of the quicker one taking all.
@@ -31,6 +28,8 @@ pub struct SharedBucket {
     /// The moment up to which permission has been spent, in nanoseconds.
     spent_until: AtomicU64,
     last_borrower: AtomicU32,
+    /// Shapers that draw on it as their total.
+    workers: AtomicU32,
 }
 
 impl SharedBucket {
@@ -39,7 +38,8 @@ impl SharedBucket {
         SharedBucket {
             rate: AtomicU64::new(rate.bytes_per_second()),
             spent_until: AtomicU64::new(0),
-            last_borrower: AtomicU32::new(NO_BORROWER),
+            last_borrower: AtomicU32::new(0),
+            workers: AtomicU32::new(0),
         }
     }
 
@@ -73,8 +73,7 @@ impl SharedBucket {
     /// The first moment at which the same call could succeed, if nobody else draws before.
     pub fn try_take(&self, bytes: u32, now: Moment, spare_only: bool) -> Result<(), Moment> {
         let tier = if spare_only { Tier::Lent } else { Tier::Guaranteed };
-        let reserve_ns = tier.reserve_ns();
-        self.draw(bytes, now.as_nanos(), reserve_ns, SlackKind::Root).map_err(Moment::from_nanos)
+        self.draw(bytes, now.as_nanos(), tier.reserve_ns(false), Slack::Root).map_err(Moment::from_nanos)
     }
 
     /// Returns permission that was taken and not used.
@@ -96,21 +95,42 @@ impl SharedBucket {
         }
     }
 
-    /// What `worker` must leave unclaimed to draw in this tier from a bucket that it shares with other workers.
-    pub(crate) fn reserve_ns(&self, tier: Tier, worker: u32) -> u64 {
-        let just_borrowed = tier != Tier::Guaranteed && self.last_borrower.load(Ordering::Relaxed) == worker;
-        tier.reserve_ns() + if just_borrowed { TURN_NS } else { 0 }
+    /// Counts a worker in or out.
+    pub(crate) fn add_worker(&self) {
+        self.workers.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Remembers who borrowed last.
-    pub(crate) fn note_borrower(&self, worker: u32) {
+    pub(crate) fn remove_worker(&self) {
+        self.workers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_one_worker(&self) -> bool {
+        self.workers.load(Ordering::Relaxed) <= 1
+    }
+
+    /// What `worker` must leave unclaimed to draw in this tier from its total.
+    pub(crate) fn reserve_ns(&self, tier: Tier, worker: u32) -> u64 {
+        if self.has_one_worker() {
+            return tier.reserve_ns(true);
+        }
+        let just_borrowed = tier != Tier::Guaranteed && self.is_last_borrower(worker);
+        tier.reserve_ns(false) + if just_borrowed { TURN_NS } else { 0 }
+    }
+
+    /// Whether `borrower` was the last to be noted.
+    pub(crate) fn is_last_borrower(&self, borrower: u32) -> bool {
+        self.last_borrower.load(Ordering::Relaxed) == borrower
+    }
+
+    /// Remembers who drew last among those that take turns: workers on a total, a peer's nodes on the peer's bucket.
+    pub(crate) fn note_borrower(&self, borrower: u32) {
         // Only written when it changes: the cache line stays shared while one worker borrows alone.
-        if self.last_borrower.load(Ordering::Relaxed) != worker {
-            self.last_borrower.store(worker, Ordering::Relaxed);
+        if !self.is_last_borrower(borrower) {
+            self.last_borrower.store(borrower, Ordering::Relaxed);
         }
     }
 
-    pub(crate) fn draw(&self, bytes: u32, now: u64, reserve_ns: u64, slack: SlackKind) -> Result<(), u64> {
+    pub(crate) fn draw(&self, bytes: u32, now: u64, reserve_ns: u64, slack: Slack) -> Result<(), u64> {
         let rate = self.rate();
         if rate.is_unlimited() {
             return Ok(());
@@ -119,28 +139,17 @@ impl SharedBucket {
             return Err(NEVER);
         }
         let cost = cost_ns(bytes, rate);
-        let slack_ns = match slack {
-            SlackKind::Root => SLACK_NS,
-            SlackKind::BelowRoot => slack_below_root_ns(cost),
-        };
         let mut at = self.spent_until.load(Ordering::Relaxed);
         loop {
             let ready_at = at.saturating_add(reserve_ns);
             if ready_at > now {
                 return Err(ready_at);
             }
-            let next = advanced(at, now, slack_ns, cost);
+            let next = advanced(at, now, slack.ns(cost), cost);
             match self.spent_until.compare_exchange_weak(at, next, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return Ok(()),
                 Err(seen) => at = seen,
             }
         }
     }
-}
-
-/// Whose slack applies: the root's 5 ms exactly, or that of a bucket that waits for turns under others.
-#[derive(Copy, Clone, Debug)]
-pub(crate) enum SlackKind {
-    Root,
-    BelowRoot,
 }

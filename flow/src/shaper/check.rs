@@ -19,7 +19,7 @@ impl Shaper {
             match node.kind {
                 Kind::Vacant => assert!(!self.wheel.is_armed(id), "vacant node {id} has a timer"),
                 Kind::Root => assert!(!self.wheel.is_armed(id), "the root waits for its bucket, not for the wheel"),
-                Kind::Group(_) | Kind::Peer(_) => {
+                Kind::Group(_) | Kind::Peer { .. } => {
                     parked += usize::from(node.is_parked());
                     assert_eq!(node.is_parked(), self.wheel.is_armed(id), "branch {id}: parked is armed");
                     self.check_branch_seats(id);

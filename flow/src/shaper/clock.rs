@@ -29,10 +29,31 @@ pub(crate) fn cost_ns(bytes: u32, rate: Rate) -> u64 {
     }
 }
 
-/// Slack for a clock below the root: it also waits for its turn under others, in proportion to its own quantum. A quarter
-/// of a quantum keeps that wait from costing it rate.
-pub(crate) fn slack_below_root_ns(cost_ns: u64) -> u64 {
-    SLACK_NS.max(cost_ns / 4)
+/// Least slack below the root, where a clock waits for a timer of 1 ms and for its turn among others.
+const SLACK_BELOW_ROOT_NS: u64 = 10 * NANOS_PER_MILLI;
+
+/// How much unspent time a clock remembers.
+#[derive(Copy, Clone, Debug)]
+pub(crate) enum Slack {
+    /// The root waits for nobody: 5 ms exactly.
+    Root,
+    /// A guarantee remembers the same time for every leaf, and no more than caps do: a queue of guarantees that fit the
+    /// total settles at this length, all are served alike, and no cap is missed for it.
+    Guarantee { turn_ns: u64 },
+    /// A cap below the root also waits while others go: `turn_ns` is what one quantum takes at the root's rate. Time it spent
+    /// waiting so must not be lost, or a cap would be missed whenever the line is full; a quarter of its own quantum more
+    /// covers a queue of such turns.
+    BelowRoot { turn_ns: u64 },
+}
+
+impl Slack {
+    pub(crate) fn ns(self, cost_ns: u64) -> u64 {
+        match self {
+            Slack::Root => SLACK_NS,
+            Slack::Guarantee { turn_ns } => turn_ns + SLACK_BELOW_ROOT_NS,
+            Slack::BelowRoot { turn_ns } => turn_ns + SLACK_BELOW_ROOT_NS.max(cost_ns / 4),
+        }
+    }
 }
 
 /// Where the clock stands after a draw.
@@ -84,12 +105,12 @@ impl Clock {
         }
     }
 
-    pub(crate) fn charge(&mut self, bytes: u32, now: u64, slack_ns_min: u64) {
+    pub(crate) fn charge(&mut self, bytes: u32, now: u64, slack: Slack) {
         if self.rate.is_unlimited() || self.rate == Rate::ZERO {
             return;
         }
         let cost = cost_ns(bytes, self.rate);
-        self.at = advanced(self.at, now, slack_below_root_ns(cost).max(slack_ns_min), cost);
+        self.at = advanced(self.at, now, slack.ns(cost), cost);
     }
 
     pub(crate) fn refund(&mut self, bytes: u32) {

@@ -1,6 +1,6 @@
 //! One transfer direction: what it asks for, what it was promised, how far it may go.
 
-use super::clock::{Clock, NANOS_PER_MILLI, NEVER};
+use super::clock::{Clock, NANOS_PER_MILLI, NEVER, Slack};
 use super::pace::Pace;
 use super::tier::Tier;
 use super::tree::NodeId;
@@ -18,9 +18,6 @@ pub struct LeafRates {
     /// Background leaves borrow only what no foreground leaf can use.
     pub class: Class,
 }
-
-/// How much of a guarantee a leaf that waits for its turn keeps: more than any turn takes while guarantees fit the total.
-const GUARANTEE_SLACK_NS: u64 = 50 * NANOS_PER_MILLI;
 
 /// A leaf without a request for this long has to be woken, no longer just between two requests.
 const IDLE_NS: u64 = 500 * NANOS_PER_MILLI;
@@ -130,15 +127,15 @@ impl Leaf {
     }
 
     /// Books a release and ends the request.
-    pub(crate) fn charge(&mut self, tier: Tier, bytes: u32, now: u64) {
+    pub(crate) fn charge(&mut self, tier: Tier, bytes: u32, now: u64, turn_ns: u64) {
         self.request = 0;
         self.active_at = Some(now);
         self.last = LastRelease { bytes, tier };
         self.pace.add(bytes, now);
-        self.ceiling.charge(bytes, now, 0);
+        self.ceiling.charge(bytes, now, Slack::BelowRoot { turn_ns });
         // What is lent comes on top of the guarantee, or borrowing would eat it up.
         if tier == Tier::Guaranteed {
-            self.guarantee.charge(bytes, now, GUARANTEE_SLACK_NS);
+            self.guarantee.charge(bytes, now, Slack::Guarantee { turn_ns });
         }
     }
 

@@ -15,13 +15,13 @@ use super::tier::{TIERS, Tier};
 
 pub(crate) const NONE: u32 = u32::MAX;
 
-/// Bytes of credit per unit of weight and round at first: the smallest quantum of a leaf whose rate is not yet known.
-const CREDIT_BYTES_AT_FIRST: f64 = 8.0 * 1024.0;
+/// Bytes of credit per unit of weight and round at first: the least quantum.
+const CREDIT_BYTES_AT_FIRST: f64 = 1024.0;
 const CREDIT_BYTES_MIN: f64 = 64.0;
 /// One turn in five may pass without a release before credit grows.
 const TURNS_PER_SKIP: u32 = 5;
 const CREDIT_GROWTH: f64 = 1.25;
-const CREDIT_DECAY: f64 = 0.97;
+const CREDIT_DECAY: f64 = 0.95;
 
 /// Limits a weight to what the arithmetic bears; configuration refuses others long before.
 pub(crate) fn sane_weight(weight: f64) -> f64 {

@@ -5,8 +5,8 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use super::bucket::{SharedBucket, SlackKind, rate_changes};
-use super::clock::{NANOS_PER_MILLI, NEVER};
+use super::bucket::{SharedBucket, rate_changes};
+use super::clock::{NANOS_PER_MILLI, NEVER, Slack, cost_ns};
 use super::keys::KeyMap;
 use super::leaf::{Leaf, LeafRates};
 use super::quantum::ShaperConfig;
@@ -50,6 +50,12 @@ pub struct Shaper {
     fair: FairRate,
 }
 
+impl Drop for Shaper {
+    fn drop(&mut self) {
+        self.total.remove_worker();
+    }
+}
+
 /// A peer, with a node in every group in which it has had transfers.
 #[derive(Debug)]
 pub(super) struct Peer {
@@ -62,6 +68,7 @@ impl Shaper {
     /// A shaper that draws on `total`, with the default group, uncapped.
     pub fn new(total: Arc<SharedBucket>, config: ShaperConfig, now: Moment) -> Self {
         static WORKERS: AtomicU32 = AtomicU32::new(1);
+        total.add_worker();
         let mut shaper = Shaper {
             total,
             config,
@@ -104,12 +111,9 @@ impl Shaper {
     pub fn put_peer(&mut self, key: PeerKey, bucket: Arc<SharedBucket>, weight: f64) {
         let peer = self.peers.entry(key).or_insert_with(|| Peer { bucket: bucket.clone(), weight, nodes: Vec::new() });
         (peer.bucket, peer.weight) = (bucket, weight);
-        for index in 0..peer.nodes.len() {
-            let Some(peer) = self.peers.get(&key) else { return };
-            let (_, id) = peer.nodes[index];
-            self.tree.nodes[id as usize].kind = Kind::Peer(peer.bucket.clone());
+        for (_, id) in peer.nodes.clone() {
             self.tree.set_weight(id, weight);
-            self.regate(id);
+            self.bind_peer(key, id);
         }
     }
 
@@ -192,7 +196,7 @@ impl Shaper {
         while let Some(id) = self.wheel.expire(now) {
             match self.tree.nodes[id as usize].kind {
                 Kind::Leaf(index) => self.settle(index, now),
-                Kind::Group(_) | Kind::Peer(_) => self.regate(id),
+                Kind::Group(_) | Kind::Peer { .. } => self.regate(id),
                 Kind::Root | Kind::Vacant => {}
             }
         }
@@ -233,7 +237,7 @@ impl Shaper {
         self.total.give_back(bytes);
         let peer = self.tree.parent(node);
         for id in [peer, self.tree.parent(peer)] {
-            if let Kind::Group(bucket) | Kind::Peer(bucket) = &self.tree.nodes[id as usize].kind {
+            if let Kind::Group(bucket) | Kind::Peer { bucket, .. } = &self.tree.nodes[id as usize].kind {
                 bucket.give_back(bytes);
             }
             if self.tree.nodes[id as usize].is_parked() {
@@ -262,18 +266,29 @@ impl Shaper {
         let mut at = ROOT;
         loop {
             let child = self.tree.turn(at, tier)?;
-            let ready_at = match &self.tree.nodes[child as usize].kind {
-                Kind::Leaf(index) => return Some(*index),
-                Kind::Group(bucket) => bucket.ready_at(tier.reserve_ns()),
-                // A peer lives on one worker: nobody's guarantee elsewhere can be in its way.
-                Kind::Peer(bucket) => bucket.ready_at(0),
-                Kind::Root | Kind::Vacant => return None,
-            };
-            if ready_at > self.now {
+            if let Kind::Leaf(index) = self.tree.nodes[child as usize].kind {
+                return Some(index);
+            }
+            if self.branch_ready_at(child, tier) > self.now {
                 self.regate(child);
                 return None;
             }
             at = child;
+        }
+    }
+
+    /// When a branch's bucket is open for a tier.
+    fn branch_ready_at(&self, id: NodeId, tier: Tier) -> u64 {
+        match &self.tree.nodes[id as usize].kind {
+            Kind::Group(bucket) => bucket.ready_at(tier.reserve_ns(self.total.has_one_worker())),
+            // A peer lives on one worker: nobody's guarantee elsewhere can be in its way. Its own nodes in several groups
+            // take turns: the one that drew last leaves the others a quarter of a quantum's time, which its slack covers.
+            Kind::Peer { bucket, shared: true } if bucket.is_last_borrower(id) => {
+                let quantum = self.config.quantum(Rate::ZERO, u64::MAX, bucket.rate());
+                bucket.ready_at(cost_ns(quantum, bucket.rate()) / 4)
+            }
+            Kind::Peer { bucket, .. } => bucket.ready_at(0),
+            Kind::Root | Kind::Leaf(_) | Kind::Vacant => 0,
         }
     }
 
@@ -284,17 +299,24 @@ impl Shaper {
         let node = self.leaves[index as usize].node;
         let peer = self.tree.parent(node);
         let group = self.tree.parent(peer);
-        self.total.draw(bytes, now, reserve_ns, SlackKind::Root).ok()?;
-        if self.bucket(group).draw(bytes, now, tier.reserve_ns(), SlackKind::BelowRoot).is_err() {
+        let turn_bytes = self.config.quantum(Rate::ZERO, u64::MAX, self.total.rate());
+        let turn_ns = cost_ns(turn_bytes, self.total.rate());
+        let slack = Slack::BelowRoot { turn_ns };
+        let group_reserve_ns = tier.reserve_ns(self.total.has_one_worker());
+        self.total.draw(bytes, now, reserve_ns, Slack::Root).ok()?;
+        if self.bucket(group).draw(bytes, now, group_reserve_ns, slack).is_err() {
             self.total.give_back(bytes);
             self.regate(group);
             return None;
         }
-        if self.bucket(peer).draw(bytes, now, 0, SlackKind::BelowRoot).is_err() {
+        if self.bucket(peer).draw(bytes, now, 0, slack).is_err() {
             self.total.give_back(bytes);
             self.bucket(group).give_back(bytes);
             self.regate(peer);
             return None;
+        }
+        if matches!(self.tree.nodes[peer as usize].kind, Kind::Peer { shared: true, .. }) {
+            self.bucket(peer).note_borrower(peer);
         }
         if tier != Tier::Guaranteed {
             self.total.note_borrower(self.worker);
@@ -302,7 +324,7 @@ impl Shaper {
         let leaf = &mut self.leaves[index as usize];
         let lent = tier != Tier::Guaranteed || leaf.is_provisional();
         let key = leaf.key;
-        leaf.charge(tier, bytes, now);
+        leaf.charge(tier, bytes, now, turn_ns);
         self.settle(index, now);
         self.tree.charge(node, tier, bytes);
         Some(Release { leaf: key, bytes, lent })
@@ -330,12 +352,8 @@ impl Shaper {
 
     /// Opens or closes a branch as its bucket demands, with a timer for the first tier that it is closed for.
     fn regate(&mut self, id: NodeId) {
-        let ready_at = |tier: Tier| match &self.tree.nodes[id as usize].kind {
-            Kind::Group(bucket) => bucket.ready_at(tier.reserve_ns()),
-            Kind::Peer(bucket) => bucket.ready_at(0),
-            Kind::Root | Kind::Leaf(_) | Kind::Vacant => 0,
-        };
-        let closed = Tier::ALL.into_iter().map(|tier| (tier, ready_at(tier))).find(|&(_, at)| at > self.now);
+        let closed =
+            Tier::ALL.into_iter().map(|tier| (tier, self.branch_ready_at(id, tier))).find(|&(_, at)| at > self.now);
         match closed {
             Some((tier, at)) => {
                 self.set_open_tiers(id, tier.index());
@@ -379,7 +397,7 @@ impl Shaper {
 
     fn bucket(&self, id: NodeId) -> &SharedBucket {
         match &self.tree.nodes[id as usize].kind {
-            Kind::Group(bucket) | Kind::Peer(bucket) => bucket,
+            Kind::Group(bucket) | Kind::Peer { bucket, .. } => bucket,
             Kind::Root | Kind::Leaf(_) | Kind::Vacant => &self.total,
         }
     }
@@ -397,9 +415,22 @@ impl Shaper {
         if let Some(&(_, id)) = peer.nodes.iter().find(|(key, _)| *key == group_key) {
             return id;
         }
-        let id = self.tree.add(group, Kind::Peer(peer.bucket.clone()), peer.weight);
+        let kind = Kind::Peer { bucket: peer.bucket.clone(), shared: false };
+        let id = self.tree.add(group, kind, peer.weight);
         peer.nodes.push((group_key, id));
+        for (_, id) in peer.nodes.clone() {
+            self.bind_peer(key, id);
+        }
         id
+    }
+
+    /// Hands a peer's bucket to one of its nodes.
+    fn bind_peer(&mut self, key: PeerKey, id: NodeId) {
+        if let Some(peer) = self.peers.get(&key) {
+            let kind = Kind::Peer { bucket: peer.bucket.clone(), shared: peer.nodes.len() > 1 };
+            self.tree.nodes[id as usize].kind = kind;
+            self.regate(id);
+        }
     }
 }
 

@@ -23,13 +23,15 @@ impl Tier {
         self as usize
     }
 
-    /// How much of a shared bucket's slack must lie unclaimed before this tier may draw: guarantees of other workers take
-    /// what comes in first, because they don't wait for any; foreground elsewhere goes before background here.
-    pub(crate) const fn reserve_ns(self) -> u64 {
-        match self {
-            Tier::Guaranteed => 0,
-            Tier::Lent => SLACK_NS / 2,
-            Tier::Background => SLACK_NS * 3 / 5,
+    /// How much of a shared bucket's slack must lie unclaimed before this tier may draw. Guarantees of other workers take
+    /// what comes in first, because they wait for none of it; so does foreground elsewhere before background here. A worker
+    /// that is alone needs a reserve only so that foreground that is just about to ask again is not overtaken.
+    pub(crate) const fn reserve_ns(self, alone: bool) -> u64 {
+        match (self, alone) {
+            (Tier::Guaranteed, _) | (Tier::Lent, true) => 0,
+            (Tier::Background, true) => SLACK_NS / 5,
+            (Tier::Lent, false) => SLACK_NS / 2,
+            (Tier::Background, false) => SLACK_NS * 3 / 5,
         }
     }
 }

@@ -18,7 +18,11 @@ pub(crate) enum Kind {
     Vacant,
     Root,
     Group(Arc<SharedBucket>),
-    Peer(Arc<SharedBucket>),
+    /// `shared`: the peer has a node in another group too, under the same bucket.
+    Peer {
+        bucket: Arc<SharedBucket>,
+        shared: bool,
+    },
     /// Index into the shaper's leaves.
     Leaf(u32),
 }

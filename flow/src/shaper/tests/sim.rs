@@ -27,7 +27,6 @@ pub(super) struct Sent {
     pub(super) at: u64,
     pub(super) leaf: u64,
     pub(super) bytes: u32,
-    pub(super) lent: bool,
 }
 
 pub(super) struct Sim {
@@ -111,7 +110,7 @@ impl Sim {
         let shaper = &mut self.shapers[worker];
         while let Some(release) = shaper.poll(now) {
             let leaf = release.leaf.0;
-            self.sent.push(Sent { at: self.now, leaf, bytes: release.bytes, lent: release.lent });
+            self.sent.push(Sent { at: self.now, leaf, bytes: release.bytes });
             if self.backlogged[leaf as usize] {
                 shaper.request(release.leaf, u32::MAX, now);
             }

@@ -1,0 +1,184 @@
+//! What is never exceeded, and what changes at once.
+
+use std::sync::Arc;
+
+use super::sim::{MILLI, SECOND, Sim, assigned, borrowing, rate};
+use crate::shaper::{LeafRates, SharedBucket};
+use crate::{GroupKey, LeafKey, Moment, PeerKey, Rate};
+
+#[test]
+fn no_second_exceeds_the_total_by_more_than_one_percent() {
+    for (total, leaves, late) in [(20_000_000, 50, 0), (20_000_000, 50, 3 * MILLI), (1_250_000_000, 200, MILLI)] {
+        let mut sim = Sim::new(rate(total), 1);
+        sim.late_ns_max = late;
+        for leaf in 0..leaves {
+            sim.join(leaf, Rate::UNLIMITED, borrowing(1.0));
+            sim.start(leaf);
+        }
+        sim.run(2 * SECOND);
+        // A pause must not be made up for.
+        (0..leaves).for_each(|leaf| sim.stop(leaf));
+        sim.run(4 * SECOND);
+        (0..leaves).for_each(|leaf| sim.start(leaf));
+        sim.run(6 * SECOND);
+        let busiest = sim.busiest_second(|_| true);
+        assert!(busiest <= total + total / 100, "{busiest} of {total}");
+        let got = sim.bytes(0, 2 * SECOND, |_| true);
+        assert!(got as f64 >= 2.0 * total as f64 * 0.99, "{got} of {total} in two seconds");
+    }
+}
+
+#[test]
+fn one_kibibyte_per_second_works() {
+    let mut sim = Sim::new(rate(1024), 1);
+    for leaf in 0..3 {
+        sim.join(leaf, Rate::UNLIMITED, borrowing(1.0));
+        sim.start(leaf);
+    }
+    sim.run(61 * SECOND);
+    sim.check();
+    let got = sim.bytes(SECOND, 61 * SECOND, |_| true);
+    assert!((60 * 1024 - 1024..=61 * 1024).contains(&got), "{got}");
+    assert!(sim.sent.iter().all(|sent| sent.bytes <= 1024));
+    assert!(sim.busiest_second(|_| true) <= 2 * 1024);
+    for leaf in 0..3 {
+        let got = sim.bytes(SECOND, 61 * SECOND, |sent| sent == leaf);
+        assert!((19 * 1024..=21 * 1024).contains(&got), "leaf {leaf}: {got}");
+    }
+}
+
+#[test]
+fn ten_gigabits_per_second_work_to_the_percent() {
+    let mut sim = Sim::new(rate(1_250_000_000), 1);
+    sim.late_ns_max = MILLI;
+    for leaf in 0..20 {
+        sim.join(leaf, Rate::UNLIMITED, assigned(62_500_000));
+        sim.start(leaf);
+    }
+    sim.run(3 * SECOND);
+    let got = sim.bytes(SECOND, 3 * SECOND, |_| true) as f64 / 2.0;
+    assert!((got / 1_250_000_000.0 - 1.0).abs() < 0.005, "{got}");
+    for leaf in 0..20 {
+        let got = sim.bytes(SECOND, 3 * SECOND, |sent| sent == leaf) as f64 / 2.0;
+        assert!((got / 62_500_000.0 - 1.0).abs() < 0.01, "leaf {leaf}: {got}");
+    }
+}
+
+#[test]
+fn an_unlimited_leaf_gets_the_bulk_quantum_at_once() {
+    let mut sim = Sim::new(Rate::UNLIMITED, 1);
+    sim.join(0, Rate::UNLIMITED, LeafRates { assigned: Rate::UNLIMITED, ..borrowing(1.0) });
+    for _ in 0..1000 {
+        let now = sim.at();
+        sim.shapers[0].request(LeafKey(0), u32::MAX, now);
+        assert_eq!(sim.shapers[0].poll(now).map(|release| (release.bytes, release.lent)), Some((256 << 10, false)));
+    }
+    assert_eq!(sim.shapers[0].wake_at(), None);
+}
+
+#[test]
+fn a_peers_cap_holds_over_two_groups() {
+    let mut sim = Sim::new(rate(20_000_000), 1);
+    let cap = Arc::new(SharedBucket::new(rate(1_000_000)));
+    sim.shapers[0].put_group(GroupKey(1), Arc::new(SharedBucket::new(rate(5_000_000))), 1.0);
+    for leaf in 0..2 {
+        sim.shapers[0].put_peer(PeerKey(7), cap.clone(), 1.0);
+        sim.shapers[0].put_leaf(LeafKey(leaf), PeerKey(7), GroupKey(leaf as u32), borrowing(1.0), Moment::ZERO);
+        sim.start(leaf);
+    }
+    // Others keep both groups busy.
+    for leaf in 2..6 {
+        sim.join_at(leaf, PeerKey(leaf), GroupKey((leaf % 2) as u32), Rate::UNLIMITED, borrowing(1.0));
+        sim.start(leaf);
+    }
+    sim.run(10 * SECOND);
+    sim.check();
+    let both = sim.bytes(0, 10 * SECOND, |leaf| leaf < 2);
+    assert!((9_700_000..=10_100_000).contains(&both), "{both}");
+    for leaf in 0..2 {
+        let got = sim.bytes(0, 10 * SECOND, |sent| sent == leaf);
+        assert!(got > 1_500_000, "leaf {leaf}: {got}");
+    }
+    let group = sim.bytes(0, 10 * SECOND, |leaf| leaf % 2 == 1);
+    assert!((49_000_000..=50_100_000).contains(&group), "{group}");
+}
+
+#[test]
+fn a_raised_limit_works_at_once_wherever_the_leaf_waits() {
+    // The leaf's ceiling, the peer's bucket put anew, the peer's bucket from another thread, the total.
+    for raise in 0..4 {
+        let mut sim = Sim::new(if raise == 3 { rate(1024) } else { Rate::UNLIMITED }, 1);
+        let slow = |which| if raise == which { rate(1024) } else { Rate::UNLIMITED };
+        let bucket = Arc::new(SharedBucket::new(if raise == 2 { rate(1024) } else { slow(1) }));
+        sim.shapers[0].put_peer(PeerKey(0), bucket.clone(), 1.0);
+        let rates = LeafRates { ceiling: slow(0), ..borrowing(1.0) };
+        sim.shapers[0].put_leaf(LeafKey(0), PeerKey(0), GroupKey(0), rates, Moment::ZERO);
+        sim.start(0);
+        sim.run(10 * SECOND + 100 * MILLI);
+        assert!(sim.bytes(0, 11 * SECOND, |_| true) <= 11 * 1024 + 1024, "limit {raise} holds at first");
+        let (fast, now) = (rate(10_000_000), sim.at());
+        match raise {
+            0 => sim.set(0, LeafRates { ceiling: fast, ..rates }),
+            1 => sim.shapers[0].put_peer(PeerKey(0), Arc::new(SharedBucket::new(fast)), 1.0),
+            2 => bucket.set_rate(fast, now),
+            _ => sim.total.set_rate(fast, now),
+        }
+        let changed = sim.now;
+        sim.run(changed + SECOND);
+        sim.check();
+        let got = sim.bytes(changed, changed + SECOND, |_| true);
+        assert!((9_500_000..=10_200_000).contains(&got), "limit {raise}: {got}");
+    }
+}
+
+#[test]
+fn a_lowered_limit_is_in_force_within_a_quantum_and_makes_no_debt() {
+    let mut sim = Sim::new(Rate::UNLIMITED, 1);
+    let fast = LeafRates { ceiling: rate(10_000_000), ..borrowing(1.0) };
+    sim.join(0, Rate::UNLIMITED, fast);
+    sim.start(0);
+    sim.run(2 * SECOND);
+    sim.set(0, LeafRates { ceiling: rate(10_240), ..fast });
+    sim.run(12 * SECOND);
+    let got = sim.bytes(2 * SECOND, 12 * SECOND, |_| true);
+    assert!((90_000..=102_400 + 65_536).contains(&got), "{got}");
+}
+
+#[test]
+fn permission_given_back_can_be_used_by_others() {
+    let mut sim = Sim::new(rate(1_000_000), 1);
+    for leaf in 0..2 {
+        sim.join(leaf, Rate::UNLIMITED, assigned(500_000));
+    }
+    let shaper = &mut sim.shapers[0];
+    let now = Moment::from_nanos(SECOND);
+    shaper.request(LeafKey(0), 50_000, now);
+    assert_eq!(shaper.poll(now).map(|release| release.bytes), Some(50_000));
+    shaper.request(LeafKey(1), 50_000, now);
+    assert_eq!(shaper.poll(now), None);
+    // More than was released can't come back.
+    shaper.give_back(LeafKey(0), u32::MAX, now);
+    shaper.check();
+    assert_eq!(shaper.poll(now).map(|release| release.leaf), Some(LeafKey(1)));
+}
+
+#[test]
+fn a_request_is_released_once_and_small_ones_whole() {
+    let mut sim = Sim::new(rate(1_000_000), 1);
+    sim.join(0, Rate::UNLIMITED, borrowing(1.0));
+    let now = Moment::from_nanos(SECOND);
+    let shaper = &mut sim.shapers[0];
+    shaper.request(LeafKey(0), 7_000, now);
+    shaper.request(LeafKey(0), 300, now);
+    assert_eq!(shaper.poll(now).map(|release| release.bytes), Some(300));
+    assert_eq!(shaper.poll(Moment::from_nanos(5 * SECOND)), None);
+    assert_eq!(shaper.wake_at(), None);
+    shaper.request(LeafKey(0), 7_000, now);
+    shaper.cancel(LeafKey(0));
+    assert_eq!(shaper.poll(Moment::from_nanos(6 * SECOND)), None);
+    shaper.request(LeafKey(0), 7_000, now);
+    shaper.remove_peer(PeerKey(0));
+    shaper.check();
+    assert_eq!(shaper.poll(Moment::from_nanos(7 * SECOND)), None);
+    assert_eq!(shaper.quantum(LeafKey(0)), 0);
+}

@@ -1,0 +1,90 @@
+//! Several workers on one total.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+use std::time::{Duration, Instant};
+
+use super::sim::{MILLI, SECOND, Sim, assigned, borrowing, rate};
+use crate::shaper::SharedBucket;
+use crate::{Moment, Rate};
+
+#[test]
+fn guarantees_of_one_worker_go_before_loans_of_another() {
+    let mut sim = Sim::new(rate(20_000_000), 2);
+    sim.late_ns_max = MILLI;
+    // Worker 0 polls first and has everything to borrow; worker 1 has most of the guarantees.
+    for leaf in 0..40 {
+        let rates = if leaf % 2 == 1 { assigned(900_000) } else { assigned(50_000) };
+        sim.join(leaf, Rate::UNLIMITED, rates);
+        sim.start(leaf);
+    }
+    sim.run(12 * SECOND);
+    sim.check();
+    for leaf in 0..40 {
+        let share = if leaf % 2 == 1 { 900_000.0 } else { 50_000.0 };
+        let got = sim.bytes(2 * SECOND, 12 * SECOND, |sent| sent == leaf) as f64 / 10.0;
+        assert!(got >= 0.98 * share - 6_554.0, "leaf {leaf}: {got:.0} of {share}");
+    }
+    let total = sim.bytes(2 * SECOND, 12 * SECOND, |_| true);
+    assert!((199_000_000..=201_000_000).contains(&total), "{total}");
+    assert!(sim.busiest_second(|_| true) <= 20_200_000);
+}
+
+#[test]
+fn workers_that_only_borrow_take_turns() {
+    let mut sim = Sim::new(rate(20_000_000), 2);
+    for leaf in 0..20 {
+        sim.join(leaf, Rate::UNLIMITED, borrowing(1.0));
+        sim.start(leaf);
+    }
+    sim.run(10 * SECOND);
+    sim.check();
+    for worker in 0..2 {
+        let got = sim.bytes(0, 10 * SECOND, |leaf| leaf % 2 == worker);
+        assert!((80_000_000..=120_000_000).contains(&got), "worker {worker}: {got}");
+    }
+}
+
+#[test]
+fn threads_together_take_no_more_than_the_rate() {
+    let bucket = Arc::new(SharedBucket::new(rate(200_000_000)));
+    let taken = Arc::new(AtomicU64::new(0));
+    let origin = Instant::now();
+    let now = move || Moment::from_nanos(origin.elapsed().as_nanos() as u64);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while origin.elapsed() < Duration::from_millis(300) {
+                    match bucket.try_take(8192, now(), false) {
+                        Ok(()) => _ = taken.fetch_add(8192, Ordering::Relaxed),
+                        Err(_) => std::thread::yield_now(),
+                    }
+                }
+            });
+        }
+    });
+    let seconds = origin.elapsed().as_secs_f64();
+    let most = 200_000_000.0 * (seconds + 0.005) + 8192.0;
+    let taken = taken.load(Ordering::Relaxed) as f64;
+    // A loaded machine may leave permission unused, never use more.
+    assert!(taken <= most, "{taken} of {most}");
+    assert!(taken >= 0.5 * 200_000_000.0 * 0.3, "{taken}");
+}
+
+#[test]
+fn spare_draws_leave_half_the_burst() {
+    let bucket = SharedBucket::new(rate(1_000_000));
+    let now = Moment::from_nanos(SECOND);
+    // 5 ms of burst are unclaimed: 2 ms are spare, then half is left for guarantees.
+    assert_eq!(bucket.try_take(3_000, now, true), Ok(()));
+    assert_eq!(bucket.try_take(100, now, true), Err(Moment::from_nanos(SECOND + MILLI / 2)));
+    assert_eq!(bucket.try_take(2_000, now, false), Ok(()));
+    assert_eq!(bucket.try_take(1_000, now, false), Ok(()));
+    assert_eq!(bucket.try_take(1, now, false), Err(Moment::from_nanos(SECOND + MILLI)));
+    bucket.give_back(1_000);
+    assert_eq!(bucket.try_take(1, now, false), Ok(()));
+    assert_eq!(SharedBucket::new(Rate::UNLIMITED).try_take(u32::MAX, Moment::ZERO, true), Ok(()));
+    assert!(SharedBucket::new(Rate::ZERO).try_take(1, now, false).is_err());
+}
