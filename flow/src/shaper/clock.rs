@@ -29,20 +29,18 @@ pub(crate) fn cost_ns(bytes: u32, rate: Rate) -> u64 {
     }
 }
 
-/// Least slack below the root, where a clock waits for a timer of 1 ms and for its turn among others.
-const SLACK_BELOW_ROOT_NS: u64 = 10 * NANOS_PER_MILLI;
+/// Least slack below the root, where a clock waits for a timer of 1 ms and for its turn among others. It is also all that a
+/// leaf which was idle comes back with.
+pub(crate) const SLACK_BELOW_ROOT_NS: u64 = 10 * NANOS_PER_MILLI;
 
 /// How much unspent time a clock remembers.
 #[derive(Copy, Clone, Debug)]
 pub(crate) enum Slack {
     /// The root waits for nobody: 5 ms exactly.
     Root,
-    /// A guarantee remembers the same time for every leaf, and no more than caps do: a queue of guarantees that fit the
-    /// total settles at this length, all are served alike, and no cap is missed for it.
-    Guarantee { turn_ns: u64 },
-    /// A cap below the root also waits while others go: `turn_ns` is what one quantum takes at the root's rate. Time it spent
-    /// waiting so must not be lost, or a cap would be missed whenever the line is full; a quarter of its own quantum more
-    /// covers a queue of such turns.
+    /// Below it a clock also waits while others go: up to one period of its own when the guarantees fill the line, and
+    /// `turn_ns`, one quantum at the root's rate, for whoever began just before. Time spent waiting so must not be lost, or
+    /// caps and guarantees would be missed whenever the line is full.
     BelowRoot { turn_ns: u64 },
 }
 
@@ -50,8 +48,7 @@ impl Slack {
     pub(crate) fn ns(self, cost_ns: u64) -> u64 {
         match self {
             Slack::Root => SLACK_NS,
-            Slack::Guarantee { turn_ns } => turn_ns + SLACK_BELOW_ROOT_NS,
-            Slack::BelowRoot { turn_ns } => turn_ns + SLACK_BELOW_ROOT_NS.max(cost_ns / 4),
+            Slack::BelowRoot { turn_ns } => turn_ns + SLACK_BELOW_ROOT_NS.max(cost_ns),
         }
     }
 }
@@ -111,6 +108,11 @@ impl Clock {
         }
         let cost = cost_ns(bytes, self.rate);
         self.at = advanced(self.at, now, slack.ns(cost), cost);
+    }
+
+    /// Forgets what was not spent while nobody asked.
+    pub(crate) fn forget(&mut self, now: u64) {
+        self.at = self.at.max(now.saturating_sub(SLACK_BELOW_ROOT_NS));
     }
 
     pub(crate) fn refund(&mut self, bytes: u32) {

@@ -19,6 +19,9 @@ pub struct LeafRates {
     pub class: Class,
 }
 
+/// A leaf that asks again within this time of its last release never stopped wanting; later, its clocks forget what it left.
+const PAUSE_NS: u64 = 20 * NANOS_PER_MILLI;
+
 /// A leaf without a request for this long has to be woken, no longer just between two requests.
 const IDLE_NS: u64 = 500 * NANOS_PER_MILLI;
 
@@ -48,6 +51,8 @@ pub(crate) struct Leaf {
     pub(crate) pace: Pace,
     /// The last release, for what comes back of it.
     pub(crate) last: LastRelease,
+    /// Has not gone since it woke: its first guaranteed release comes before those of leaves that are under way.
+    pub(crate) woken: bool,
     /// Until when its guarantee is at least the provisional one, and that one.
     provisional_until: u64,
     provisional: Rate,
@@ -73,6 +78,7 @@ impl Leaf {
             ceiling: Clock::new(rates.ceiling, now),
             pace: Pace::new(now),
             last: LastRelease { bytes: 0, tier: Tier::Guaranteed },
+            woken: false,
             provisional_until: 0,
             provisional: Rate::ZERO,
             // A leaf that comes with an assignment is known to the allocator; one without has just woken.
@@ -83,8 +89,13 @@ impl Leaf {
     /// Takes a request. `fair_rate_per_weight` is what siblings are assigned: a leaf that wakes is guaranteed as much until
     /// the allocator has seen it, or it would wait a round behind those who share its part (DESIGN 13: at once).
     pub(crate) fn ask(&mut self, bytes: u32, now: u64, fair_rate_per_weight: f64) {
-        let idle = self.active_at.is_none_or(|at| now >= at.saturating_add(IDLE_NS));
-        if self.request == 0 && idle {
+        let away = |least_ns: u64| self.active_at.is_none_or(|at| now >= at.saturating_add(least_ns));
+        if self.request == 0 && away(PAUSE_NS) {
+            self.ceiling.forget(now);
+            self.guarantee.forget(now);
+        }
+        if self.request == 0 && away(IDLE_NS) {
+            self.woken = true;
             self.pace = Pace::new(now);
             if self.rates.class == Class::Foreground {
                 self.provisional = Rate::from_f64(fair_rate_per_weight * self.rates.weight);
@@ -129,13 +140,14 @@ impl Leaf {
     /// Books a release and ends the request.
     pub(crate) fn charge(&mut self, tier: Tier, bytes: u32, now: u64, turn_ns: u64) {
         self.request = 0;
+        self.woken = false;
         self.active_at = Some(now);
         self.last = LastRelease { bytes, tier };
         self.pace.add(bytes, now);
         self.ceiling.charge(bytes, now, Slack::BelowRoot { turn_ns });
         // What is lent comes on top of the guarantee, or borrowing would eat it up.
         if tier == Tier::Guaranteed {
-            self.guarantee.charge(bytes, now, Slack::Guarantee { turn_ns });
+            self.guarantee.charge(bytes, now, Slack::BelowRoot { turn_ns });
         }
     }
 

@@ -15,6 +15,7 @@ mod bucket;
 #[cfg(any(test, debug_assertions))]
 mod check;
 mod clock;
+mod fair;
 mod keys;
 mod leaf;
 mod pace;

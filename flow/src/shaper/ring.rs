@@ -92,9 +92,10 @@ impl Ring {
     }
 
     /// Seats a child according to the round in which its turn is due.
-    pub(crate) fn enter(&mut self, places: &mut [Place], id: u32, tier: Tier) {
+    /// Among guarantees, `first` comes before those that have been going.
+    pub(crate) fn enter(&mut self, places: &mut [Place], id: u32, tier: Tier, first: bool) {
         if tier == Tier::Guaranteed {
-            return self.push(places, id, tier, THIS);
+            return self.push(places, id, tier, if first { BACK } else { THIS });
         }
         let place = &mut places[id as usize];
         let credit = self.credit_per_weight * place.weight;
@@ -217,7 +218,7 @@ mod tests {
         let mut places: Vec<Place> = weights.iter().map(|&weight| Place::new(weight)).collect();
         let mut ring = Ring::new();
         for id in 0..weights.len() as u32 {
-            ring.enter(&mut places, id, Tier::Lent);
+            ring.enter(&mut places, id, Tier::Lent, false);
         }
         let mut sums = vec![0; weights.len()];
         for _ in 0..releases {
@@ -249,7 +250,7 @@ mod tests {
         let mut places = vec![Place::new(1.0); 3];
         let mut ring = Ring::new();
         for id in 0..3 {
-            ring.enter(&mut places, id, Tier::Lent);
+            ring.enter(&mut places, id, Tier::Lent, false);
         }
         let mut sums = [0_u32; 3];
         for _ in 0..3_000 {
@@ -260,7 +261,7 @@ mod tests {
             }
             ring.charge(&mut places, id, Tier::Lent, 1000);
             if id < 2 {
-                ring.enter(&mut places, id, Tier::Lent);
+                ring.enter(&mut places, id, Tier::Lent, false);
             }
             sums[id as usize] += 1;
         }

@@ -7,6 +7,7 @@ use std::sync::{
 
 use super::bucket::{SharedBucket, rate_changes};
 use super::clock::{NANOS_PER_MILLI, NEVER, Slack, cost_ns};
+use super::fair::FairRate;
 use super::keys::KeyMap;
 use super::leaf::{Leaf, LeafRates};
 use super::quantum::ShaperConfig;
@@ -334,14 +335,14 @@ impl Shaper {
     fn settle(&mut self, index: u32, now: u64) {
         let leaf = &mut self.leaves[index as usize];
         let standing = leaf.standing(now);
-        let node = leaf.node;
+        let (node, first) = (leaf.node, leaf.woken);
         let before = std::mem::replace(&mut leaf.tier, standing.tier);
         if before != standing.tier {
             if let Some(tier) = before {
                 self.tree.leave(node, tier);
             }
             if let Some(tier) = standing.tier {
-                self.tree.enter(node, tier);
+                self.tree.enter(node, tier, first);
             }
         }
         match standing.timer {
@@ -431,35 +432,5 @@ impl Shaper {
             self.tree.nodes[id as usize].kind = kind;
             self.regate(id);
         }
-    }
-}
-
-/// The most that was assigned to one unit of weight lately: the level to which the allocator fills, and so what a leaf that
-/// wakes will be assigned. The greatest of this period and the one before, so that leaves that left are forgotten.
-#[derive(Debug, Default)]
-struct FairRate {
-    current: f64,
-    before: f64,
-    since: u64,
-}
-
-/// Longer than an allocation round (2.5 s), in which every leaf is assigned anew.
-const FAIR_PERIOD_NS: u64 = 3_000 * NANOS_PER_MILLI;
-
-impl FairRate {
-    fn note(&mut self, rates: &LeafRates, now: u64) {
-        if rates.assigned.is_unlimited() || rates.weight <= 0.0 {
-            return;
-        }
-        if now >= self.since + FAIR_PERIOD_NS {
-            self.before = self.current;
-            self.current = 0.0;
-            self.since = now;
-        }
-        self.current = self.current.max(rates.assigned.as_f64() / rates.weight);
-    }
-
-    fn per_weight(&self) -> f64 {
-        self.current.max(self.before)
     }
 }

@@ -114,14 +114,14 @@ impl Tree {
     }
 
     /// Seats a node with its parent, and the parent with its own where it was without anybody.
-    pub(crate) fn enter(&mut self, id: NodeId, tier: Tier) {
+    pub(crate) fn enter(&mut self, id: NodeId, tier: Tier, first: bool) {
         let mut id = id;
         while id != ROOT && !self.places[id as usize].seats[tier.index()].taken {
             let parent = self.nodes[id as usize].parent;
             let above = &mut self.nodes[parent as usize];
             let ring = &mut above.rings[tier.index()];
             let was_empty = ring.is_empty();
-            ring.enter(&mut self.places, id, tier);
+            ring.enter(&mut self.places, id, tier, first);
             if !was_empty || !above.is_open(tier) {
                 return;
             }
@@ -149,7 +149,7 @@ impl Tree {
         for tier in Tier::ALL {
             let node = &self.nodes[id as usize];
             if node.is_open(tier) && !node.rings[tier.index()].is_empty() {
-                self.enter(id, tier);
+                self.enter(id, tier, false);
             } else {
                 self.leave(id, tier);
             }

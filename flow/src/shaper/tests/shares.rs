@@ -179,3 +179,30 @@ fn background_borrows_only_what_foreground_leaves() {
     sim.check();
     assert_shares(&sim, 11 * SECOND, 21 * SECOND, &[1_500_000.0, 500_000.0]);
 }
+
+#[test]
+fn a_thousand_equal_peers_are_served_evenly_and_calmly() {
+    for rates in [assigned(200_000), borrowing(1.0)] {
+        let mut sim = Sim::new(rate(200_000_000), 1);
+        sim.late_ns_max = MILLI;
+        for leaf in 0..1000 {
+            sim.join(leaf, Rate::UNLIMITED, rates);
+            sim.start(leaf);
+        }
+        // 40 quanta of 64 KiB at 200 KB/s are 13 s.
+        sim.run(16 * SECOND);
+        let mut got = vec![0.0; 1000];
+        let mut tenths = vec![0_u64; 160];
+        for sent in sim.sent.iter().filter(|sent| sent.at < 16 * SECOND) {
+            tenths[(sent.at / (100 * MILLI)) as usize] += u64::from(sent.bytes);
+            if sent.at >= 2 * SECOND {
+                got[sent.leaf as usize] += f64::from(sent.bytes);
+            }
+        }
+        let (sum, squares) = got.iter().fold((0.0, 0.0), |(sum, squares), x| (sum + x, squares + x * x));
+        let jain = sum * sum / (1000.0 * squares);
+        assert!(jain >= 0.9995, "Jain's index {jain}");
+        let busiest = tenths.iter().max().copied().unwrap_or(0) as f64 / 20_000_000.0;
+        assert!(busiest <= 1.15, "busiest 100 ms: {busiest} of the mean");
+    }
+}
