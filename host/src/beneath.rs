@@ -21,8 +21,9 @@ const CREATE_MODE: Mode = Mode::from_raw_mode(0o666);
 /// `EXDEV` when the path would leave the directory (absolute, or too many `..`), `ELOOP` when any part of it is a symbolic
 /// link, `ENOSYS` before Linux 5.6, and whatever `open(2)` answers.
 pub fn open_beneath(directory: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
-    // The kernel refuses a mode on an opening that cannot create.
-    let mode = if flags.intersects(OFlags::CREATE | OFlags::TMPFILE) { CREATE_MODE } else { Mode::empty() };
+    // The kernel refuses a mode on an opening that cannot create. `TMPFILE` is two bits, one of them `DIRECTORY`'s.
+    let creates = flags.contains(OFlags::CREATE) || flags.contains(OFlags::TMPFILE);
+    let mode = if creates { CREATE_MODE } else { Mode::empty() };
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     for _ in 1..TRIES_MAX {
         match openat2(directory, path, flags | OFlags::CLOEXEC, mode, resolve) {
@@ -59,6 +60,13 @@ mod tests {
         let file = open_beneath(directory.as_fd(), Path::new("a/../a/new"), OFlags::RDONLY).unwrap();
         File::from(file).read_to_string(&mut read).unwrap();
         assert_eq!(read, "words");
+    }
+
+    #[test]
+    fn opens_a_directory() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = File::open(root.path()).unwrap();
+        open_beneath(directory.as_fd(), Path::new("."), OFlags::RDONLY | OFlags::DIRECTORY).unwrap();
     }
 
     #[test]
