@@ -1,0 +1,112 @@
+//! A file being read: the [`Source`] of the port.
+
+use std::{os::fd::OwnedFd, sync::Arc};
+
+use actors::port::{FileError, PortFuture, PrefixHash, Source};
+use bytes::Bytes;
+use rustix::fs::{Advice, fadvise};
+use wire::FailureCode;
+
+use super::{
+    digest::{DigestFault, read_exact_at},
+    disk::Lane,
+    fault::{Deed, Label},
+    groups::GROUP_BYTES,
+    stamp::Stamp,
+    tools::Tools,
+};
+
+/// A regular file, open for reading, as it was at opening.
+#[derive(Clone, Debug)]
+pub struct FileSource {
+    file: Arc<OwnedFd>,
+    stamp: Stamp,
+    label: Arc<Label>,
+    tools: Tools,
+}
+
+impl FileSource {
+    /// Takes a file that was opened and found to be regular.
+    pub(super) fn new(file: OwnedFd, stamp: Stamp, label: Label, tools: Tools) -> Self {
+        // Advice only: twice the usual read-ahead. A file system without it reads as well.
+        let _ = fadvise(&file, 0, None, Advice::Sequential);
+        Self { file: Arc::new(file), stamp, label: Arc::new(label), tools }
+    }
+}
+
+impl Source for FileSource {
+    fn size(&self) -> u64 {
+        self.stamp.size
+    }
+
+    fn mtime_ns(&self) -> i64 {
+        self.stamp.mtime_ns
+    }
+
+    fn read(&self, offset: u64, len: u32) -> PortFuture<Result<Bytes, FileError>> {
+        let this = self.clone();
+        Box::pin(async move {
+            if len > READ_BYTES_MAX {
+                let words = "more was asked for in one piece than is read at once";
+                return Err(this.label.fault(FailureCode::Internal, words));
+            }
+            // What was added behind the size at opening is not part of the file that is sent.
+            if offset.saturating_add(u64::from(len)) > this.stamp.size {
+                return Err(digest_fault(&this.label, DigestFault::Shrunk));
+            }
+            let (file, label) = (this.file.clone(), this.label.clone());
+            let read = this.tools.pool.run(Lane::Prompt, move || {
+                let mut buffer = Vec::new();
+                read_exact_at(&file, offset, len as usize, &mut buffer)?;
+                Ok(Bytes::from(buffer))
+            });
+            match read.await {
+                Ok(answer) => answer.map_err(|fault| digest_fault(&label, fault)),
+                Err(_) => Err(label.gone()),
+            }
+        })
+    }
+
+    fn prefix_matches(&self, offset: u64, hash: PrefixHash) -> PortFuture<Result<bool, FileError>> {
+        let this = self.clone();
+        Box::pin(async move {
+            // A prefix that is no whole number of groups, or longer than the file, was not made by our rule.
+            if !offset.is_multiple_of(GROUP_BYTES) || offset > this.stamp.size {
+                return Ok(false);
+            }
+            let groups = usize::try_from(offset / GROUP_BYTES).unwrap_or(usize::MAX);
+            let ours = this.tools.digests.prefix(this.file.clone(), this.stamp, groups).await;
+            let ours = ours.map_err(|fault| digest_fault(&this.label, fault))?;
+            Ok(PrefixHash(ours) == hash)
+        })
+    }
+
+    fn hash(&self) -> PortFuture<Result<[u8; 32], FileError>> {
+        let this = self.clone();
+        Box::pin(async move {
+            let root = this.tools.digests.root(this.file.clone(), this.stamp).await;
+            let root = root.map_err(|fault| digest_fault(&this.label, fault))?;
+            let (file, stamp) = (this.file.clone(), this.stamp);
+            let now = this.tools.pool.run(Lane::Prompt, move || Stamp::of(&file)).await;
+            match now {
+                Ok(Ok(now)) if now.same_contents(&stamp) => Ok(root),
+                Ok(Ok(now)) if now.size < stamp.size => Err(digest_fault(&this.label, DigestFault::Shrunk)),
+                Ok(Ok(_)) => Err(digest_fault(&this.label, DigestFault::Changed)),
+                Ok(Err(error)) => Err(this.label.io(Deed::Read, &error)),
+                Err(_) => Err(this.label.gone()),
+            }
+        })
+    }
+}
+
+fn digest_fault(label: &Label, fault: DigestFault) -> FileError {
+    match fault {
+        DigestFault::Changed => label.fault(FailureCode::Changed, "it was changed while it was sent; ask again"),
+        DigestFault::Shrunk => label.fault(FailureCode::Shrunk, "it became shorter while it was sent; ask again"),
+        DigestFault::Io(error) => label.io(Deed::Read, &error),
+        DigestFault::Gone => label.gone(),
+    }
+}
+
+/// Bytes of one reading. Protocol pieces are at most 256 KiB; this bounds what a bug may allocate.
+const READ_BYTES_MAX: u32 = 4 << 20;
