@@ -133,7 +133,8 @@ fn every_channel_is_bounded() {
         // A oneshot channel holds one message.
         !line.contains("oneshot") && (typed || endings.iter().any(|word| line.contains(word)))
     };
-    assert_none("every queue has a written limit", &guilty(&files(&[".rs"]), is_guilty));
+    let code: Vec<_> = files(&[".rs"]).into_iter().filter_map(without_tests).collect();
+    assert_none("every queue has a written limit", &guilty(&code, is_guilty));
 }
 
 #[test]
