@@ -7,35 +7,34 @@ use super::{
     options::{DemoOptions, GetOptions, LsOptions, PutOptions, ServeOptions},
     progress::TransferProgress,
 };
-use crate::identity::{self, Identity, StateDir};
+use crate::{
+    identity::{self, Identity, StateDir},
+    node,
+};
 
 /// Runs a node until it is told to stop.
-pub(super) fn serve(_options: ServeOptions) -> Result<(), Failure> {
-    Err(no_node())
+pub(super) fn serve(options: ServeOptions) -> Result<(), Failure> {
+    node::serve(options)
 }
 
 /// Fetches; `Ok` only when every file passed its check.
-pub(super) fn get(_options: GetOptions, _progress: Box<dyn TransferProgress>) -> Result<(), Failure> {
-    Err(no_node())
+pub(super) fn get(options: GetOptions, progress: Box<dyn TransferProgress>) -> Result<(), Failure> {
+    node::get(options, progress)
 }
 
 /// Sends; `Ok` only when every file was stored.
-pub(super) fn put(_options: PutOptions, _progress: Box<dyn TransferProgress>) -> Result<(), Failure> {
-    Err(no_node())
+pub(super) fn put(options: PutOptions, progress: Box<dyn TransferProgress>) -> Result<(), Failure> {
+    node::put(options, progress)
 }
 
 /// Lists, in the order of names.
-pub(super) fn ls(_options: LsOptions) -> Result<Vec<FileEntry>, Failure> {
-    Err(no_node())
+pub(super) fn ls(options: LsOptions) -> Result<Vec<FileEntry>, Failure> {
+    node::ls(options)
 }
 
 /// Runs a node and many peers.
-pub(super) fn demo(_options: DemoOptions) -> Result<(), Failure> {
-    Err(no_node())
-}
-
-fn no_node() -> Failure {
-    Failure::new(Exit::Failed, "this build has no node yet")
+pub(super) fn demo(options: DemoOptions) -> Result<(), Failure> {
+    node::demo(options)
 }
 
 /// One's own id, then the line that gives it the right to read.

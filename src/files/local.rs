@@ -4,6 +4,8 @@
 //! As a [`Files`] it serves only errands: the file that was offered, or is expected, under a name of the conversation.
 //! Whatever else the other side asks for is refused.
 
+mod peek;
+
 use std::{
     collections::HashMap,
     fs::{self, File, OpenOptions},
@@ -138,8 +140,7 @@ impl LocalFiles {
                 }
                 _ => label.io(Deed::Write, &error),
             })?;
-            // The same local name for another remote file is another part.
-            let record_path = format!("{} <- {remote}", whole.join(below.as_path()).display());
+            let record_path = record_path(&whole, &below, &remote);
             Ok(Target { root: Arc::new(root), below, label, record_path })
         });
         let target = opened.await.map_err(|_| gone)??;
@@ -196,6 +197,11 @@ impl Destination {
         };
         Ok(Self { root, below: BelowPath::parse(name)? })
     }
+}
+
+/// What the record of a local file is known by: the same local name for another remote file is another part.
+fn record_path(root: &Path, below: &BelowPath, remote: &str) -> String {
+    format!("{} <- {remote}", root.join(below.as_path()).display())
 }
 
 fn refused(path: &str) -> FileError {

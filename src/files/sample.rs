@@ -3,21 +3,19 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-/// Makes `share/` in `directory` with a text and 4 MiB of data, and gives its path. Files that are there already are left
-/// as they are; a `share/` that has other files gets none.
+/// Makes the directory `share` with a text and 4 MiB of data. A directory that has files already gets none.
 ///
 /// # Errors
 /// As the file system.
-pub fn sample_share(directory: &Path) -> io::Result<PathBuf> {
-    let share = directory.join("share");
-    match fs::create_dir(&share) {
+pub fn sample_share(share: &Path) -> io::Result<()> {
+    match fs::create_dir(share) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && share.is_dir() => {
-            if fs::read_dir(&share)?.next().is_some() {
-                return Ok(share);
+            if fs::read_dir(share)?.next().is_some() {
+                return Ok(());
             }
         }
         Err(error) => return Err(error),
@@ -26,7 +24,7 @@ pub fn sample_share(directory: &Path) -> io::Result<PathBuf> {
     let hash = blake3::hash(&data).to_hex();
     write_new(&share.join(DATA_NAME), &data)?;
     write_new(&share.join("README.txt"), readme(&hash).as_bytes())?;
-    Ok(share)
+    Ok(())
 }
 
 /// The sample's bytes: the same on every machine, and not to be compressed.
@@ -45,14 +43,14 @@ What is in it:
   {DATA_NAME}   {DATA_BYTES} bytes of noise, the same on every machine
 
 Try it from another terminal:
-  evenkeel ls
-  evenkeel get share/{DATA_NAME} --bwlimit 500K
+  evenkeel ls 127.0.0.1:7400/share
+  evenkeel get 127.0.0.1:7400/share/{DATA_NAME} -o /tmp/ --bwlimit 500K
 
 Evenkeel verifies what arrives by itself. To see it with your own eyes:
   b3sum {DATA_NAME}
   {hash}
 
-Put your own files here, or share another folder: evenkeel serve PATH
+Put your own files here, or share another folder: evenkeel serve --share NAME=DIR
 "
     )
 }
@@ -80,14 +78,15 @@ mod tests {
     #[test]
     fn is_made_once_and_replaces_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        let share = sample_share(directory.path()).unwrap();
+        let share = directory.path().join("share");
+        sample_share(&share).unwrap();
         let data = fs::read(share.join(DATA_NAME)).unwrap();
         assert_eq!(data.len(), DATA_BYTES);
         let readme = fs::read_to_string(share.join("README.txt")).unwrap();
         assert!(readme.contains(blake3::hash(&data).to_hex().as_str()));
         fs::write(share.join("README.txt"), "mine").unwrap();
         fs::remove_file(share.join(DATA_NAME)).unwrap();
-        assert_eq!(sample_share(directory.path()).unwrap(), share);
+        sample_share(&share).unwrap();
         assert_eq!(fs::read_to_string(share.join("README.txt")).unwrap(), "mine");
         assert!(!share.join(DATA_NAME).exists(), "somebody else's folder is left alone");
     }

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
-use flow::{Direction, Moment, Rate, RateRing, TotalController, TotalKnobs, allocation::Plan};
+use flow::{Binding, Direction, LeafKey, Moment, Rate, RateRing, TotalController, TotalKnobs, allocation::Plan};
 
 use crate::{port::OperateError, shared::Shared};
 
@@ -27,6 +27,8 @@ pub struct Allocator {
     pub(super) achieved: [RateRing; 2],
     pub(super) moved_total: [u64; 2],
     pub(super) round_bytes: [u64; 2],
+    /// What held each leaf in the last plan, by direction.
+    pub(super) bindings: [HashMap<LeafKey, Binding>; 2],
     last_round: Moment,
 }
 
@@ -50,6 +52,7 @@ impl Allocator {
             achieved: [RateRing::new(now), RateRing::new(now)],
             moved_total: [0; 2],
             round_bytes: [0; 2],
+            bindings: Default::default(),
             last_round: now,
             shared,
         }

@@ -72,7 +72,7 @@ impl Allocator {
         let conducts: Vec<Conduct> =
             leaves.iter().map(|leaf| self.survey.conduct(leaf, now, cause == "tick")).collect();
         if cause == "tick" {
-            self.judge_total(direction, &conducts, now);
+            self.judge_total(direction, &leaves, &conducts, now);
             self.put_total(direction, now);
         }
         let snapshot = self.snapshot(direction, &leaves, &conducts);
@@ -94,18 +94,21 @@ impl Allocator {
             book.limited.insert(leaf.key, conduct.limited);
         }
         self.measure(direction, &plan, &snapshot, book, cause);
+        self.bindings[index] = plan.leaves.iter().map(|leaf| (leaf.key, leaf.binding)).collect();
         book.plans[index] = Some(plan);
     }
 
     /// What the round says of the line (DESIGN 5: "What limited a leaf in the last round").
-    fn judge_total(&mut self, direction: Direction, conducts: &[Conduct], now: Moment) {
+    fn judge_total(&mut self, direction: Direction, leaves: &[Arc<LeafEntry>], conducts: &[Conduct], now: Moment) {
         let index = direction.index();
         let span = now.saturating_since(self.round_began).as_secs_f64().max(1e-3);
         let mut bytes_by_limiter = [0.0; Limiter::ALL.len()];
         let mut short_of_tokens = false;
-        for conduct in conducts {
-            bytes_by_limiter[conduct.limited.dominant().index()] += conduct.moved as f64;
-            short_of_tokens |= conduct.limited.dominant() == Limiter::Tokens;
+        for (leaf, conduct) in leaves.iter().zip(conducts) {
+            let dominant = conduct.limited.dominant();
+            bytes_by_limiter[dominant.index()] += conduct.moved as f64;
+            // One that waits at a cap of its own says nothing of the total.
+            short_of_tokens |= dominant == Limiter::Tokens && !self.held_by_its_own(direction, leaf.key);
         }
         let bytes = self.bytes(direction);
         let used = bytes.saturating_sub(self.round_bytes[index]) as f64 / span;
@@ -113,6 +116,13 @@ impl Allocator {
         let in_force = self.shared.totals[index].rate();
         let observation = RoundObservation { used, in_force, bytes_by_limiter, short_of_tokens };
         self.totals[index].round(&observation);
+    }
+
+    /// Whether the last plan found something other than the total to hold the leaf.
+    fn held_by_its_own(&self, direction: Direction, key: LeafKey) -> bool {
+        self.bindings[direction.index()].get(&key).is_some_and(|binding| {
+            matches!(binding, Binding::Group | Binding::PeerCap | Binding::TransferCap | Binding::Negotiated)
+        })
     }
 
     fn snapshot(&self, direction: Direction, leaves: &[Arc<LeafEntry>], conducts: &[Conduct]) -> Snapshot {

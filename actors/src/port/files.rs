@@ -78,6 +78,9 @@ pub struct ResumePoint {
     pub hash: PrefixHash,
 }
 
+/// A file open for writing, and what it already holds.
+pub type OpenedSink = (Arc<dyn Sink>, Option<ResumePoint>);
+
 /// What is known of a file before its first byte comes.
 #[derive(Clone, Debug)]
 pub struct SinkMeta {
@@ -103,11 +106,7 @@ pub trait Files: Send + Sync + 'static {
     fn open_source(&self, path: String) -> PortFuture<Result<Arc<dyn Source>, FileError>>;
     /// Opens `SHARE/PATH` for writing into its `.part`; at most one writer at a time. Refuses at once what can't end well
     /// (no room, a read-only share, a directory of that name). Also tells what is there already.
-    fn open_sink(
-        &self,
-        path: String,
-        meta: SinkMeta,
-    ) -> PortFuture<Result<(Arc<dyn Sink>, Option<ResumePoint>), FileError>>;
+    fn open_sink(&self, path: String, meta: SinkMeta) -> PortFuture<Result<OpenedSink, FileError>>;
 }
 
 /// A file being read. Its size and time are those at opening; a change is an error, never different bytes.

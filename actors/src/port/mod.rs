@@ -9,7 +9,8 @@ mod policy;
 
 pub use console::{Console, OperateError};
 pub use files::{
-    FileEntry, FileError, FileKind, FilePage, Files, PrefixHash, ResumePoint, Sink, SinkMeta, Source, Viewer,
+    FileEntry, FileError, FileKind, FilePage, Files, OpenedSink, PrefixHash, ResumePoint, Sink, SinkMeta, Source,
+    Viewer,
 };
 pub use link::{
     ControlLink, ControlReceiver, ControlSender, DataArrival, DataLink, DataReceiver, DataSender, Dialer, Front,

@@ -1,0 +1,105 @@
+//! From a configuration to the parts of a node.
+
+use actors::{GroupRule, NodeConfig, NodeSettings, Tree};
+use flow::{Direction, allocation::Knobs, shaper::ShaperConfig};
+use wire::PeerId;
+
+use crate::{
+    config::{Bounds, Config, SessionSettings, Standing},
+    transport::{ListenConfig, SocketConfig},
+};
+
+/// What a node says it runs, in its hellos.
+pub(super) fn agent() -> String {
+    format!("evenkeel/{}", env!("CARGO_PKG_VERSION"))
+}
+
+/// The actors' limits and intervals.
+pub(super) fn node_config(config: &Config, id: PeerId) -> NodeConfig {
+    NodeConfig {
+        id,
+        agent: agent(),
+        workers: if config.node.workers == 0 { host::cores() } else { config.node.workers },
+        sessions_max: config.sessions.max,
+        per_address_max: config.sessions.per_address_max,
+        data_links_max: config.sessions.max_data_links as usize,
+        transfers_max: config.sessions.transfers_max,
+        control_frames_per_second: config.sessions.control_frames_per_second,
+        window_bytes_max: config.sessions.window_max_bytes,
+        plaintext_data: !config.transport.data_encryption,
+        session_limits: session_limits(&config.sessions),
+        interval: config.allocation.interval,
+        early: config.allocation.early,
+        drain: config.node.drain,
+        knobs: knobs(config),
+        shaper: shaper(config),
+        limits: [config.limits.upload, config.limits.download],
+        shares: config.shares.iter().map(|share| share.name.clone()).collect(),
+    }
+}
+
+fn session_limits(sessions: &SessionSettings) -> wire::Limits {
+    wire::Limits {
+        handshake_ms: sessions.handshake.as_millis() as u64,
+        keepalive_ms: sessions.keepalive.as_millis() as u64,
+        dead_ms: sessions.dead.as_millis() as u64,
+        transfers_max: sessions.transfers_max,
+        ..wire::Limits::default()
+    }
+}
+
+fn knobs(config: &Config) -> Knobs {
+    Knobs {
+        threshold: config.allocation.threshold,
+        damping: config.allocation.damping,
+        background_floor: config.allocation.background_floor,
+        headroom: config.allocation.headroom,
+    }
+}
+
+fn shaper(config: &Config) -> ShaperConfig {
+    ShaperConfig {
+        quantum_ms: config.shaping.quantum.as_millis() as u32,
+        quantum_bytes_at_first: config.shaping.quantum_min_bytes,
+        quantum_bytes_max: config.shaping.quantum_max_bytes,
+        ..ShaperConfig::default()
+    }
+}
+
+/// The tree's groups and peers.
+pub(super) fn tree(config: &Config) -> Tree {
+    let groups = config.groups.iter().map(|group| {
+        let (rule, name) = (group.clone(), group.name.clone());
+        let matches: GroupRule = Box::new(move |share, peer, address| rule.matches(share, peer, address));
+        (name, matches, settings(&group.standing))
+    });
+    let peers = config.peers.iter().map(|peer| (peer.id, settings(&peer.standing)));
+    Tree { groups: groups.collect(), peers: peers.collect() }
+}
+
+fn settings(standing: &Standing) -> NodeSettings {
+    let bounds: [Bounds; 2] = Direction::ALL.map(|direction| match direction {
+        Direction::Upload => standing.upload,
+        Direction::Download => standing.download,
+    });
+    NodeSettings {
+        weight: standing.weight,
+        class: standing.class,
+        cap: bounds.map(|bounds| bounds.cap),
+        floor: bounds.map(|bounds| bounds.floor_bytes_per_second),
+    }
+}
+
+/// How to listen for peers.
+pub(super) fn listen_config(config: &Config) -> ListenConfig {
+    ListenConfig {
+        handshake_ms: config.sessions.handshake.as_millis() as u64,
+        data_encryption: config.transport.data_encryption,
+        socket: SocketConfig {
+            not_sent_low_water_bytes: config.transport.not_sent_low_water_bytes,
+            congestion: config.transport.congestion.clone(),
+            ..SocketConfig::default()
+        },
+        ..ListenConfig::default()
+    }
+}

@@ -1,0 +1,287 @@
+//! Runs a client's transfers over one session, and comes back with what is left when the link was lost.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use actors::{
+    LeafEntry, SessionHandle,
+    peer::client::{Command, SessionEvent},
+    port::{FileError, LinkError},
+};
+use flow::Class;
+use tokio::{sync::mpsc, time::Instant};
+use wire::{FailureCode, Refusal};
+
+use crate::cli::TransferProgress;
+
+use super::session::Client;
+
+/// Transfers under way at once: enough to fill a line with small files, few enough to be fair to one large one.
+const AT_ONCE: usize = 16;
+/// Between two looks at how far transfers are.
+const LOOK: Duration = Duration::from_millis(200);
+/// Times that a lost link is dialled again without a byte in between.
+const RETRIES: u32 = 5;
+/// The first pause before dialling again; it doubles.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Where a got file goes.
+#[derive(Clone, Debug)]
+pub enum Landing {
+    /// A path that the user chose.
+    File(PathBuf),
+    /// A name from the node, beneath a directory that the user chose.
+    Beneath(PathBuf, String),
+}
+
+/// What is to be moved.
+#[derive(Clone, Debug)]
+pub enum Errand {
+    /// Fetch `SHARE/PATH`.
+    Get {
+        /// `SHARE/PATH`.
+        path: String,
+        /// Where it goes.
+        landing: Landing,
+    },
+    /// Send a local file.
+    Put {
+        /// The local file.
+        local: PathBuf,
+        /// `SHARE/PATH`.
+        path: String,
+    },
+}
+
+impl Errand {
+    fn path(&self) -> &str {
+        match self {
+            Self::Get { path, .. } | Self::Put { path, .. } => path,
+        }
+    }
+}
+
+/// What became of the errands.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Verified and durable.
+    pub done: usize,
+    /// By path: what failed and why.
+    pub failed: Vec<(String, FailureCode, String)>,
+    /// Paths that are directories: nothing was moved.
+    pub directories: Vec<(String, Landing)>,
+}
+
+/// Why the errands could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum ErrandError {
+    /// The link, as the dialler or the session gave it.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The node said no.
+    #[error("the node refused: {}", wire::printable(&.0.message))]
+    Refused(Refusal),
+    /// The session ended, and dialling again did not help or would not.
+    #[error("{0}")]
+    Ended(String),
+}
+
+/// How a transfer is asked for.
+#[derive(Copy, Clone, Debug)]
+pub struct Manner {
+    /// Its proportion among this client's own transfers.
+    pub weight: f64,
+    /// How urgent.
+    pub class: Class,
+}
+
+/// Runs `errands` against `endpoint`.
+///
+/// # Errors
+/// When there is no session to be had; what became of single files is in the [`Outcome`].
+pub async fn run(
+    client: &Client,
+    endpoint: &str,
+    errands: Vec<Errand>,
+    manner: Manner,
+    progress: &mut dyn TransferProgress,
+) -> Result<Outcome, ErrandError> {
+    let mut work = Work { left: errands.into_iter().enumerate().collect(), ..Work::default() };
+    let mut attempt = 0;
+    loop {
+        let moved_before = work.bytes();
+        let ended = match client.connect(endpoint).await {
+            Ok((handle, events)) => work.attend(client, handle, events, manner, progress).await?,
+            Err(error @ (LinkError::Lost(_) | LinkError::HandshakeTimeout(_))) if attempt > 0 => {
+                Some(error.to_string())
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let Some(why) = ended else { return Ok(work.outcome) };
+        attempt = if work.bytes() > moved_before { 1 } else { attempt + 1 };
+        if attempt > RETRIES {
+            return Err(ErrandError::Ended(format!(
+                "{why}; gave up after {RETRIES} tries; run the same command to resume"
+            )));
+        }
+        let pause = PAUSE * 2_u32.pow(attempt - 1);
+        progress.note(&format!("{why}; trying again in {:.1} s", pause.as_secs_f64()));
+        tokio::time::sleep(pause).await;
+    }
+}
+
+#[derive(Default)]
+struct Work {
+    /// Not begun, or to be begun again.
+    left: VecDeque<(usize, Errand)>,
+    active: BTreeMap<usize, (Errand, Option<Arc<LeafEntry>>)>,
+    /// Bytes of transfers that ended.
+    bytes_ended: u64,
+    outcome: Outcome,
+}
+
+impl Work {
+    fn bytes(&self) -> u64 {
+        let live: u64 = self.active.values().filter_map(|(_, leaf)| Some(leaf.as_ref()?.meter.bytes())).sum();
+        self.bytes_ended + live
+    }
+
+    /// Runs one session until everything is done (`None`) or it was lost (why).
+    async fn attend(
+        &mut self,
+        client: &Client,
+        handle: SessionHandle,
+        mut events: mpsc::Receiver<SessionEvent>,
+        manner: Manner,
+        progress: &mut dyn TransferProgress,
+    ) -> Result<Option<String>, ErrandError> {
+        let mut look = Instant::now() + LOOK;
+        let mut welcomed = false;
+        loop {
+            if welcomed {
+                self.begin(client, &handle, manner, progress).await;
+                if self.left.is_empty() && self.active.is_empty() {
+                    handle.command(Command::Leave).await;
+                    // The goodbye is on its way when the session says that it has ended.
+                    while !matches!(events.recv().await, None | Some(SessionEvent::Ended { .. })) {}
+                    return Ok(None);
+                }
+            }
+            let event = match tokio::time::timeout_at(look, events.recv()).await {
+                Err(_) => {
+                    look += LOOK;
+                    for (tag, (_, leaf)) in &self.active {
+                        if let Some(leaf) = leaf {
+                            progress.moved(*tag as u32, leaf.meter.offset());
+                        }
+                    }
+                    continue;
+                }
+                Ok(event) => event,
+            };
+            match event {
+                Some(SessionEvent::Welcomed(_)) => welcomed = true,
+                Some(SessionEvent::Refused(refusal)) => return Err(ErrandError::Refused(refusal)),
+                Some(SessionEvent::Started { tag, leaf, size, start }) => {
+                    if let Some((errand, slot)) = self.active.get_mut(&(tag as usize)) {
+                        *slot = Some(leaf);
+                        progress.started(tag as u32, errand.path(), size, start);
+                    }
+                }
+                Some(SessionEvent::Done { tag }) => {
+                    if let Some(leaf) = self.end(tag as usize).and_then(|(_, leaf)| leaf) {
+                        progress.moved(tag as u32, leaf.meter.offset());
+                    }
+                    self.outcome.done += 1;
+                    progress.done(tag as u32);
+                }
+                Some(SessionEvent::Failed { tag, failed }) => {
+                    self.failed(tag as usize, failed.code(), &failed.message, progress);
+                }
+                Some(SessionEvent::Granted { .. } | SessionEvent::Pong(_)) => {}
+                Some(SessionEvent::Ended { why, retry: true }) => {
+                    return Ok(Some(self.lost(why.unwrap_or_else(|| "the session ended".into()))));
+                }
+                Some(SessionEvent::Ended { why, retry: false }) => {
+                    return Err(ErrandError::Ended(why.unwrap_or_else(|| "the node ended the session".into())));
+                }
+                None => return Ok(Some(self.lost("the session ended".into()))),
+            }
+        }
+    }
+
+    /// Puts what was under way back, first of all that is left.
+    fn lost(&mut self, why: String) -> String {
+        for (tag, (errand, leaf)) in std::mem::take(&mut self.active).into_iter().rev() {
+            self.bytes_ended += leaf.map_or(0, |leaf| leaf.meter.bytes());
+            self.left.push_front((tag, errand));
+        }
+        why
+    }
+
+    fn end(&mut self, tag: usize) -> Option<(Errand, Option<Arc<LeafEntry>>)> {
+        let ended = self.active.remove(&tag)?;
+        self.bytes_ended += ended.1.as_ref().map_or(0, |leaf| leaf.meter.bytes());
+        Some(ended)
+    }
+
+    fn failed(&mut self, tag: usize, code: FailureCode, message: &str, progress: &mut dyn TransferProgress) {
+        let Some((errand, _)) = self.end(tag) else { return };
+        match errand {
+            Errand::Get { path, landing } if code == FailureCode::IsDirectory => {
+                self.outcome.directories.push((path, landing));
+            }
+            errand => {
+                let words = wire::printable(message).into_owned();
+                progress.failed(tag as u32, &format!("{}: {words}", errand.path()));
+                self.outcome.failed.push((errand.path().to_owned(), code, words));
+            }
+        }
+    }
+
+    async fn begin(
+        &mut self,
+        client: &Client,
+        handle: &SessionHandle,
+        manner: Manner,
+        progress: &mut dyn TransferProgress,
+    ) {
+        while self.active.len() < AT_ONCE {
+            let Some((tag, errand)) = self.left.pop_front() else { return };
+            self.active.insert(tag, (errand.clone(), None));
+            match command(client, tag, errand, manner).await {
+                // A session that has ended says so by its events; the errand is still in `active`.
+                Ok(command) => drop(handle.command(command).await),
+                Err(error) => self.failed(tag, error.code, &error.message, progress),
+            }
+        }
+    }
+}
+
+async fn command(client: &Client, tag: usize, errand: Errand, manner: Manner) -> Result<Command, FileError> {
+    let Manner { weight, class } = manner;
+    let tag = tag as u64;
+    match errand {
+        Errand::Get { path, landing } => {
+            let files = client.files.clone();
+            let resume = match &landing {
+                Landing::File(local) => files.resume_point(local, &path).await,
+                Landing::Beneath(root, below) => files.resume_point(&root.join(below), &path).await,
+            };
+            let remote = path.clone();
+            let open = Box::new(move |meta| match &landing {
+                Landing::File(local) => files.write(local, &remote, meta),
+                Landing::Beneath(root, below) => files.write_beneath(root, below, &remote, meta),
+            });
+            Ok(Command::Get { tag, path, resume, weight, class, open })
+        }
+        Errand::Put { local, path } => {
+            let source = client.files.read(&local).await?;
+            Ok(Command::Put { tag, path, source, weight, class })
+        }
+    }
+}

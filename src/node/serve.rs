@@ -1,0 +1,177 @@
+//! `evenkeel serve`: a node, from its configuration to its last word.
+
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+};
+
+use actors::{Node, NodeConsole, Threads};
+use flow::Rate;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    admin,
+    cli::{Exit, Failure, ServeOptions},
+    config::{Config, LogFormat, Share},
+    files::{self, FilesConfig, ShareConfig, Shares},
+    identity::{AuthorizedPeers, Identity},
+    telemetry::{self, MetricsPage},
+    transport::{self, Credentials, Listener},
+};
+
+use super::compose;
+
+/// Runs a node until it is told to end, by a signal or by its operator.
+///
+/// # Errors
+/// Whatever keeps it from starting, with words for the operator.
+pub fn serve(options: ServeOptions) -> Result<(), Failure> {
+    let format = match options.config.log.format {
+        LogFormat::Auto => telemetry::LogFormat::Auto,
+        LogFormat::Pretty => telemetry::LogFormat::Pretty,
+        LogFormat::Json => telemetry::LogFormat::Json,
+    };
+    telemetry::install_log(&options.config.log.level.to_string(), format).map_err(machine)?;
+    if options.sample_share {
+        for share in &options.config.shares {
+            files::sample_share(&share.path).map_err(|error| {
+                let path = share.path.display();
+                machine(format!("can't make {path}: {error}; give a directory with --share NAME=DIR"))
+            })?;
+        }
+    }
+    let identity = Identity::load_or_create(&options.state).map_err(machine)?;
+    transport::install_provider();
+    let open_files = host::raise_descriptor_limit().unwrap_or_else(|_| host::descriptor_limit().soft);
+    // Before any runtime, so that the page has its own thread and is served whatever the workers do.
+    let metrics = telemetry::Metrics::install().map_err(machine)?;
+    let page = MetricsPage::bind(options.config.listen.metrics, metrics).map_err(machine)?;
+    let system = actix_rt::System::new();
+    system.block_on(run(options, identity, page, open_files))
+}
+
+async fn run(options: ServeOptions, identity: Identity, page: MetricsPage, open_files: u64) -> Result<(), Failure> {
+    let ServeOptions { config, state, .. } = options;
+    let credentials = Credentials::generate_from_pkcs8(identity.key_pkcs8()).map_err(machine)?;
+    let authorized = state.join(&config.access.authorized_peers);
+    let policy = AuthorizedPeers::load(authorized, identity.id(), config.access.open)
+        .map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
+    let policy = Arc::new(policy);
+    policy.watch().map_err(machine)?;
+    let mut files_config = FilesConfig::new(state.path());
+    files_config.disk_threads = config.files.disk_threads;
+    let shares = Shares::new(config.shares.iter().map(share_config).collect(), files_config)
+        .map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
+    let node_config = compose::node_config(&config, identity.id());
+    let node = Node::start(node_config, compose::tree(&config), Arc::new(shares), policy, Threads::Arbiters);
+    node.shared().metrics.open_files_max.set(open_files as f64);
+    let listener = Listener::bind(config.listen.peers, node.clone(), &credentials, compose::listen_config(&config))
+        .map_err(machine)?;
+    let peers = listener.local_addr().map_err(machine)?;
+    node.set_listen(peers);
+    let admin_config = admin::AdminConfig {
+        token: config.admin.token.as_ref().map(|token| token.reveal().to_owned()),
+        metrics: node.shared().metrics.clone(),
+    };
+    let console = Arc::new(NodeConsole(node.clone()));
+    let admin = admin::Server::bind(config.listen.admin, console, admin_config).map_err(machine)?;
+    let addresses = Addresses { peers, admin: admin.address(), metrics: page.address() };
+    // Nobody may be reading what a service prints.
+    let _ = announce(&config, &identity, &addresses);
+    let accepting = actix_rt::spawn(listener.run());
+    until_told(&node).await.map_err(machine)?;
+    accepting.abort();
+    end(&node, &config).await.map_err(machine)?;
+    // It waits for requests in flight.
+    let _ = tokio::task::spawn_blocking(move || admin.stop()).await;
+    node.stop();
+    Ok(())
+}
+
+fn share_config(share: &Share) -> ShareConfig {
+    ShareConfig { name: share.name.clone(), path: share.path.clone(), writable: share.writable, public: share.public }
+}
+
+fn machine(error: impl ToString) -> Failure {
+    Failure::new(Exit::Machine, error.to_string())
+}
+
+async fn until_told(node: &Node) -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut drain = node.drain_asked();
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        _ = drain.wait_for(|asked| *asked) => {}
+    }
+    Ok(())
+}
+
+/// Drains; a second signal forces.
+async fn end(node: &Node, config: &Config) -> io::Result<()> {
+    tracing::info!("draining: no new sessions; transfers may end within {} s", config.node.drain.as_secs());
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        () = node.drain() => tracing::info!("drained"),
+        _ = terminate.recv() => tracing::warn!("forced to end by a second signal"),
+        _ = interrupt.recv() => tracing::warn!("forced to end by a second signal"),
+    }
+    Ok(())
+}
+
+/// Where the node is reached.
+struct Addresses {
+    peers: SocketAddr,
+    admin: SocketAddr,
+    metrics: SocketAddr,
+}
+
+/// What a person wants to see first: where it is, and what to try next.
+fn announce(config: &Config, identity: &Identity, addresses: &Addresses) -> io::Result<()> {
+    let Addresses { peers, admin, metrics } = addresses;
+    let mut out = io::stdout().lock();
+    writeln!(out, "evenkeel {}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "id       {}", identity.id())?;
+    writeln!(out, "peers    {peers}")?;
+    writeln!(out, "admin    http://{admin}")?;
+    writeln!(out, "metrics  http://{metrics}/metrics")?;
+    writeln!(out, "upload   {}", limit(config.limits.upload))?;
+    writeln!(out, "download {}", limit(config.limits.download))?;
+    for share in &config.shares {
+        let rights = if share.writable { "read and write" } else { "read only" };
+        writeln!(out, "share    {} = {} ({rights})", share.name, share.path.display())?;
+    }
+    writeln!(out, "\ntry next, in another terminal:")?;
+    let program = std::env::args().next().unwrap_or_else(|| "evenkeel".into());
+    if let Some(share) = config.shares.first() {
+        writeln!(out, "  {program} ls {peers}/{}", share.name)?;
+        if let Some(name) = first_file(&share.path) {
+            writeln!(out, "  {program} get {peers}/{}/{name} -o /tmp/ --bwlimit 1MB/s", share.name)?;
+            if share.writable {
+                writeln!(out, "  {program} put /tmp/{name} {peers}/{}/copy-of-{name}", share.name)?;
+            }
+        }
+    }
+    writeln!(out, "  {program} ctl --admin http://{admin} status")?;
+    writeln!(out, "  {program} ctl --admin http://{admin} limit --upload 5MB/s")?;
+    out.flush()
+}
+
+fn limit(rate: Rate) -> String {
+    if rate.is_unlimited() { "no limit: the line's maximum is found".into() } else { rate.to_string() }
+}
+
+/// A file to try, the largest of the first few: something to see the rate on.
+fn first_file(directory: &Path) -> Option<String> {
+    let entries = std::fs::read_dir(directory).ok()?.take(100).flatten();
+    let files = entries.filter_map(|entry| {
+        let meta = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
+        let name = entry.file_name().into_string().ok().filter(|name| !name.ends_with(".part"))?;
+        Some((meta.len(), name))
+    });
+    files.max().map(|(_, name)| name)
+}
