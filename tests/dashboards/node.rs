@@ -15,6 +15,8 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_evenkeel");
 const FILE_BYTES: u64 = 2 << 30;
 const UPLOAD_LIMIT: &str = "8MB/s";
 const DOWNLOAD_LIMIT: &str = "4MB/s";
+/// What each peer asks for: finite, so that the sum can be drawn, and together more than the limits.
+const WISH: &str = "6MB/s";
 const START_SECONDS_MAX: u64 = 30;
 
 /// A running node; killed on drop.
@@ -100,13 +102,15 @@ impl Load {
     /// Two strangers get and the node's owner puts twice at once; one small get has come and gone before.
     pub(crate) fn start(node: &Node, room: &Path) -> Self {
         let peer = |state: &Path, arguments: &[String]| {
-            let log = File::create(room.join(format!("load-{}.log", arguments.join("-").replace('/', "_")))).unwrap();
+            let log =
+                File::create(room.join(format!("load-{}.log", arguments.join("-").replace(['/', ':'], "_")))).unwrap();
             let mut command = Command::new(PROGRAM);
             command.args(arguments).arg("--state").arg(state).current_dir(room).stdin(Stdio::null());
             command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
         };
         let get = |name: &str, file: &str| {
-            let arguments = ["get", &format!("{}/share/{file}", node.peers), "-o", &format!("{name}.out")];
+            let arguments =
+                ["get", &format!("{}/share/{file}", node.peers), "-o", &format!("{name}.out"), "--bwlimit", WISH];
             peer(&room.join(name), &arguments.map(str::to_owned))
         };
         let status = get("brief", "small.txt").wait().unwrap();
@@ -114,7 +118,7 @@ impl Load {
         let mut load = Self { processes: vec![get("first", "large.bin"), get("second", "large.bin")] };
         for name in ["one.bin", "two.bin"] {
             File::create(room.join(name)).unwrap().set_len(FILE_BYTES).unwrap();
-            let arguments = ["put", name, &format!("{}/share/{name}", node.peers)];
+            let arguments = ["put", name, &format!("{}/share/{name}", node.peers), "--bwlimit", WISH];
             load.processes.push(peer(&node.state, &arguments.map(str::to_owned)));
         }
         load

@@ -220,7 +220,7 @@ pub const METRICS: &[Metric] = &[
         Unit::BytesPerSecond,
         &["direction"],
         "What went to peers above their assigned rates because siblings left it.",
-        "Payload bytes released on borrowed permission over the round, set in every round.",
+        "What leaves achieved above their assigned rates, summed; 0 when not gated. Set in every round.",
     ),
     gauge(
         "evenkeel_capacity_bytes_per_second",
@@ -290,7 +290,7 @@ pub const METRICS: &[Metric] = &[
         DEPTH_BORDERS,
         &["lane"],
         "Messages waiting in a lane of an inbox.",
-        "One observation per turn that takes a message: how many waited in that lane, the taken one included.",
+        "One observation per message taken: how many places of that lane are taken behind it.",
     ),
     histogram(
         "evenkeel_lane_wait_seconds",
@@ -305,8 +305,9 @@ pub const METRICS: &[Metric] = &[
         Unit::Seconds,
         WORK_BORDERS,
         &[],
-        "Time to answer a control frame.",
-        "One observation per ping: from the frame's being readable on its socket to its answer's being written.",
+        "Time from a control frame to its answer.",
+        "One observation per message that answers a frame in the turn that handled it (so not what waits for a disk): from \
+         the frame's being read to its answer's being handed to the kernel.",
     ),
     counter(
         "evenkeel_worker_turns_total",
