@@ -106,7 +106,14 @@ impl Allocator {
         let mut short_of_tokens = false;
         for (leaf, conduct) in leaves.iter().zip(conducts) {
             let dominant = conduct.limited.dominant();
-            bytes_by_limiter[dominant.index()] += conduct.moved as f64;
+            // A receiver that takes no more says nothing of the line, and a receiver can't tell a slow line from a slow
+            // sender: such rounds must not teach the total anything. (Taken for the path, one client with a limit of its
+            // own made a node without one believe that its line was as slow as that client.)
+            let seen = match (direction, dominant) {
+                (_, Limiter::Receiver) | (Direction::Download, Limiter::Network) => Limiter::Source,
+                (_, dominant) => dominant,
+            };
+            bytes_by_limiter[seen.index()] += conduct.moved as f64;
             // One that waits at a cap of its own says nothing of the total.
             short_of_tokens |= dominant == Limiter::Tokens && !self.held_by_its_own(direction, leaf.key);
         }

@@ -15,7 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use wire::FailureCode;
 
 use crate::{
-    peer::{DataMessage, PeerActor, actor::EarlyChunk},
+    peer::{DataMessage, PeerActor, actor::EarlyChunk, link::CHUNKS_PER_LINK},
     port::{FileError, Sink},
     worker::LeafLease,
 };
@@ -123,15 +123,15 @@ impl PeerActor {
             self.complain(told);
         }
         let Some(download) = self.downloads.get_mut(&transfer) else { return };
-        // Credit is out and nothing comes: the sender, or what lies between, holds it; which of the two can't be seen here.
         let limiter = if download.received_to == download.size {
             Limiter::Source
-        } else if !download.chunks.is_empty() {
+        } else if download.chunks.len() >= CHUNKS_PER_LINK - 1 {
             Limiter::Disk
-        } else if download.announced_to > download.received_to {
-            Limiter::Network
-        } else {
+        } else if download.requested {
             Limiter::Tokens
+        } else {
+            // All the credit that the window allows is out: the sender, or what lies between, holds it.
+            Limiter::Network
         };
         download.lease.leaf.meter.hold(limiter, now);
         self.finish_if_whole(transfer);

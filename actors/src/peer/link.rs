@@ -18,7 +18,7 @@ use crate::{
 /// Control messages that wait for the kernel: beyond, the peer does not read what it asked for and is closed.
 pub(super) const CONTROL_OUT_MAX: usize = 1024;
 /// Chunks of one link between socket and disk: one being written, one being read, two on their way.
-const CHUNKS_PER_LINK: usize = 4;
+pub(super) const CHUNKS_PER_LINK: usize = 4;
 /// How long the last words may take.
 const GOODBYE: Duration = Duration::from_secs(3);
 

@@ -13,7 +13,7 @@ use flow::{Limiter, Rate, shaper::LeafRates};
 use wire::{DataHeader, FailureCode};
 
 use crate::{
-    peer::{DataMessage, PeerActor},
+    peer::{DataMessage, PeerActor, link::Tether},
     port::{FileError, Pressure, Source},
     worker::LeafLease,
 };
@@ -39,12 +39,16 @@ pub(super) struct Upload {
     /// The peer may have told us to start (a put), or we told it (a get).
     pub(super) begun: bool,
     hashing: bool,
+    /// Computes the whole file's hash while it is sent, so that the end does not wait for it.
+    _hasher: Tether,
 }
 
 impl Upload {
     pub(super) fn new(lease: LeafLease, source: Arc<dyn Source>, start: u64, rates: LeafRates, begun: bool) -> Self {
         let size = source.size();
         lease.leaf.meter.start_at(start);
+        let hash = source.hash();
+        let _hasher = Tether::spawn(async move { drop(hash.await) });
         Self {
             lease,
             source,
@@ -60,6 +64,7 @@ impl Upload {
             permit: 0,
             begun,
             hashing: false,
+            _hasher,
         }
     }
 
