@@ -1,7 +1,7 @@
 //! Runs a client's transfers over one session, and comes back with what is left when the link was lost.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -139,6 +139,8 @@ struct Work {
     /// Not begun, or to be begun again.
     left: VecDeque<(usize, Errand)>,
     active: BTreeMap<usize, (Errand, Option<Arc<LeafEntry>>)>,
+    /// To be fetched from the start: what is here does not fit what is there.
+    anew: HashSet<usize>,
     /// Bytes of transfers that ended.
     bytes_ended: u64,
     outcome: Outcome,
@@ -230,10 +232,14 @@ impl Work {
     }
 
     fn failed(&mut self, tag: usize, code: FailureCode, message: &str, progress: &mut dyn TransferProgress) {
-        let Some((errand, _)) = self.end(tag) else { return };
+        let Some((errand, leaf)) = self.end(tag) else { return };
+        let resumed = leaf.is_some_and(|leaf| leaf.meter.offset() > leaf.meter.bytes());
         match errand {
             Errand::Get { path, landing } if code == FailureCode::IsDirectory => {
                 self.outcome.directories.push((path, landing));
+            }
+            errand @ Errand::Get { .. } if code == FailureCode::Changed && resumed && self.anew.insert(tag) => {
+                self.left.push_front((tag, errand));
             }
             errand => {
                 let words = wire::printable(message).into_owned();
@@ -253,7 +259,7 @@ impl Work {
         while self.active.len() < AT_ONCE {
             let Some((tag, errand)) = self.left.pop_front() else { return };
             self.active.insert(tag, (errand.clone(), None));
-            match command(client, tag, errand, manner).await {
+            match command(client, tag, errand, manner, self.anew.contains(&tag)).await {
                 // A session that has ended says so by its events; the errand is still in `active`.
                 Ok(command) => drop(handle.command(command).await),
                 Err(error) => self.failed(tag, error.code, &error.message, progress),
@@ -262,13 +268,20 @@ impl Work {
     }
 }
 
-async fn command(client: &Client, tag: usize, errand: Errand, manner: Manner) -> Result<Command, FileError> {
+async fn command(
+    client: &Client,
+    tag: usize,
+    errand: Errand,
+    manner: Manner,
+    anew: bool,
+) -> Result<Command, FileError> {
     let Manner { weight, class } = manner;
     let tag = tag as u64;
     match errand {
         Errand::Get { path, landing } => {
             let files = client.files.clone();
             let resume = match &landing {
+                _ if anew => None,
                 Landing::File(local) => files.resume_point(local, &path).await,
                 Landing::Beneath(root, below) => files.resume_point(&root.join(below), &path).await,
             };

@@ -288,7 +288,7 @@ impl PeerActor {
             DataMessage::Loaded { transfer, result } => self.upload_loaded(transfer, result),
             DataMessage::Hashed { transfer, result } => self.upload_hashed(transfer, result),
             DataMessage::SinkOpened { transfer, result } => match self.user {
-                Some(_) => self.own_sink_opened(transfer, result.map(|(sink, _)| sink)),
+                Some(_) => self.own_sink_opened(transfer, result),
                 None => self.sink_opened(transfer, result),
             },
             DataMessage::SinkStarted { transfer, result } => self.sink_started(transfer, result),

@@ -18,7 +18,7 @@ use crate::{
         serve::Wish,
         upload::Upload,
     },
-    port::{Dialer, FileEntry, FileError, FileKind, PrefixHash, Rights, SinkMeta, Source},
+    port::{Dialer, FileEntry, FileError, FileKind, OpenedSink, PrefixHash, Rights, SinkMeta, Source},
 };
 
 /// What a session has of its user.
@@ -195,11 +195,16 @@ impl PeerActor {
     }
 
     /// Our file for a get is open.
-    pub(super) fn own_sink_opened(&mut self, transfer: u32, result: Result<Arc<dyn crate::port::Sink>, FileError>) {
+    pub(super) fn own_sink_opened(&mut self, transfer: u32, result: Result<OpenedSink, FileError>) {
         self.opening.remove(&transfer);
         let Some(download) = self.downloads.get_mut(&transfer) else { return };
         match result {
-            Ok(sink) => {
+            // The node has the same first bytes, but of another file than the one whose part is here.
+            Ok((_, resume)) if download.start > 0 && resume.map(|point| point.offset) != Some(download.start) => {
+                let words = "the file changed at its node since the first part came; it is fetched anew";
+                self.fail_transfer(transfer, FileError::new(FailureCode::Changed, words));
+            }
+            Ok((sink, _)) => {
                 download.sink = Some(sink);
                 let start = download.start;
                 self.start_sink(transfer, start);
