@@ -1,0 +1,433 @@
+//! Whole-program tests: the real binary, on real sockets, in a directory of its own.
+//!
+//! A test ends only children that it started, by their handles, and awaits conditions instead of sleeping. Every wait is
+//! bounded; the bounds are far above what is needed, since the machine may be busy.
+
+// Each test binary compiles this file and uses its part of it.
+#![allow(dead_code, unreachable_pub)]
+
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader, Read, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// The program under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_evenkeel");
+/// A node says where it is within this.
+const START_SECONDS_MAX: u64 = 30;
+/// A command that ought to end does so within this.
+const COMMAND_SECONDS_MAX: u64 = 60;
+
+/// Waits until `condition` holds; fails with `what` after `seconds`.
+pub fn wait_until(what: &str, seconds: u64, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within {seconds} s: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Runs the program to its end.
+pub fn evenkeel<S: AsRef<str>>(args: &[S]) -> Output {
+    evenkeel_in(Path::new("."), args)
+}
+
+/// Runs the program to its end in a directory.
+pub fn evenkeel_in<S: AsRef<str>>(directory: &Path, args: &[S]) -> Output {
+    let mut command = command(args);
+    command.current_dir(directory).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let (stdout, stderr) = (gather(child.stdout.take().unwrap()), gather(child.stderr.take().unwrap()));
+    let deadline = Instant::now() + Duration::from_secs(COMMAND_SECONDS_MAX);
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            let words = String::from_utf8_lossy(&stderr.join().unwrap()).into_owned();
+            panic!("still running after {COMMAND_SECONDS_MAX} s: {command:?}\n{words}");
+        }
+        thread::sleep(Duration::from_millis(10));
+    };
+    Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
+}
+
+fn gather(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = pipe.read_to_end(&mut bytes);
+        bytes
+    })
+}
+
+fn command<S: AsRef<str>>(args: &[S]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(args.iter().map(AsRef::as_ref)).stdin(Stdio::null()).env_remove("EVENKEEL_ADMIN_TOKEN");
+    command
+}
+
+/// What a command said, for assertions.
+pub trait Said {
+    /// The exit code; -1 when a signal ended it.
+    fn code(&self) -> i32;
+    /// Standard output.
+    fn out(&self) -> String;
+    /// Standard error.
+    fn err(&self) -> String;
+    /// Fails, with everything it said, unless the exit code is `code`.
+    #[track_caller]
+    fn expect_code(self, code: i32) -> Self;
+}
+
+impl Said for Output {
+    fn code(&self) -> i32 {
+        self.status.code().unwrap_or(-1)
+    }
+    fn out(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+    fn err(&self) -> String {
+        String::from_utf8_lossy(&self.stderr).into_owned()
+    }
+    #[track_caller]
+    fn expect_code(self, code: i32) -> Self {
+        assert_eq!(self.code(), code, "{:?}\n-- out\n{}\n-- err\n{}", self.status, self.out(), self.err());
+        self
+    }
+}
+
+/// A running client; killed on drop.
+pub struct Client {
+    child: Child,
+    words: Arc<Mutex<String>>,
+    readers: Vec<thread::JoinHandle<()>>,
+}
+
+impl Client {
+    /// Starts the program with `args`.
+    pub fn spawn<S: AsRef<str>>(args: &[S]) -> Self {
+        let mut child = command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let words = Arc::new(Mutex::new(String::new()));
+        let readers = vec![
+            follow(child.stdout.take().unwrap(), Arc::clone(&words)),
+            follow(child.stderr.take().unwrap(), Arc::clone(&words)),
+        ];
+        Self { child, words, readers }
+    }
+
+    /// What it has said so far, both outputs.
+    pub fn words(&self) -> String {
+        self.words.lock().unwrap().clone()
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        send(&self.child, signal);
+    }
+
+    /// Waits for its end: exit code (-1: a signal ended it) and words.
+    #[track_caller]
+    pub fn wait(mut self, seconds: u64) -> (i32, String) {
+        let code = wait_for(&mut self.child, seconds).unwrap_or_else(|| panic!("still running:\n{}", self.words()));
+        self.readers.drain(..).for_each(|reader| drop(reader.join()));
+        (code, self.words())
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn follow(pipe: impl Read + Send + 'static, words: Arc<Mutex<String>>) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            let mut words = words.lock().unwrap();
+            words.push_str(&line);
+            words.push('\n');
+        }
+    })
+}
+
+fn send(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+fn wait_for(child: &mut Child, seconds: u64) -> Option<i32> {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    loop {
+        match child.try_wait().unwrap() {
+            Some(status) => return Some(status.code().unwrap_or(-1)),
+            None if Instant::now() > deadline => return None,
+            None => thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}
+
+/// A running node in a directory of its own; killed on drop.
+pub struct Server {
+    child: Child,
+    words: Arc<Mutex<String>>,
+    readers: Vec<thread::JoinHandle<()>>,
+    /// `ADDRESS:PORT` where peers connect.
+    pub peers: String,
+    /// `ADDRESS:PORT` of the control message API.
+    pub admin: String,
+    /// `ADDRESS:PORT` of the metrics.
+    pub metrics: String,
+    /// The node's peer id.
+    pub id: String,
+    /// Holds `share/` (the share `share`, writable, where the arguments name no other), `state/` and what a test puts there.
+    pub room: Arc<tempfile::TempDir>,
+}
+
+impl Server {
+    /// Starts a node with `args`. What they leave open gets defaults: any free ports, a state directory and a share of its
+    /// own.
+    pub fn start<S: AsRef<str>>(args: &[S]) -> Self {
+        Self::start_in(Arc::new(tempfile::tempdir().unwrap()), args)
+    }
+
+    /// The same in a directory that is there: a node that is started again.
+    pub fn start_in<S: AsRef<str>>(room: Arc<tempfile::TempDir>, args: &[S]) -> Self {
+        let mut child = Self::command(room.path(), args).spawn().unwrap();
+        let words = Arc::new(Mutex::new(String::new()));
+        let readers = vec![
+            follow(child.stdout.take().unwrap(), Arc::clone(&words)),
+            follow(child.stderr.take().unwrap(), Arc::clone(&words)),
+        ];
+        let [peers, admin, metrics, id] = std::array::from_fn(|_| String::new());
+        let mut server = Self { child, words, readers, peers, admin, metrics, id, room };
+        server.await_addresses();
+        server
+    }
+
+    /// The command that [`Server::start`] runs, for nodes that don't start.
+    pub fn command<S: AsRef<str>>(room: &Path, args: &[S]) -> Command {
+        let has = |name: &str| args.iter().any(|arg| arg.as_ref() == name);
+        let mut all: Vec<String> = vec!["serve".into()];
+        for flag in ["--listen", "--admin", "--metrics"] {
+            if !has(flag) {
+                all.extend([flag.into(), "127.0.0.1:0".into()]);
+            }
+        }
+        if !has("--state") {
+            all.extend(["--state".into(), text(&room.join("state"))]);
+        }
+        if !has("--share") && !has("--config") {
+            fs::create_dir_all(room.join("share")).unwrap();
+            all.extend(["--share".into(), format!("share={}", text(&room.join("share")))]);
+        }
+        all.extend(args.iter().map(|arg| arg.as_ref().to_owned()));
+        let mut command = command(&all);
+        command.current_dir(room).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn await_addresses(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(START_SECONDS_MAX);
+        loop {
+            let ended = self.child.try_wait().unwrap();
+            let words = self.words();
+            let value = |name: &str| {
+                let line = words.lines().find(|line| line.split_whitespace().next() == Some(name))?;
+                line.split_whitespace().nth(1).map(|word| word.trim_start_matches("http://").to_owned())
+            };
+            // The lines about what to try next come last.
+            if let (Some(id), Some(peers), Some(admin), Some(metrics), true) =
+                (value("id"), value("peers"), value("admin"), value("metrics"), words.contains("ctl --admin"))
+            {
+                let metrics = metrics.trim_end_matches("/metrics").to_owned();
+                (self.id, self.peers, self.admin, self.metrics) = (id, peers, admin, metrics);
+                return;
+            }
+            assert!(ended.is_none() && Instant::now() < deadline, "no node: {ended:?}\n{words}");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// What it has said so far, both outputs.
+    pub fn words(&self) -> String {
+        self.words.lock().unwrap().clone()
+    }
+
+    /// The directory of `share`.
+    pub fn share(&self) -> PathBuf {
+        self.room.path().join("share")
+    }
+
+    /// The state directory, as `--state` takes it: a client with it is the node's owner and has every right.
+    pub fn owner(&self) -> String {
+        text(&self.room.path().join("state"))
+    }
+
+    /// A state directory of somebody else, by name.
+    pub fn stranger(&self, name: &str) -> String {
+        text(&self.room.path().join(format!("stranger-{name}")))
+    }
+
+    /// `HOST:PORT/share/PATH`.
+    pub fn at(&self, path: &str) -> String {
+        format!("{}/share/{path}", self.peers)
+    }
+
+    /// A path in the test's directory.
+    pub fn path(&self, name: &str) -> String {
+        text(&self.room.path().join(name))
+    }
+
+    /// Runs a client command as the node's owner.
+    pub fn run(&self, args: &[&str]) -> Output {
+        evenkeel_in(self.room.path(), &[args, &["--state", &self.owner()]].concat())
+    }
+
+    /// Starts a client command as the node's owner.
+    pub fn spawn(&self, args: &[&str]) -> Client {
+        Client::spawn(&[args, &["--state", &self.owner()]].concat())
+    }
+
+    /// Runs a client command as somebody else.
+    pub fn run_as(&self, stranger: &str, args: &[&str]) -> Output {
+        evenkeel_in(self.room.path(), &[args, &["--state", &self.stranger(stranger)]].concat())
+    }
+
+    /// Starts a client command as somebody else.
+    pub fn spawn_as(&self, stranger: &str, args: &[&str]) -> Client {
+        Client::spawn(&[args, &["--state", &self.stranger(stranger)]].concat())
+    }
+
+    /// Runs `ctl` against the node.
+    pub fn ctl(&self, args: &[&str]) -> Output {
+        evenkeel(&[&["ctl", "--admin", &format!("http://{}", self.admin)], args].concat())
+    }
+
+    /// One request of the control message API: status and answer (`null` without a body).
+    pub fn api(&self, method: &str, path: &str, body: Option<&str>) -> (u16, Value) {
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.admin))
+            .header("content-type", "application/json")
+            .body(body.unwrap_or_default().to_owned())
+            .unwrap();
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .allow_non_standard_methods(true)
+            .timeout_global(Some(Duration::from_secs(20)))
+            .build()
+            .into();
+        let mut answer = agent.run(request).unwrap();
+        let text = answer.body_mut().read_to_string().unwrap();
+        (answer.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    /// `GET` of the control message API.
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Value {
+        let (status, answer) = self.api("GET", path, None);
+        assert_eq!(status, 200, "{path}: {answer}");
+        answer
+    }
+
+    /// The metrics page.
+    pub fn page(&self) -> String {
+        ureq::get(&format!("http://{}/metrics", self.metrics)).call().unwrap().body_mut().read_to_string().unwrap()
+    }
+
+    /// The sum of a metric's samples whose labels contain each of `labels`, such as `reason="path"`.
+    pub fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let page = self.page();
+        let samples = page.lines().filter(|line| {
+            let rest = line.strip_prefix(name).unwrap_or("x");
+            rest.starts_with(['{', ' ']) && labels.iter().all(|label| rest.contains(label))
+        });
+        samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        send(&self.child, signal);
+    }
+
+    /// Ends it as a crash would; its directory stays while somebody has the room.
+    pub fn kill(mut self) -> Arc<tempfile::TempDir> {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        Arc::clone(&self.room)
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits for its end: exit code (-1: a signal ended it) and words.
+    #[track_caller]
+    pub fn wait(mut self, seconds: u64) -> (i32, String) {
+        let code = wait_for(&mut self.child, seconds).unwrap_or_else(|| panic!("still running:\n{}", self.words()));
+        self.readers.drain(..).for_each(|reader| drop(reader.join()));
+        (code, self.words())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("-- the node said\n{}", self.words());
+        }
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+/// Writes `bytes` that look random and are the same for the same `seed`.
+pub fn noise(path: &Path, bytes: usize, seed: u64) {
+    let mut file = File::create(path).unwrap();
+    let mut hasher = blake3::Hasher::new_keyed(&[7; 32]);
+    hasher.update(&seed.to_le_bytes());
+    let mut reader = hasher.finalize_xof();
+    let mut buffer = vec![0; 1 << 16];
+    let mut left = bytes;
+    while left > 0 {
+        let piece = left.min(buffer.len());
+        reader.fill(&mut buffer[..piece]);
+        file.write_all(&buffer[..piece]).unwrap();
+        left -= piece;
+    }
+}
+
+/// Whether two files have the same bytes.
+#[track_caller]
+pub fn assert_same(left: impl AsRef<Path>, right: impl AsRef<Path>) {
+    let hash = |path: &Path| {
+        let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        (bytes.len(), blake3::hash(&bytes))
+    };
+    assert_eq!(hash(left.as_ref()), hash(right.as_ref()), "{}", right.as_ref().display());
+}
