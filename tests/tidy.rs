@@ -53,7 +53,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("files", &[]),
     ("identity", &[]),
-    ("node", &["admin", "config", "files", "identity", "telemetry", "transport"]),
+    ("node", &["admin", "cli", "config", "files", "identity", "telemetry", "transport"]),
     ("telemetry", &[]),
     ("transport", &[]),
 ];
