@@ -38,6 +38,8 @@ pub struct Wish {
     pub data_links: u32,
     /// The node's id if the user gave it; otherwise pins decide.
     pub peer_id: Option<PeerId>,
+    /// Does not say that a pin is new.
+    pub quiet: bool,
 }
 
 /// A client: a node without a front, on the thread that made it.
@@ -86,7 +88,12 @@ impl Client {
     /// # Errors
     /// As the dialler gives them.
     pub async fn connect(&self, endpoint: &str) -> Result<(SessionHandle, mpsc::Receiver<SessionEvent>), LinkError> {
-        let mut pins = KnownPeers::new(&self.state, |notice| eprintln!("{notice}"));
+        let quiet = self.wish.quiet;
+        let mut pins = KnownPeers::new(&self.state, move |notice| {
+            if !quiet {
+                eprintln!("{notice}");
+            }
+        });
         if let Some(id) = self.wish.peer_id {
             pins = pins.expecting(id);
         }

@@ -109,6 +109,7 @@ pub fn ls(options: LsOptions) -> Result<Vec<FileEntry>, Failure> {
         class: flow::Class::Foreground,
         data_links: 1,
         peer_id: options.peer_id,
+        quiet: false,
     };
     actix_rt::System::new().block_on(async move {
         let client = Client::start(options.state, wish)?;
@@ -181,6 +182,7 @@ fn wish(session: &SessionOptions) -> Wish {
         class: session.class,
         data_links: session.data_links,
         peer_id: session.peer_id,
+        quiet: false,
     }
 }
 

@@ -149,7 +149,7 @@ impl PeerActor {
         let Some((lease, rates)) = self.open_leaf(Direction::Upload, transfer, &wish, size) else {
             return self.fail_transfer(transfer, not_open("the session is not open"));
         };
-        self.uploads.insert(transfer, Upload::new(lease, source, start, rates, true));
+        self.uploads.insert(transfer, Upload::new(lease, source, start, rates, true, self.worker.now()));
         let told = self.session.opened(transfer, size, mtime_ns, start);
         self.complain(told);
         self.pin_uploads();

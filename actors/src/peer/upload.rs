@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use flow::{Limiter, Rate, shaper::LeafRates};
+use flow::{Limiter, Moment, Rate, shaper::LeafRates};
 use wire::{DataHeader, FailureCode};
 
 use crate::{
@@ -20,6 +20,9 @@ use crate::{
 
 /// Least and most that one read takes from a file, bytes.
 const READ_BYTES: std::ops::RangeInclusive<u64> = 16 * 1024..=256 * 1024;
+
+/// What a busy machine hashes at least.
+const HASHED_BYTES_PER_SECOND: f64 = 200e6;
 
 /// One upload.
 pub(super) struct Upload {
@@ -39,16 +42,23 @@ pub(super) struct Upload {
     /// The peer may have told us to start (a put), or we told it (a get).
     pub(super) begun: bool,
     hashing: bool,
-    /// Computes the whole file's hash while it is sent, so that the end does not wait for it.
-    _hasher: Tether,
+    /// Computes the whole file's hash before it is asked for, so that the end does not wait for it.
+    hasher: Option<Tether>,
+    began: Moment,
+    start: u64,
 }
 
 impl Upload {
-    pub(super) fn new(lease: LeafLease, source: Arc<dyn Source>, start: u64, rates: LeafRates, begun: bool) -> Self {
+    pub(super) fn new(
+        lease: LeafLease,
+        source: Arc<dyn Source>,
+        start: u64,
+        rates: LeafRates,
+        begun: bool,
+        began: Moment,
+    ) -> Self {
         let size = source.size();
         lease.leaf.meter.start_at(start);
-        let hash = source.hash();
-        let _hasher = Tether::spawn(async move { drop(hash.await) });
         Self {
             lease,
             source,
@@ -64,7 +74,9 @@ impl Upload {
             permit: 0,
             begun,
             hashing: false,
-            _hasher,
+            hasher: None,
+            began,
+            start,
         }
     }
 
@@ -72,8 +84,24 @@ impl Upload {
     pub(super) fn begin_at(&mut self, start: u64) {
         self.read_to = start;
         self.sent_to = start;
+        self.start = start;
         self.begun = true;
         self.lease.leaf.meter.start_at(start);
+    }
+
+    /// Hashing a file takes the disk and a core from those who send: it begins when it would just be done with the last
+    /// byte, at the pace so far.
+    fn hash_ahead(&mut self, now: Moment) {
+        let sent = self.sent_to - self.start;
+        if self.hasher.is_some() || sent == 0 {
+            return;
+        }
+        let seconds_left =
+            now.saturating_since(self.began).as_secs_f64() * (self.size - self.sent_to) as f64 / sent as f64;
+        if seconds_left <= self.size as f64 / HASHED_BYTES_PER_SECOND {
+            let hash = self.source.hash();
+            self.hasher = Some(Tether::spawn(async move { drop(hash.await) }));
+        }
     }
 
     fn next_read(&self) -> Option<u32> {
@@ -170,6 +198,7 @@ impl PeerActor {
             upload.lease.give_back(std::mem::take(&mut upload.permit));
         }
         upload.sent_to += u64::from(header.len);
+        upload.hash_ahead(now);
         meter.count(u64::from(header.len), upload.sent_to);
         meter.hold(Limiter::Worker, now);
         self.session.data_sent(transfer, header.len);

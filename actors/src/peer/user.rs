@@ -219,7 +219,7 @@ impl PeerActor {
         let Some((source, wish)) = self.user.as_mut().and_then(|user| user.sources.remove(&transfer)) else { return };
         let size = source.size();
         let Some((lease, rates)) = self.open_leaf(Direction::Upload, transfer, &wish, size) else { return };
-        self.uploads.insert(transfer, Upload::new(lease, source.clone(), 0, rates, false));
+        self.uploads.insert(transfer, Upload::new(lease, source.clone(), 0, rates, false, self.worker.now()));
         let prefix = <[u8; 32]>::try_from(ready.prefix_hash.as_slice()).ok().map(PrefixHash);
         let lane = self.data_lane.clone();
         actix_rt::spawn(async move {

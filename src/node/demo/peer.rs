@@ -60,6 +60,7 @@ async fn act(part: Part, home: Home, stop: Arc<AtomicBool>) -> Result<(), Failur
         class: part.class,
         data_links: 1,
         peer_id: None,
+        quiet: true,
     };
     let client = Client::start(home.state, wish)?;
     let lost = |why: String| Failure::new(Exit::Unreachable, why);
