@@ -259,7 +259,7 @@ impl Shaper {
         let group = self.tree.parent(peer);
         let ceiling =
             leaf.rates.ceiling.min(self.bucket(peer).rate()).min(self.bucket(group).rate()).min(self.total.rate());
-        self.config.quantum(leaf.guarantee.rate(), leaf.pace.bytes_per_second(), ceiling)
+        self.config.quantum(self.leaf_of.len(), leaf.guarantee.rate(), leaf.pace.bytes_per_second(), ceiling)
     }
 
     /// Walks down to the leaf whose turn it is, parking branches whose bucket is found empty. `None`: look again.
@@ -285,7 +285,7 @@ impl Shaper {
             // A peer lives on one worker: nobody's guarantee elsewhere can be in its way. Its own nodes in several groups
             // take turns: the one that drew last leaves the others a quarter of a quantum's time, which its slack covers.
             Kind::Peer { bucket, shared: true } if bucket.is_last_borrower(id) => {
-                let quantum = self.config.quantum(Rate::ZERO, u64::MAX, bucket.rate());
+                let quantum = self.config.quantum(self.leaf_of.len(), Rate::ZERO, u64::MAX, bucket.rate());
                 bucket.ready_at(cost_ns(quantum, bucket.rate()) / 4)
             }
             Kind::Peer { bucket, .. } => bucket.ready_at(0),
@@ -300,7 +300,7 @@ impl Shaper {
         let node = self.leaves[index as usize].node;
         let peer = self.tree.parent(node);
         let group = self.tree.parent(peer);
-        let turn_bytes = self.config.quantum(Rate::ZERO, u64::MAX, self.total.rate());
+        let turn_bytes = self.config.quantum(self.leaf_of.len(), Rate::ZERO, u64::MAX, self.total.rate());
         let turn_ns = cost_ns(turn_bytes, self.total.rate());
         let slack = Slack::BelowRoot { turn_ns };
         let group_reserve_ns = tier.reserve_ns(self.total.has_one_worker());
