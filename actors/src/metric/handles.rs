@@ -43,6 +43,7 @@ const REFUSAL_REASONS: &[&str] = &[
     "lost",
     "plaintext", // before there is a session
     "connections",
+    "per_address",
     "draining", // admission
     "version",
     "unauthorized",

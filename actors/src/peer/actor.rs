@@ -8,12 +8,13 @@ use std::{
 };
 
 use actix::{Actor, ActorContext, AsyncContext, Context, StreamHandler};
-use flow::{Class, Direction, LeafKey, Moment};
+use flow::{Class, LeafKey, Moment};
 use tokio::sync::mpsc;
-use wire::{DataHeader, Event, Exit, GoodbyeCode, Hello, Message, Output, Session, SessionError, Violation};
+use wire::{DataHeader, Exit, GoodbyeCode, Hello, Message, Output, Session, SessionError, Violation};
 
 use crate::{
     inbox::{Inbox, Item},
+    log_gate::{LOG_INTERVAL, LogGate},
     metric::Lane,
     peer::{
         ControlMessage, DataMessage,
@@ -35,6 +36,9 @@ use crate::{
 const CONTROL_LANE: usize = 64;
 /// The longest that an actor sleeps between looks at its session's timers.
 const TIMER_MAX: Duration = Duration::from_secs(15);
+
+/// Peers that break the protocol are counted; what they did is logged once per interval.
+static VIOLATIONS: LogGate = LogGate::new(LOG_INTERVAL);
 
 /// How far the session is.
 pub(super) enum Life {
@@ -80,7 +84,7 @@ pub struct PeerActor {
     pub(super) user: Option<User>,
     pub(super) control_lane: mpsc::Sender<ControlMessage>,
     pub(super) data_lane: mpsc::Sender<DataMessage>,
-    outbox: Option<mpsc::Sender<Outgoing>>,
+    pub(super) outbox: Option<mpsc::Sender<Outgoing>>,
     pub(super) links: Vec<Option<Link>>,
     pub(super) data_links_max: usize,
     /// Transfers whose file is being opened.
@@ -88,13 +92,13 @@ pub struct PeerActor {
     pub(super) uploads: HashMap<u32, Upload>,
     pub(super) downloads: HashMap<u32, Download>,
     pub(super) transfer_of: HashMap<LeafKey, u32>,
-    draining: bool,
+    pub(super) draining: bool,
     /// Chunks that overtook the control message that makes sense of them, in order; their links are read no further.
-    early: VecDeque<EarlyChunk>,
-    early_due: bool,
+    pub(super) early: VecDeque<EarlyChunk>,
+    pub(super) early_due: bool,
     inbox: Option<Inbox<ControlMessage, DataMessage>>,
     /// When the frame in hand became readable; answers carry it to the writer.
-    cause: Option<Moment>,
+    pub(super) cause: Option<Moment>,
 }
 
 impl PeerActor {
@@ -171,135 +175,8 @@ impl PeerActor {
         }
     }
 
-    fn event(&mut self, event: Event) {
-        match event {
-            Event::Hello(hello) => self.hello(hello),
-            Event::Welcomed(welcome) => self.welcomed(welcome),
-            Event::Refused(refusal) => self.tell_user(SessionEvent::Refused(refusal)),
-            Event::List(list) => self.list(list),
-            Event::Listing(listing) => self.listing(listing),
-            Event::Get(get) => self.get(get),
-            Event::Opened(opened) => self.opened(opened),
-            Event::Put(put) => self.put(put),
-            Event::Ready(ready) => self.ready(ready),
-            Event::Begin(begin) => self.begin(begin.transfer, begin.start),
-            Event::WindowMoved { transfer, limit: _ } => self.drive_upload(transfer),
-            Event::Finished { transfer, size, hash } => self.download_finished(transfer, size, hash),
-            Event::Stored { transfer } => {
-                self.forget_transfer(transfer);
-                self.user_done(transfer);
-            }
-            Event::Failed(failed) => {
-                self.forget_transfer(failed.transfer);
-                self.user_failed(failed.transfer, failed.code(), failed.message.clone());
-            }
-            Event::Cancelled { transfer } => self.forget_transfer(transfer),
-            Event::Desired { upload, download } => {
-                if let Life::Member { membership, .. } = &self.life {
-                    // What the peer uploads, the node downloads.
-                    membership.set_desired(Direction::Download, upload);
-                    membership.set_desired(Direction::Upload, download);
-                }
-                self.shared.early.ring();
-            }
-            Event::Proportions(shares) => self.apply_proportions(&shares),
-            Event::Granted { upload, download } => {
-                if let Life::Member { membership, .. } = &self.life {
-                    membership.set_desired(Direction::Upload, upload);
-                    membership.set_desired(Direction::Download, download);
-                }
-                self.shared.early.ring();
-                self.tell_user(SessionEvent::Granted { upload, download });
-            }
-            Event::Progress { .. } => {}
-            Event::Pong { rtt } => self.tell_user(SessionEvent::Pong(rtt)),
-            Event::Draining => {}
-            Event::Goodbye(goodbye) => tracing::debug!(words = %goodbye.message, "the peer says goodbye"),
-        }
-    }
-
-    fn control(&mut self, message: ControlMessage) {
-        match message {
-            ControlMessage::Frame { message, at } => {
-                self.cause = Some(at);
-                self.waited(Lane::Control, at);
-                if let Err(violation) = self.session.handle_message(message, self.worker.now()) {
-                    self.count_violation(&violation);
-                }
-                self.early_due = !self.early.is_empty();
-            }
-            ControlMessage::LinkEnded(error) => self.link_lost(error),
-            ControlMessage::WriterEnded(error) => {
-                self.outbox = None;
-                self.link_lost(error);
-            }
-            ControlMessage::Rates(rates) => self.take_rates(&rates),
-            ControlMessage::Granted { upload, download } => {
-                // Seen from the peer: what the node uploads, it downloads.
-                let told = self.session.set_granted(download, upload);
-                self.complain(told);
-            }
-            ControlMessage::Disconnect(words) => self.leave("disconnected", &words),
-            ControlMessage::Drain => {
-                self.draining = true;
-                let deadline = self.worker.now() + self.shared.config.drain;
-                let told = self.session.drain(deadline);
-                self.complain(told);
-                self.leave_if_drained();
-            }
-            ControlMessage::Command(command) => self.command(command),
-        }
-    }
-
-    fn data(&mut self, message: DataMessage) {
-        match message {
-            DataMessage::LinkArrived(link) => self.add_link(link),
-            DataMessage::DialFailed(error) => {
-                if self.links.iter().all(Option::is_none) {
-                    self.link_lost(Some(error));
-                }
-            }
-            DataMessage::Chunk { link, header, payload, at, room } => {
-                self.waited(Lane::Data, at);
-                self.early.push_back(EarlyChunk { link, header, payload, room });
-                self.take_chunks();
-            }
-            DataMessage::LinkEnded { link, error } => self.data_link_ended(link, error),
-            DataMessage::Sent { link } => self.link_free(link),
-            DataMessage::Blocked { link, pressure } => {
-                if let Some(Some(link)) = self.links.get_mut(link) {
-                    link.blocked = link.in_flight.map(|_| pressure);
-                }
-                self.drive_link(link);
-            }
-            DataMessage::Permit { leaf, bytes, at } => {
-                self.waited(Lane::Data, at);
-                match self.transfer_of.get(&leaf) {
-                    Some(transfer) if self.uploads.contains_key(transfer) => self.upload_permitted(*transfer, bytes),
-                    Some(transfer) => self.download_permitted(*transfer, bytes),
-                    // Its lease is gone, and with it the shaper's record: nothing to give back to.
-                    None => {}
-                }
-            }
-            DataMessage::SourceOpened { transfer, result } => match self.user {
-                Some(_) => self.own_source_verified(transfer, result),
-                None => self.source_opened(transfer, result),
-            },
-            DataMessage::Loaded { transfer, result } => self.upload_loaded(transfer, result),
-            DataMessage::Hashed { transfer, result } => self.upload_hashed(transfer, result),
-            DataMessage::SinkOpened { transfer, result } => match self.user {
-                Some(_) => self.own_sink_opened(transfer, result),
-                None => self.sink_opened(transfer, result),
-            },
-            DataMessage::SinkStarted { transfer, result } => self.sink_started(transfer, result),
-            DataMessage::Written { transfer, len, result } => self.chunk_written(transfer, len, result),
-            DataMessage::Stored { transfer, result } => self.download_stored(transfer, result),
-            DataMessage::Listed { request, result } => self.listed(request, result),
-        }
-    }
-
     /// How long a message lay in its lane, and how many lie there now.
-    fn waited(&self, lane: Lane, since: Moment) {
+    pub(super) fn waited(&self, lane: Lane, since: Moment) {
         let metrics = &self.shared.metrics;
         metrics.lane_wait(lane).record(self.worker.now().saturating_since(since).as_secs_f64());
         let depth = match lane {
@@ -309,7 +186,7 @@ impl PeerActor {
         metrics.lane_depth(lane).record(depth as f64);
     }
 
-    fn take_rates(&mut self, rates: &[super::LeafRate]) {
+    pub(super) fn take_rates(&mut self, rates: &[super::LeafRate]) {
         for rate in rates {
             let Some(transfer) = self.transfer_of.get(&rate.key).copied() else { continue };
             if let Some(upload) = self.uploads.get_mut(&transfer) {
@@ -324,7 +201,7 @@ impl PeerActor {
         }
     }
 
-    fn add_link(&mut self, link: DataLink) {
+    pub(super) fn add_link(&mut self, link: DataLink) {
         let peer = match &self.life {
             Life::Member { membership, .. } => membership.peer().clone(),
             Life::Stranger | Life::Gone => return,
@@ -347,7 +224,7 @@ impl PeerActor {
         self.pin_uploads();
     }
 
-    fn link_free(&mut self, index: usize) {
+    pub(super) fn link_free(&mut self, index: usize) {
         if let Some(Some(link)) = self.links.get_mut(index) {
             link.in_flight = None;
             link.blocked = None;
@@ -355,7 +232,7 @@ impl PeerActor {
         self.drive_link(index);
     }
 
-    fn data_link_ended(&mut self, index: usize, error: Option<LinkError>) {
+    pub(super) fn data_link_ended(&mut self, index: usize, error: Option<LinkError>) {
         if let Some(slot) = self.links.get_mut(index) {
             *slot = None;
         }
@@ -366,7 +243,7 @@ impl PeerActor {
         }
     }
 
-    fn link_lost(&mut self, error: Option<LinkError>) {
+    pub(super) fn link_lost(&mut self, error: Option<LinkError>) {
         match error {
             Some(LinkError::PeerFault(violation)) => self.violated(violation),
             Some(error) => {
@@ -383,9 +260,12 @@ impl PeerActor {
         self.session.handle_violation(violation);
     }
 
-    fn count_violation(&self, violation: &Violation) {
+    pub(super) fn count_violation(&self, violation: &Violation) {
         self.shared.metrics.violation(violation.code()).increment(1);
-        tracing::warn!(peer = %self.remote.peer, address = %self.remote.address, "protocol violation: {violation}");
+        if let Some(suppressed) = VIOLATIONS.open(self.worker.now().as_nanos()) {
+            let (peer, address) = (self.remote.peer, self.remote.address);
+            tracing::warn!(%peer, %address, suppressed, "protocol violation: {violation}");
+        }
     }
 
     /// Ends the session in order, with words for the peer.
@@ -443,8 +323,8 @@ impl PeerActor {
         }
         let ids: Vec<u32> = self.uploads.keys().chain(self.downloads.keys()).copied().collect();
         for transfer in ids {
-            self.drop_upload(transfer);
-            self.drop_download(transfer);
+            self.drop_upload(transfer, "lost");
+            self.drop_download(transfer, "lost");
         }
         self.life = Life::Gone;
         let (why, retry) = why.map_or((None, false), |(words, retry)| (Some(words), retry));
@@ -453,7 +333,7 @@ impl PeerActor {
     }
 
     /// Takes the chunks that make sense now. A link whose first chunk is early waits with all that follow it.
-    fn take_chunks(&mut self) {
+    pub(super) fn take_chunks(&mut self) {
         let mut waiting = VecDeque::new();
         while let Some(chunk) = self.early.pop_front() {
             let behind = waiting.iter().any(|early: &EarlyChunk| early.link == chunk.link);

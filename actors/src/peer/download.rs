@@ -15,8 +15,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use wire::FailureCode;
 
 use crate::{
-    peer::{DataMessage, PeerActor, actor::EarlyChunk, link::CHUNKS_PER_LINK},
+    peer::{DataMessage, PeerActor, actor::EarlyChunk, disk, link::CHUNKS_PER_LINK},
     port::{FileError, Sink},
+    shared::Shared,
     worker::LeafLease,
 };
 
@@ -104,7 +105,7 @@ impl PeerActor {
         if !download.running {
             return;
         }
-        Self::write_next(&self.data_lane, transfer, download);
+        Self::write_next(&self.shared, &self.data_lane, transfer, download);
         let window = download.window(window_max);
         let target = download.size.min(download.written_to + window);
         if !download.requested && download.permitted_to < target {
@@ -137,19 +138,23 @@ impl PeerActor {
         self.finish_if_whole(transfer);
     }
 
-    fn write_next(lane: &tokio::sync::mpsc::Sender<DataMessage>, transfer: u32, download: &mut Download) {
+    fn write_next(
+        shared: &Arc<Shared>,
+        lane: &tokio::sync::mpsc::Sender<DataMessage>,
+        transfer: u32,
+        download: &mut Download,
+    ) {
         if download.writing {
             return;
         }
         let Some(sink) = download.sink.clone() else { return };
         let Some((offset, payload, room)) = download.chunks.pop_front() else { return };
         download.writing = true;
-        let lane = lane.clone();
-        actix_rt::spawn(async move {
-            let len = payload.len() as u32;
-            let result = sink.write(offset, payload).await;
+        let len = payload.len() as u32;
+        let written = sink.write(offset, payload);
+        disk::wait(shared, lane, "write", written, move |result| {
             drop(room);
-            let _ = lane.send(DataMessage::Written { transfer, len, result }).await;
+            DataMessage::Written { transfer, len, result }
         });
     }
 
@@ -160,10 +165,9 @@ impl PeerActor {
             return;
         }
         download.finishing = true;
-        let lane = self.data_lane.clone();
-        actix_rt::spawn(async move {
-            let result = sink.finish(hash).await;
-            let _ = lane.send(DataMessage::Stored { transfer, result }).await;
+        disk::wait(&self.shared, &self.data_lane, "finish", sink.finish(hash), move |result| DataMessage::Stored {
+            transfer,
+            result,
         });
     }
 
@@ -241,7 +245,7 @@ impl PeerActor {
             Ok(()) => {
                 let told = self.session.stored(transfer);
                 self.complain(told);
-                self.forget_transfer(transfer);
+                self.forget_transfer(transfer, "stored");
                 self.user_done(transfer);
             }
             Err(error) => self.fail_transfer(transfer, error),
@@ -249,10 +253,12 @@ impl PeerActor {
     }
 
     /// Takes a download out; its lease goes back, its part stays for a resume.
-    pub(super) fn drop_download(&mut self, transfer: u32) -> Option<Download> {
+    pub(super) fn drop_download(&mut self, transfer: u32, outcome: &str) -> Option<Download> {
         let download = self.downloads.remove(&transfer)?;
         self.transfer_of.remove(&download.lease.leaf.key);
-        self.shared.metrics.direction(Direction::Download).transfers.decrement(1.0);
+        let metrics = self.shared.metrics.direction(Direction::Download);
+        metrics.transfers.decrement(1.0);
+        metrics.ended(outcome).increment(1);
         Some(download)
     }
 }

@@ -5,6 +5,8 @@
 
 mod actor;
 pub mod client;
+mod disk;
+mod dispatch;
 mod download;
 mod link;
 mod membership;

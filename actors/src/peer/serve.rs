@@ -14,6 +14,7 @@ use crate::{
     peer::{
         DataMessage, PeerActor,
         actor::Life,
+        disk,
         download::Download,
         membership::Membership,
         upload::{Upload, not_open},
@@ -95,12 +96,8 @@ impl PeerActor {
             return self.listed(list.request, result);
         }
         let page = self.shared.files.list(list.path, list.recursive, list.after, Viewer { write: rights.write });
-        let lane = self.data_lane.clone();
         let request = list.request;
-        actix_rt::spawn(async move {
-            let result = page.await;
-            let _ = lane.send(DataMessage::Listed { request, result }).await;
-        });
+        disk::wait(&self.shared, &self.data_lane, "open", page, move |result| DataMessage::Listed { request, result });
     }
 
     /// A page of names is there.
@@ -128,13 +125,10 @@ impl PeerActor {
         let prefix = <[u8; 32]>::try_from(get.prefix_hash.as_slice()).ok().map(PrefixHash);
         let offset = get.offset;
         self.opening.insert(transfer, get.into());
-        let lane = self.data_lane.clone();
-        actix_rt::spawn(async move {
-            let result = match opening.await {
-                Ok(source) => verified_start(source, offset, prefix).await,
-                Err(error) => Err(error),
-            };
-            let _ = lane.send(DataMessage::SourceOpened { transfer, result }).await;
+        let opened = async move { verified_start(opening.await?, offset, prefix).await };
+        disk::wait(&self.shared, &self.data_lane, "open", opened, move |result| DataMessage::SourceOpened {
+            transfer,
+            result,
         });
     }
 
@@ -169,10 +163,9 @@ impl PeerActor {
         let meta = SinkMeta { size: put.size, mtime_ns: put.mtime_ns, owner: self.remote.peer };
         let opening = self.shared.files.open_sink(put.path.clone(), meta);
         self.opening.insert(transfer, put.into());
-        let lane = self.data_lane.clone();
-        actix_rt::spawn(async move {
-            let result = opening.await;
-            let _ = lane.send(DataMessage::SinkOpened { transfer, result }).await;
+        disk::wait(&self.shared, &self.data_lane, "open", opening, move |result| DataMessage::SinkOpened {
+            transfer,
+            result,
         });
     }
 
@@ -211,10 +204,9 @@ impl PeerActor {
     /// Cuts the part off at `start`.
     pub(super) fn start_sink(&mut self, transfer: u32, start: u64) {
         let Some(sink) = self.downloads.get(&transfer).and_then(|download| download.sink.clone()) else { return };
-        let lane = self.data_lane.clone();
-        actix_rt::spawn(async move {
-            let result = sink.start(start).await;
-            let _ = lane.send(DataMessage::SinkStarted { transfer, result }).await;
+        disk::wait(&self.shared, &self.data_lane, "open", sink.start(start), move |result| DataMessage::SinkStarted {
+            transfer,
+            result,
         });
     }
 
@@ -263,11 +255,11 @@ impl PeerActor {
         Some((self.worker.open_leaf(leaf, rates, self.data_lane.clone()), rates))
     }
 
-    /// Takes a transfer out of wherever it is.
-    pub(super) fn forget_transfer(&mut self, transfer: u32) {
+    /// Takes a transfer out of wherever it is; `outcome` is counted.
+    pub(super) fn forget_transfer(&mut self, transfer: u32, outcome: &str) {
         self.opening.remove(&transfer);
-        let link = self.drop_upload(transfer).and_then(|upload| upload.link);
-        self.drop_download(transfer);
+        let link = self.drop_upload(transfer, outcome).and_then(|upload| upload.link);
+        self.drop_download(transfer, outcome);
         if let Some(link) = link {
             self.drive_link(link);
         }

@@ -13,7 +13,7 @@ use flow::{Limiter, Moment, Rate, shaper::LeafRates};
 use wire::{DataHeader, FailureCode};
 
 use crate::{
-    peer::{DataMessage, PeerActor, link::Tether},
+    peer::{DataMessage, PeerActor, disk, link::Tether},
     port::{FileError, Pressure, Source},
     worker::LeafLease,
 };
@@ -134,10 +134,9 @@ impl PeerActor {
             upload.reading = true;
             let loaded = upload.source.read(upload.read_to, len);
             upload.read_to += u64::from(len);
-            let lane = self.data_lane.clone();
-            actix_rt::spawn(async move {
-                let result = loaded.await;
-                let _ = lane.send(DataMessage::Loaded { transfer, result }).await;
+            disk::wait(&self.shared, &self.data_lane, "read", loaded, move |result| DataMessage::Loaded {
+                transfer,
+                result,
             });
         }
         let leaf = upload.lease.leaf.clone();
@@ -146,11 +145,8 @@ impl PeerActor {
             meter.hold(Limiter::Source, now);
             if !upload.hashing {
                 upload.hashing = true;
-                let hashed = upload.source.hash();
-                let lane = self.data_lane.clone();
-                actix_rt::spawn(async move {
-                    let result = hashed.await;
-                    let _ = lane.send(DataMessage::Hashed { transfer, result }).await;
+                disk::wait(&self.shared, &self.data_lane, "hash", upload.source.hash(), move |result| {
+                    DataMessage::Hashed { transfer, result }
                 });
             }
             return;
@@ -302,13 +298,15 @@ impl PeerActor {
     }
 
     /// Takes an upload out; its lease goes back.
-    pub(super) fn drop_upload(&mut self, transfer: u32) -> Option<Upload> {
+    pub(super) fn drop_upload(&mut self, transfer: u32, outcome: &str) -> Option<Upload> {
         let upload = self.uploads.remove(&transfer)?;
         self.transfer_of.remove(&upload.lease.leaf.key);
         if let Some(Some(link)) = upload.link.and_then(|index| self.links.get_mut(index)) {
             link.transfers -= 1;
         }
-        self.shared.metrics.direction(flow::Direction::Upload).transfers.decrement(1.0);
+        let metrics = self.shared.metrics.direction(flow::Direction::Upload);
+        metrics.transfers.decrement(1.0);
+        metrics.ended(outcome).increment(1);
         Some(upload)
     }
 
@@ -317,7 +315,7 @@ impl PeerActor {
         tracing::info!(transfer, code = ?error.code, "transfer failed: {}", error.message);
         let told = self.session.fail(transfer, error.code, error.message.clone());
         self.complain(told);
-        self.forget_transfer(transfer);
+        self.forget_transfer(transfer, "failed");
         self.user_failed(transfer, error.code, error.message);
     }
 

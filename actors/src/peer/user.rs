@@ -14,6 +14,7 @@ use crate::{
         DataMessage, PeerActor,
         actor::Life,
         client::{Command, OpenSink, SessionEvent},
+        disk,
         download::{Download, WINDOW_FIRST_BYTES},
         serve::Wish,
         upload::Upload,
@@ -122,7 +123,7 @@ impl PeerActor {
                 if let Some(transfer) = self.user.as_ref().and_then(|user| user.transfer_of(tag)) {
                     let told = self.session.cancel(transfer);
                     self.complain(told);
-                    self.forget_transfer(transfer);
+                    self.forget_transfer(transfer, "cancelled");
                     self.user_failed(transfer, FailureCode::Cancelled, "cancelled here".into());
                 }
             }
@@ -184,10 +185,9 @@ impl PeerActor {
         self.downloads.insert(transfer, download);
         let meta = SinkMeta { size: opened.size, mtime_ns: opened.mtime_ns, owner: self.remote.peer };
         let opening = open(meta);
-        let lane = self.data_lane.clone();
-        actix_rt::spawn(async move {
-            let result = opening.await;
-            let _ = lane.send(DataMessage::SinkOpened { transfer, result }).await;
+        disk::wait(&self.shared, &self.data_lane, "open", opening, move |result| DataMessage::SinkOpened {
+            transfer,
+            result,
         });
         if let Some(tag) = self.tag(transfer) {
             self.tell_user(SessionEvent::Started { tag, leaf, size: opened.size, start: opened.start });
@@ -221,10 +221,10 @@ impl PeerActor {
         let Some((lease, rates)) = self.open_leaf(Direction::Upload, transfer, &wish, size) else { return };
         self.uploads.insert(transfer, Upload::new(lease, source.clone(), 0, rates, false, self.worker.now()));
         let prefix = <[u8; 32]>::try_from(ready.prefix_hash.as_slice()).ok().map(PrefixHash);
-        let lane = self.data_lane.clone();
-        actix_rt::spawn(async move {
-            let result = super::serve::verified_start(source, ready.offset, prefix).await;
-            let _ = lane.send(DataMessage::SourceOpened { transfer, result }).await;
+        let verified = super::serve::verified_start(source, ready.offset, prefix);
+        disk::wait(&self.shared, &self.data_lane, "open", verified, move |result| DataMessage::SourceOpened {
+            transfer,
+            result,
         });
     }
 
