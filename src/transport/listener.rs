@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use actors::port::Front;
+use actors::{
+    log_gate::{LOG_INTERVAL, LogGate},
+    port::Front,
+};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -15,15 +18,12 @@ use tokio::net::{TcpListener, TcpStream};
 use super::{
     Credentials, SocketConfig,
     arrival::{Arrival, Reception},
-    seldom::Seldom,
     tls,
 };
 
 /// How long nothing is accepted after the machine ran out of descriptors or memory: long enough not to spin, short enough
 /// that a client hardly notices. Waiting connections stay in the backlog.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
-/// Between two warnings about that.
-const WARNING_INTERVAL_NS: u64 = 10_000_000_000;
 
 /// How to listen.
 #[derive(Clone, Debug)]
@@ -83,13 +83,13 @@ impl Listener {
     /// Only when the socket cannot be registered with the runtime. What `accept(2)` answers ends nothing.
     pub async fn run(self) -> io::Result<()> {
         let listener = TcpListener::from_std(self.socket)?;
-        let warnings = Seldom::new(WARNING_INTERVAL_NS);
+        let warnings = LogGate::new(LOG_INTERVAL);
         loop {
             match listener.accept().await {
                 Ok((stream, address)) => greet(&self.reception, stream, address),
                 Err(error) if is_of_the_connection(&error) => {}
                 Err(error) => {
-                    if let Some(held_back) = warnings.event(host::monotonic_nanos()) {
+                    if let Some(held_back) = warnings.open(host::monotonic_nanos()) {
                         let limit = host::descriptor_limit().soft;
                         tracing::warn!(%error, limit, held_back, "no connection can be accepted: raise the limit on open files");
                     }

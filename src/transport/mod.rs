@@ -19,7 +19,6 @@ mod dialer;
 mod halves;
 mod listener;
 mod opening;
-mod seldom;
 mod socket;
 mod tls;
 
