@@ -11,7 +11,7 @@ pub const MOVE_WORTH_SENDING: f64 = 0.02;
 /// the total on the way, each in the order of `new`.
 ///
 /// A move under 2 % is left out, unless it goes to or from zero or unlimited, leaves the leaf above its new ceiling, or is
-/// one of its weight. `old` must be the plan *in force*, see [`Plan::with_unsent`]; else small moves would add up unsent.
+/// one of its weight or class. `old` must be the plan *in force*, see [`Plan::with_unsent`]; else small moves would add up unsent.
 pub fn changes(old: &Plan, new: &Plan) -> Vec<LeafPlan> {
     let before = ByKey::of(old);
     let (mut down, up): (Vec<_>, Vec<_>) = new
@@ -52,6 +52,7 @@ fn is_worth_sending(old: &LeafPlan, new: &LeafPlan) -> bool {
         || old.assigned > new.ceiling
         || above_own_cap
         || old.weight != new.weight
+        || old.class != new.class
 }
 
 fn moved(old: Rate, new: Rate) -> bool {
@@ -89,7 +90,7 @@ impl<'a> ByKey<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{GroupKey, LeafKey, PeerKey};
+    use crate::{Class, GroupKey, LeafKey, PeerKey};
 
     fn plan(rates: &[(u64, u64, u64)]) -> Plan {
         let leaf = |(key, assigned, ceiling): &(u64, u64, u64)| LeafPlan {
@@ -102,6 +103,7 @@ mod tests {
             binding: Binding::Total,
             if_lifted: Rate::UNLIMITED,
             weight: 1.0,
+            class: Class::Foreground,
         };
         Plan { leaves: rates.iter().map(leaf).collect(), ..Plan::default() }
     }
@@ -126,6 +128,16 @@ mod tests {
         assert_eq!(keys(&[(1, unlimited, unlimited)], &[(1, unlimited, unlimited)]), [] as [u64; 0]);
         // 1 % down, but what it has is now above what it may have.
         assert_eq!(keys(&[(1, 1000, 1000)], &[(1, 990, 990)]), [1]);
+    }
+
+    /// A class that moves no rate was never told to the shaper, which lent to it as before.
+    #[test]
+    fn a_change_of_class_alone_is_sent() {
+        let old = plan(&[(1, 100, 1000)]);
+        let mut new = old.clone();
+        new.leaves[0].class = Class::Background;
+        assert_eq!(changes(&old, &new).len(), 1);
+        assert_eq!(changes(&new.clone().with_unsent(&old), &new).len(), 0);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::{
     reason::{Reason, Reasons},
     tree::Tree,
 };
-use crate::{Binding, GroupKey, LeafKey, PeerKey, Rate};
+use crate::{Binding, Class, GroupKey, LeafKey, PeerKey, Rate};
 
 /// What everybody gets in the next round, and why.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -45,6 +45,8 @@ pub struct LeafPlan {
     pub if_lifted: Rate,
     /// Within its peer, for lending.
     pub weight: f64,
+    /// How urgent, for lending.
+    pub class: Class,
 }
 
 /// A peer's part of the plan, over all its groups.
@@ -149,6 +151,7 @@ fn leaf_plan(
         binding: reason.binding,
         if_lifted: rate(reason.if_lifted).max(assigned),
         weight: leaf.claim.weight,
+        class: input.class,
     }
 }
 
@@ -185,6 +188,7 @@ fn blank(snapshot: &Snapshot, tree: &Tree, limits: &Capacities) -> Plan {
                 binding: Binding::Source,
                 if_lifted: Rate::ZERO,
                 weight: 1.0,
+                class: leaf.class,
             })
             .collect(),
         floors_scaled: None,
