@@ -10,6 +10,7 @@ use flow::{Limiter, Moment};
 /// Counters of one leaf since it was opened.
 #[derive(Debug)]
 pub struct LeafMeter {
+    started: Moment,
     bytes: AtomicU64,
     chunks: AtomicU64,
     offset: AtomicU64,
@@ -23,6 +24,8 @@ pub struct LeafMeter {
 pub struct Reading {
     /// Payload bytes moved.
     pub bytes: u64,
+    /// Quanta in which they were moved.
+    pub chunks: u64,
     /// Time under each limiter, by [`Limiter::index`].
     pub held_ns: [u64; Limiter::ALL.len()],
     /// Whether it wants to move bytes now.
@@ -33,6 +36,7 @@ impl LeafMeter {
     /// A meter that starts at `now`, waiting for its source.
     pub fn new(now: Moment) -> Self {
         Self {
+            started: now,
             bytes: AtomicU64::new(0),
             chunks: AtomicU64::new(0),
             offset: AtomicU64::new(0),
@@ -45,6 +49,11 @@ impl LeafMeter {
     /// Payload bytes moved so far.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Relaxed)
+    }
+
+    /// When the leaf was opened.
+    pub fn started(&self) -> Moment {
+        self.started
     }
 
     /// Quanta in which they were moved.
@@ -67,7 +76,7 @@ impl LeafMeter {
         let mut held_ns = std::array::from_fn(|index| self.held_ns[index].load(Relaxed));
         let current = self.limiter();
         held_ns[current.index()] += now.as_nanos().saturating_sub(self.since_ns.load(Relaxed));
-        Reading { bytes: self.bytes(), held_ns, backlogged: current != Limiter::Source }
+        Reading { bytes: self.bytes(), chunks: self.chunks(), held_ns, backlogged: current != Limiter::Source }
     }
 
     /// Counts `len` payload bytes; the file is now at `offset`.

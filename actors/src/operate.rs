@@ -1,19 +1,22 @@
 //! The node as its operator sees it: the console's answers, from the registry and the last plan.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use flow::{Binding, Direction, LeafKey, Limiter, Rate, allocation::LeafPlan};
+use flow::{
+    Binding, Direction, LeafKey, Limiter, PeerKey, Rate,
+    allocation::{LeafPlan, PeerPlan},
+};
 
 use crate::{
     allocator::{Order, Target},
     node::Node,
     peer::ControlMessage,
     port::{Console, OperateError, PortFuture},
-    registry::{LeafEntry, NodeSettings, PeerEntry},
-    shared::{GroupEntry, PlanBook, Shared},
+    registry::{LeafEntry, NodeSettings, PeerEntry, SessionEntry},
+    shared::{Conduct, GroupEntry, Shared},
     view::{
         DirectionView, Explanation, GroupView, LimitView, LimitsPatch, LimitsView, NodePatch, PeerView, RatesView,
         Reason, StatusView, TransferView,
@@ -100,9 +103,9 @@ impl Console for NodeConsole {
 
     fn transfers(&self) -> PortFuture<Vec<TransferView>> {
         let scene = Scene::new(self.shared());
-        let mut transfers: Vec<TransferView> = scene.leaves.iter().map(|leaf| scene.transfer(leaf)).collect();
-        transfers.sort_by_key(|transfer| transfer.id.parse::<u64>().unwrap_or(u64::MAX));
-        ready(transfers)
+        let mut leaves: Vec<&Arc<LeafEntry>> = scene.leaves.iter().collect();
+        leaves.sort_by_key(|leaf| leaf.key);
+        ready(leaves.into_iter().map(|leaf| scene.transfer(leaf)).collect())
     }
 
     fn limits(&self) -> PortFuture<LimitsView> {
@@ -193,30 +196,60 @@ fn limits(shared: &Shared) -> LimitsView {
     LimitsView { upload: view(Direction::Upload), download: view(Direction::Download) }
 }
 
-/// The registry and the last plan at one moment.
+/// The registry and the last plan at one moment, by whom it is asked for: each is looked through once, however many peers
+/// are shown.
 struct Scene<'a> {
     shared: &'a Shared,
-    book: Arc<PlanBook>,
+    /// Those of one peer side by side.
     leaves: Vec<Arc<LeafEntry>>,
-    plans: std::collections::HashMap<LeafKey, LeafPlan>,
+    sessions: HashMap<PeerKey, Vec<Arc<SessionEntry>>>,
+    plans: HashMap<LeafKey, (LeafPlan, Conduct)>,
+    peer_plans: [HashMap<PeerKey, PeerPlan>; 2],
 }
 
 impl<'a> Scene<'a> {
     fn new(shared: &'a Shared) -> Self {
-        let book = shared.book.load_full();
-        let leaves = shared.registry.leaves.iter().map(|leaf| leaf.value().clone()).collect();
-        let plans = book.plans.iter().flatten().flat_map(|plan| &plan.leaves).map(|leaf| (leaf.key, *leaf)).collect();
-        Self { shared, book, leaves, plans }
+        let book = shared.book.load();
+        let mut leaves: Vec<Arc<LeafEntry>> = shared.registry.leaves.iter().map(|leaf| leaf.value().clone()).collect();
+        leaves.sort_unstable_by_key(|leaf| (leaf.peer.key, leaf.key));
+        let mut sessions: HashMap<PeerKey, Vec<Arc<SessionEntry>>> = HashMap::new();
+        for session in &shared.registry.sessions {
+            sessions.entry(session.peer.key).or_default().push(session.value().clone());
+        }
+        let mut plans = HashMap::new();
+        let mut peer_plans = [HashMap::new(), HashMap::new()];
+        for direction in Direction::ALL {
+            let Some(plan) = &book.plans[direction.index()] else { continue };
+            let conducts = &book.conducts[direction.index()];
+            plans.extend(plan.leaves.iter().zip(conducts).map(|(leaf, conduct)| (leaf.key, (*leaf, *conduct))));
+            peer_plans[direction.index()] = plan.peers.iter().map(|peer| (peer.key, *peer)).collect();
+        }
+        Self { shared, leaves, sessions, plans, peer_plans }
     }
 
     fn peers(&self) -> Vec<Arc<PeerEntry>> {
         self.shared.registry.peers.iter().map(|peer| peer.value().clone()).collect()
     }
 
+    fn leaves_of(&self, peer: &PeerEntry) -> &[Arc<LeafEntry>] {
+        let from = self.leaves.partition_point(|leaf| leaf.peer.key < peer.key);
+        let to = self.leaves.partition_point(|leaf| leaf.peer.key <= peer.key);
+        &self.leaves[from..to]
+    }
+
+    fn sessions_of(&self, peer: &PeerEntry) -> &[Arc<SessionEntry>] {
+        self.sessions.get(&peer.key).map_or(&[], Vec::as_slice)
+    }
+
     fn find(&self, id: &str) -> Result<Arc<PeerEntry>, OperateError> {
         let id = id.to_ascii_lowercase();
         if id.len() < PREFIX_MIN {
             return Err(OperateError::Invalid(format!("give at least {PREFIX_MIN} letters of the peer's id")));
+        }
+        if let Ok(id) = id.parse::<wire::PeerId>()
+            && let Some(peer) = self.shared.registry.peers.get(&id)
+        {
+            return Ok(peer.clone());
         }
         let mut found = self.peers().into_iter().filter(|peer| peer.id.to_string().starts_with(&id));
         match (found.next(), found.next()) {
@@ -242,9 +275,9 @@ impl<'a> Scene<'a> {
         let mut strongest: Option<(f64, LeafPlan)> = None;
         for leaf in leaves.filter(|leaf| leaf.direction == direction) {
             view.bytes += leaf.meter.bytes();
-            let rate = self.book.achieved.get(&leaf.key).copied().unwrap_or(0.0);
+            let Some((plan, conduct)) = self.plans.get(&leaf.key) else { continue };
+            let rate = conduct.achieved;
             achieved += rate;
-            let Some(plan) = self.plans.get(&leaf.key) else { continue };
             assigned = add(assigned, plan.assigned);
             ceiling = add(ceiling, plan.ceiling);
             if strongest.as_ref().is_none_or(|(most, _)| rate > *most) {
@@ -263,26 +296,17 @@ impl<'a> Scene<'a> {
     }
 
     fn peer(&self, peer: &Arc<PeerEntry>) -> PeerView {
-        let sessions: Vec<_> = self
-            .shared
-            .registry
-            .sessions
-            .iter()
-            .filter(|session| session.peer.key == peer.key)
-            .map(|session| session.value().clone())
-            .collect();
+        let sessions = self.sessions_of(peer);
         let settings = peer.settings.load();
-        let own = || self.leaves.iter().filter(|leaf| leaf.peer.key == peer.key);
-        let class = own().next().map_or_else(|| settings.class.unwrap_or_default(), |leaf| leaf.class());
+        let own = self.leaves_of(peer);
+        let class = own.first().map_or_else(|| settings.class.unwrap_or_default(), |leaf| leaf.class());
         let side = |direction: Direction| {
             let desired = sessions
                 .iter()
                 .try_fold(0_u64, |sum, session| Some(sum.saturating_add(session.desired(direction).limit()?)));
-            let mut view = self.direction(direction, own(), &settings, desired);
+            let mut view = self.direction(direction, own.iter(), &settings, desired);
             view.bytes += peer.bytes_ended[direction.index()].load(Relaxed);
-            if let Some(plan) =
-                self.book.plans[direction.index()].iter().flat_map(|plan| &plan.peers).find(|plan| plan.key == peer.key)
-            {
+            if let Some(plan) = self.peer_plans[direction.index()].get(&peer.key) {
                 view.rates.allowed_bytes_per_second = plan.ceiling.limit();
             }
             view
@@ -294,7 +318,7 @@ impl<'a> Scene<'a> {
             transport: sessions.first().map(|session| session.transport.to_string()).unwrap_or_default(),
             agent: sessions.first().map(|session| wire::printable(&session.agent).into_owned()).unwrap_or_default(),
             sessions: sessions.len() as u64,
-            transfers: own().count() as u64,
+            transfers: own.len() as u64,
             weight: settings.weight,
             class: class.to_string(),
             connected_seconds: self.shared.clock.now().saturating_since(peer.joined).as_secs_f64(),
@@ -332,7 +356,7 @@ impl<'a> Scene<'a> {
     fn group(&self, group: &GroupEntry) -> GroupView {
         let settings = group.settings.load();
         let own = || self.leaves.iter().filter(|leaf| leaf.group == group.key);
-        let peers: std::collections::HashSet<_> = own().map(|leaf| leaf.peer.key).collect();
+        let peers: HashSet<_> = own().map(|leaf| leaf.peer.key).collect();
         GroupView {
             name: group.name.clone(),
             weight: settings.weight,
@@ -347,8 +371,7 @@ impl<'a> Scene<'a> {
         let view = self.peer(peer);
         let mut reasons = Vec::new();
         for direction in Direction::ALL {
-            let plan = self.book.plans[direction.index()].iter().flat_map(|plan| &plan.peers);
-            let Some(plan) = plan.into_iter().find(|plan| plan.key == peer.key) else { continue };
+            let Some(plan) = self.peer_plans[direction.index()].get(&peer.key) else { continue };
             let side = if direction == Direction::Upload { &view.upload } else { &view.download };
             reasons.push(Reason {
                 subject: "peer".into(),
@@ -361,9 +384,9 @@ impl<'a> Scene<'a> {
                 limited_by: BTreeMap::new(),
             });
         }
-        for leaf in self.leaves.iter().filter(|leaf| leaf.peer.key == peer.key) {
-            let Some(plan) = self.plans.get(&leaf.key) else { continue };
-            let limited = self.book.limited.get(&leaf.key).copied().unwrap_or_default().to_array();
+        for leaf in self.leaves_of(peer) {
+            let Some((plan, conduct)) = self.plans.get(&leaf.key) else { continue };
+            let limited = conduct.limited.to_array();
             reasons.push(Reason {
                 subject: leaf.key.0.to_string(),
                 path: Some(leaf.path.clone()),

@@ -64,6 +64,17 @@ pub struct PeerEntry {
     pub sessions: AtomicUsize,
 }
 
+impl PeerEntry {
+    /// Brings settings into force: the caps at once, weight and floors with the next round.
+    pub fn apply(&self, settings: NodeSettings, now: Moment) {
+        for (bucket, cap) in self.buckets.iter().zip(settings.cap) {
+            bucket.set_rate(cap, now);
+        }
+        self.arrivals.set_rate(settings.cap[Direction::Download.index()], now);
+        self.settings.store(settings.into());
+    }
+}
+
 /// A session.
 pub struct SessionEntry {
     /// Unique in this node's run.
@@ -84,12 +95,26 @@ pub struct SessionEntry {
     pub joined: Moment,
     /// What the peer desires, by the node's direction.
     pub desired: [AtomicU64; 2],
+    /// What the peer was last told that the node grants, by the node's direction.
+    pub granted: [AtomicU64; 2],
 }
 
 impl SessionEntry {
     /// The rate that the peer desires in `direction`.
     pub fn desired(&self, direction: Direction) -> Rate {
         Rate::from_wire(self.desired[direction.index()].load(Relaxed))
+    }
+
+    /// The rate that the peer was last told it is granted in `direction`.
+    pub fn granted(&self, direction: Direction) -> Rate {
+        Rate::from_wire(self.granted[direction.index()].load(Relaxed))
+    }
+
+    /// Remembers what the peer was told.
+    pub fn set_granted(&self, grants: [Rate; 2]) {
+        for (granted, grant) in self.granted.iter().zip(grants) {
+            granted.store(grant.to_wire(), Relaxed);
+        }
     }
 }
 
@@ -119,12 +144,16 @@ pub struct LeafEntry {
     pub class: Class,
     /// The operator's.
     pub settings: ArcSwap<NodeSettings>,
+    /// The operator's for its group.
+    pub group_settings: Arc<ArcSwap<NodeSettings>>,
 }
 
 impl LeafEntry {
-    /// The class in force: the operator's for the transfer, else for the peer, else what was asked for.
+    /// The class in force: the operator's for the transfer, else for the peer, else for the group, else what was asked for.
     pub fn class(&self) -> Class {
-        self.settings.load().class.or(self.peer.settings.load().class).unwrap_or(self.class)
+        let own = self.settings.load().class;
+        let of_peer = || self.peer.settings.load().class;
+        own.or_else(of_peer).or_else(|| self.group_settings.load().class).unwrap_or(self.class)
     }
 
     /// Its weight within its peer: the peer's proportion times the operator's weight.
@@ -164,6 +193,9 @@ impl Registry {
     }
 
     /// The entry of `id`, made if need be, with one more session.
+    ///
+    /// An order that comes meanwhile is written into `peer_settings` before the entry is looked for: so either the order
+    /// finds the entry, or we find what it wrote.
     pub fn join(&self, id: PeerId, comment: impl FnOnce() -> String, now: Moment) -> Arc<PeerEntry> {
         let settings = self.peer_settings.get(&id).map(|entry| entry.clone()).unwrap_or_default();
         let entry = self.peers.entry(id).or_insert_with(|| {
@@ -181,7 +213,15 @@ impl Registry {
             })
         });
         entry.sessions.fetch_add(1, Relaxed);
-        entry.clone()
+        let peer = entry.clone();
+        drop(entry);
+        loop {
+            let ordered = self.peer_settings.get(&id).map(|entry| entry.clone()).unwrap_or_default();
+            if ordered == **peer.settings.load() {
+                return peer;
+            }
+            peer.apply(ordered, now);
+        }
     }
 
     /// One session less; with the last, the peer is gone.

@@ -78,7 +78,7 @@ pub struct GroupEntry {
     /// Who belongs to it.
     pub rule: GroupRule,
     /// Weight, caps, floors, class.
-    pub settings: ArcSwap<NodeSettings>,
+    pub settings: Arc<ArcSwap<NodeSettings>>,
     /// What holds it on all workers, by direction.
     pub buckets: [Arc<SharedBucket>; 2],
 }
@@ -87,7 +87,7 @@ impl GroupEntry {
     /// A group with its buckets.
     pub fn new(key: GroupKey, name: String, rule: GroupRule, settings: NodeSettings) -> Self {
         let buckets = settings.cap.map(|cap| Arc::new(SharedBucket::new(cap)));
-        Self { key, name, rule, settings: ArcSwap::from_pointee(settings), buckets }
+        Self { key, name, rule, settings: Arc::new(ArcSwap::from_pointee(settings)), buckets }
     }
 }
 
@@ -109,7 +109,8 @@ impl EarlyBell {
     /// Waits for a ring, and takes all that came.
     pub async fn heard(&self) {
         self.notify.notified().await;
-        self.rung.store(false, Ordering::Release);
+        // Sees what was done before the bell was rung.
+        self.rung.swap(false, Ordering::AcqRel);
     }
 }
 
@@ -118,14 +119,25 @@ impl EarlyBell {
 pub struct PlanBook {
     /// The plan by direction.
     pub plans: [Option<Plan>; 2],
-    /// What each leaf achieved in the last rounds, bytes per second.
-    pub achieved: std::collections::HashMap<flow::LeafKey, f64>,
-    /// What held each leaf in the last round.
-    pub limited: std::collections::HashMap<flow::LeafKey, flow::LimiterShares>,
+    /// What each leaf did, by direction, in the order of the plan's leaves.
+    pub conducts: [Vec<Conduct>; 2],
     /// The totals: allowed, and capacity if known, by direction.
     pub totals: [TotalView; 2],
-    /// Jain's index by direction, over backlogged peers' achieved rates by weight.
+    /// Jain's index by direction, over the achieved rates by weight of the peers that the total holds.
     pub jain: [Option<f64>; 2],
+}
+
+/// What one leaf did in the last round.
+#[derive(Copy, Clone, Debug, Default)]
+pub struct Conduct {
+    /// Bytes per second, over the window of [`flow::RateWindow`].
+    pub achieved: f64,
+    /// Bytes since the last tick.
+    pub moved: u64,
+    /// What held it, as fractions of the time.
+    pub limited: flow::LimiterShares,
+    /// Whether it wants to move bytes now.
+    pub backlogged: bool,
 }
 
 /// A total as last decided.

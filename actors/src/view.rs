@@ -41,7 +41,8 @@ pub struct StatusView {
     pub upload: RatesView,
     /// Peers to node.
     pub download: RatesView,
-    /// Jain's index over the backlogged peers' achieved rates divided by weight, uploads; `null` when fewer than two.
+    /// Jain's index, uploads: achieved rates divided by weight of the peers whose foreground transfers the total holds, not
+    /// those that their own caps, wishes or networks hold; `null` when fewer than two.
     pub jain_index: Option<f64>,
     /// Names of shares.
     pub shares: Vec<String>,

@@ -22,7 +22,7 @@ pub use direction::Direction;
 pub use fairness::{jain, weighted_max_min};
 pub use key::{GroupKey, LeafKey, PeerKey};
 pub use limiter::{Limiter, LimiterShares};
-pub use meter::{Ewma, RateRing};
+pub use meter::{Ewma, RateWindow};
 pub use moment::Moment;
 pub use rate::{Rate, RateError};
 pub use shaper::{LeafRates, Release, Shaper, ShaperConfig, SharedBucket};

@@ -1,101 +1,118 @@
 //! Two meters (DESIGN 7): a window that control decisions are made from, and a smooth average for people.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use crate::Moment;
 
-const SLOT: Duration = Duration::from_millis(250);
-const SLOT_NANOS: u64 = SLOT.as_nanos() as u64;
+/// One round.
+const SPAN: Duration = Duration::from_millis(2500);
 
-/// 2.5 s: one round.
-const SLOTS_MIN: usize = 10;
-
-/// 10 s: the cycle whose length seed 001 found too long for peers in a hurry, but a slow peer with chunks of 16 KiB needs it.
-const SLOTS_MAX: usize = 40;
+/// The cycle whose length seed 001 found too long for peers in a hurry, but a slow peer with chunks of 16 KiB needs it.
+const SPAN_MAX: Duration = Duration::from_secs(10);
 
 /// With fewer chunks, the rate of a window hangs on whether one more chunk fell into it: 40 make that 2.5 %.
-const CHUNKS_ENOUGH: u32 = 40;
+const CHUNKS_ENOUGH: u64 = 40;
 
 /// A younger meter is judged as if it were this old: the first chunk of a peer is not a rate.
 const SPAN_MIN: Duration = Duration::from_millis(100);
 
-/// Bytes of the last seconds in slots of 250 ms: what was moved over the time spanned, which for a meter that is younger
-/// than the window is its age (seed 001: fair to late joiners).
+/// [`SPAN_MAX`] at the usual four samples per second, and some that came early.
+const SAMPLES_MAX: usize = 48;
+
+/// What had been moved at one moment.
+#[derive(Copy, Clone, Debug, PartialEq)]
+struct Sample {
+    at: Moment,
+    bytes: u64,
+    chunks: u64,
+}
+
+/// The rate over the last seconds, from samples of a counter that only grows: what was moved between two moments over the
+/// time between them.
+///
+/// Whoever samples every 250 ms is never exactly on time. So nothing is counted in slots: between two samples the counter is
+/// taken to have grown evenly, the window begins at an exact moment, and an even flow reads as itself at any phase. The
+/// window is 2.5 s, widened to at most 10 s until 40 chunks are in it, and never reaches past the start: a late joiner is
+/// judged by its own time (seed 001).
+///
+/// Memory grows with what is needed: three samples while nothing moves, about twelve for a fast leaf, 48 for a slow one.
 #[derive(Clone, Debug)]
-pub struct RateRing {
-    bytes: [u64; SLOTS_MAX],
-    chunks: [u16; SLOTS_MAX],
-    /// Number of the newest slot, counted from the origin of time.
-    newest: u64,
-    started: Moment,
+pub struct RateWindow {
+    /// Oldest first; the first is the start, until the window has left it behind.
+    samples: VecDeque<Sample>,
 }
 
-impl RateRing {
-    /// A meter of something that starts now.
-    pub fn new(now: Moment) -> Self {
-        Self { bytes: [0; SLOTS_MAX], chunks: [0; SLOTS_MAX], newest: slot_of(now), started: now }
+impl RateWindow {
+    /// A meter of a counter that was at zero at `start`.
+    pub fn new(start: Moment) -> Self {
+        Self { samples: VecDeque::from([Sample { at: start, bytes: 0, chunks: 0 }]) }
     }
 
-    /// Counts a chunk. A moment before the newest known counts as that one.
-    pub fn add(&mut self, now: Moment, bytes: u64) {
-        self.add_chunks(now, bytes, 1);
-    }
-
-    /// Counts `bytes` moved in `chunks` pieces since the last call, as one who looks now and then sees them.
-    pub fn add_chunks(&mut self, now: Moment, bytes: u64, chunks: u64) {
-        self.turn_to(slot_of(now));
-        let place = place_of(self.newest);
-        self.bytes[place] = self.bytes[place].saturating_add(bytes);
-        self.chunks[place] = self.chunks[place].saturating_add(u16::try_from(chunks).unwrap_or(u16::MAX));
-    }
-
-    /// Bytes per second over [`RateRing::span`].
-    pub fn rate(&self, now: Moment) -> f64 {
-        let (bytes, span) = self.window(now);
-        bytes as f64 / span.as_secs_f64()
-    }
-
-    /// The time that [`RateRing::rate`] looks back: 2.5 s, widened to at most 10 s until 40 chunks are in it, never past the
-    /// start, at least 100 ms.
-    pub fn span(&self, now: Moment) -> Duration {
-        self.window(now).1
-    }
-
-    fn window(&self, now: Moment) -> (u64, Duration) {
-        let current = slot_of(now).max(self.newest);
-        let mut bytes = 0u64;
-        let mut chunks = 0u32;
-        let mut slots = 0;
-        while slots < SLOTS_MIN || (slots < SLOTS_MAX && chunks < CHUNKS_ENOUGH) {
-            let Some(slot) = current.checked_sub(slots as u64) else { break };
-            // Slots after the newest were never written; slots a whole ring before it are gone.
-            if slot <= self.newest && self.newest - slot < SLOTS_MAX as u64 {
-                bytes = bytes.saturating_add(self.bytes[place_of(slot)]);
-                chunks += u32::from(self.chunks[place_of(slot)]);
-            }
-            slots += 1;
+    /// The counter stands at `bytes`, moved in `chunks` pieces, both since the start. About every 250 ms.
+    pub fn sample(&mut self, now: Moment, bytes: u64, chunks: u64) {
+        let sample = self.checked(now, bytes, chunks);
+        let flat = |old: &Sample| (old.bytes, old.chunks) == (sample.bytes, sample.chunks);
+        // While nothing moves, the ends of that stretch say all.
+        if self.samples.len() >= 2 && self.samples.iter().rev().take(2).all(flat) {
+            self.samples.pop_back();
         }
-        let first = Moment::from_nanos((current + 1).saturating_sub(slots as u64).saturating_mul(SLOT_NANOS));
-        (bytes, now.saturating_since(first.max(self.started)).max(SPAN_MIN))
-    }
-
-    fn turn_to(&mut self, slot: u64) {
-        let steps = slot.saturating_sub(self.newest).min(SLOTS_MAX as u64);
-        for step in 0..steps {
-            let place = place_of(slot - step);
-            self.bytes[place] = 0;
-            self.chunks[place] = 0;
+        if self.samples.len() == SAMPLES_MAX {
+            self.samples.pop_front();
         }
-        self.newest = self.newest.max(slot);
+        self.samples.push_back(sample);
+        // The first sample is still needed while the window begins before the second.
+        let begins = self.window_start(&sample).at;
+        while self.samples.len() >= 2 && self.samples[1].at <= begins && self.samples[0].at < begins {
+            self.samples.pop_front();
+        }
     }
-}
 
-fn slot_of(now: Moment) -> u64 {
-    now.as_nanos() / SLOT_NANOS
-}
+    /// Bytes per second over [`RateWindow::span`], the counter standing at `bytes` and `chunks` now.
+    pub fn rate(&self, now: Moment, bytes: u64, chunks: u64) -> f64 {
+        let last = self.checked(now, bytes, chunks);
+        let first = self.window_start(&last);
+        let span = last.at.saturating_since(first.at).max(SPAN_MIN);
+        (last.bytes - first.bytes) as f64 / span.as_secs_f64()
+    }
 
-fn place_of(slot: u64) -> usize {
-    (slot % SLOTS_MAX as u64) as usize
+    /// The time that [`RateWindow::rate`] looks back.
+    pub fn span(&self, now: Moment, chunks: u64) -> Duration {
+        let last = self.checked(now, u64::MAX, chunks);
+        last.at.saturating_since(self.window_start(&last).at).max(SPAN_MIN)
+    }
+
+    /// Neither time nor the counter goes back.
+    fn checked(&self, now: Moment, bytes: u64, chunks: u64) -> Sample {
+        let known = self.samples.back().copied().unwrap_or(Sample { at: now, bytes, chunks });
+        Sample { at: known.at.max(now), bytes: known.bytes.max(bytes), chunks: known.chunks.max(chunks) }
+    }
+
+    /// Where the window that ends with `last` begins.
+    fn window_start(&self, last: &Sample) -> Sample {
+        let ago = |span: Duration| Moment::from_nanos(last.at.as_nanos().saturating_sub(span.as_nanos() as u64));
+        let enough = |start: &Sample| last.chunks - start.chunks >= CHUNKS_ENOUGH;
+        let narrow = self.at(ago(SPAN), last);
+        if enough(&narrow) {
+            return narrow;
+        }
+        let widest = self.at(ago(SPAN_MAX), last);
+        let between = self.samples.iter().rev().filter(|sample| sample.at < narrow.at && sample.at > widest.at);
+        between.copied().find(enough).unwrap_or(widest)
+    }
+
+    /// The counter at `moment`, on the straight line between the samples around it; at the start, if it is before that.
+    fn at(&self, moment: Moment, last: &Sample) -> Sample {
+        let after = self.samples.partition_point(|sample| sample.at <= moment);
+        let Some(before) = after.checked_sub(1).map(|index| self.samples[index]) else {
+            return self.samples.front().copied().unwrap_or(*last);
+        };
+        let next = self.samples.get(after).unwrap_or(last);
+        let gap = next.at.saturating_since(before.at).as_nanos();
+        let part = moment.saturating_since(before.at).as_nanos();
+        // Rounded up: a chunk that is half inside is not counted as one.
+        let between = |from: u64, to: u64| from + (u128::from(to - from) * part).div_ceil(gap.max(1)) as u64;
+        Sample { at: moment, bytes: between(before.bytes, next.bytes), chunks: between(before.chunks, next.chunks) }
+    }
 }
 
 /// Time constant of the display: about one round.
@@ -139,53 +156,96 @@ impl Ewma {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn at(millis: u64) -> Moment {
-        // Not at the origin, not at the edge of a slot.
         Moment::from_nanos(7_123_456_789) + Duration::from_millis(millis)
+    }
+
+    /// A meter that is sampled every 250 ms for `seconds`, of a counter that grows by `chunk` bytes every `pace_ms`.
+    fn sampled(seconds: u64, chunk: u64, pace_ms: u64) -> RateWindow {
+        let mut window = RateWindow::new(at(0));
+        for sample in 1..=seconds * 4 {
+            let chunks = sample * 250 / pace_ms;
+            window.sample(at(sample * 250), chunks * chunk, chunks);
+        }
+        window
+    }
+
+    proptest! {
+        #[test]
+        fn an_even_flow_reads_exact_at_any_phase(
+            start in 0u64..1 << 50,
+            rate in 1_000u64..2_000_000_000,
+            gaps_us in prop::collection::vec(1_000u64..900_000, 0..80),
+            ask_us in 1u64..2_000_000,
+            chunks_per_second in 1u64..10_000,
+        ) {
+            let start = Moment::from_nanos(start);
+            let moved = |now: Moment| {
+                let nanos = now.saturating_since(start).as_nanos();
+                let so_far = |per_second: u64| (u128::from(per_second) * nanos / 1_000_000_000) as u64;
+                (so_far(rate), so_far(chunks_per_second))
+            };
+            let mut window = RateWindow::new(start);
+            let mut now = start;
+            for gap in gaps_us {
+                now = now + Duration::from_micros(gap);
+                let (bytes, chunks) = moved(now);
+                window.sample(now, bytes, chunks);
+                prop_assert!(window.samples.len() <= SAMPLES_MAX);
+            }
+            now = now + Duration::from_micros(ask_us);
+            let (bytes, chunks) = moved(now);
+            let age = now.saturating_since(start);
+            let span = window.span(now, chunks);
+            prop_assert!(span <= SPAN_MAX && span <= age.max(SPAN_MIN) && span >= SPAN.min(age), "{span:?} of {age:?}");
+            if age >= SPAN_MIN {
+                // Whole bytes at both ends.
+                let read = window.rate(now, bytes, chunks);
+                prop_assert!((read - rate as f64).abs() <= 3.0 / span.as_secs_f64(), "{read} for {rate}");
+            }
+        }
     }
 
     #[test]
     fn a_late_joiner_is_judged_by_its_own_time() {
-        let mut ring = RateRing::new(at(0));
-        for chunk in 1..=70 {
-            ring.add(at(chunk * 10), 1000);
-        }
-        assert!((ring.rate(at(700)) - 100_000.0).abs() < 1.0, "{}", ring.rate(at(700)));
-        assert_eq!(ring.span(at(700)), Duration::from_millis(700));
+        let window = RateWindow::new(at(0));
+        assert!((window.rate(at(700), 70_000, 70) - 100_000.0).abs() < 1.0);
+        assert_eq!(window.span(at(700), 70), Duration::from_millis(700));
+        assert_eq!(window.rate(at(1), 1_000, 1), 10_000.0, "as if it were 100 ms old");
     }
 
     #[test]
     fn forgets_after_its_window() {
-        let mut ring = RateRing::new(at(0));
-        for chunk in 1..=1000 {
-            ring.add(at(chunk * 10), 1000);
+        let mut window = sampled(10, 1000, 10);
+        assert_eq!(window.span(at(10_000), 1000), SPAN);
+        assert!(window.samples.len() <= 12, "{}", window.samples.len());
+        for quiet in 41..=80 {
+            window.sample(at(quiet * 250), 1_000_000, 1000);
         }
-        let span = ring.span(at(10_000));
-        assert!(span > Duration::from_millis(2250) && span <= Duration::from_millis(2500), "{span:?}");
-        assert!((ring.rate(at(10_000)) - 100_000.0).abs() < 1_000.0);
-        assert_eq!(ring.rate(at(30_000)), 0.0);
-        ring.add(at(90_000), 500);
-        assert_eq!(ring.window(at(90_000)).0, 500);
+        assert_eq!(window.rate(at(20_000), 1_000_000, 1000), 0.0);
+        assert!(window.samples.len() <= 3, "{}", window.samples.len());
+        // Woken up again: the silence before is not a part of the silence after.
+        assert_eq!(window.rate(at(20_100), 1_100_000, 1100), 40_000.0);
     }
 
     #[test]
     fn widens_for_slow_peers() {
-        let mut ring = RateRing::new(at(0));
-        for chunk in 1..=60 {
-            ring.add(at(chunk * 1000), 16_384);
-        }
-        assert!(ring.span(at(60_000)) > Duration::from_secs(9));
-        assert!((ring.rate(at(60_000)) - 16_384.0).abs() < 1_700.0, "{}", ring.rate(at(60_000)));
+        let window = sampled(60, 16_384, 1000);
+        assert_eq!(window.span(at(60_000), 60), SPAN_MAX);
+        assert!((window.rate(at(60_000), 60 * 16_384, 60) - 16_384.0).abs() < 1_700.0);
+        let brisk = sampled(60, 16_384, 125);
+        let span = brisk.span(at(60_000), 480);
+        assert!(span >= Duration::from_secs(5) && span < Duration::from_millis(5_500), "{span:?}");
     }
 
     #[test]
-    fn time_that_stands_or_goes_back_does_no_harm() {
-        let mut ring = RateRing::new(at(5_000));
-        ring.add(at(5_000), 100);
-        ring.add(at(0), 100);
-        assert_eq!(ring.rate(at(5_000)), 2000.0);
-        assert!(ring.rate(at(0)).is_finite());
+    fn time_and_counters_that_stand_or_go_back_do_no_harm() {
+        let mut window = RateWindow::new(at(5_000));
+        window.sample(at(5_000), 200, 2);
+        window.sample(at(0), 100, 1);
+        assert_eq!(window.rate(at(0), 0, 0), 2_000.0);
         let mut ewma = Ewma::new(at(5_000));
         ewma.add(at(0), 100);
         assert_eq!(ewma.rate(at(0)), 0.0);

@@ -1,15 +1,15 @@
 //! The actor: its ticks, its early rounds, and the orders it takes.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
-use flow::{Binding, Direction, LeafKey, Moment, Rate, RateRing, TotalController, TotalKnobs, allocation::Plan};
+use flow::{Direction, Moment, Rate, RateWindow, TotalController, TotalKnobs, allocation::Plan};
 
 use crate::{port::OperateError, shared::Shared};
 
-use super::{Order, survey::Survey};
+use super::{Order, round::Cause, survey::Survey};
 
-/// Between two samples of the meters: a slot of the rings (DESIGN 7).
+/// Between two samples of the meters (DESIGN 7).
 const SAMPLE: Duration = Duration::from_millis(250);
 
 /// The central allocator.
@@ -21,14 +21,11 @@ pub struct Allocator {
     pub(super) told: [Plan; 2],
     /// Configured totals, by direction.
     pub(super) limits: [Rate; 2],
-    /// What each session was last granted, upload and download.
-    pub(super) granted: HashMap<u64, [Rate; 2]>,
     pub(super) round_began: Moment,
-    pub(super) achieved: [RateRing; 2],
-    pub(super) moved_total: [u64; 2],
+    /// Rates of the totals.
+    pub(super) achieved: [RateWindow; 2],
+    /// Payload bytes at the last tick.
     pub(super) round_bytes: [u64; 2],
-    /// What held each leaf in the last plan, by direction.
-    pub(super) bindings: [HashMap<LeafKey, Binding>; 2],
     last_round: Moment,
 }
 
@@ -47,12 +44,9 @@ impl Allocator {
             survey: Survey::default(),
             told: Default::default(),
             limits: shared.config.limits,
-            granted: HashMap::new(),
             round_began: now,
-            achieved: [RateRing::new(now), RateRing::new(now)],
-            moved_total: [0; 2],
+            achieved: [RateWindow::new(now), RateWindow::new(now)],
             round_bytes: [0; 2],
-            bindings: Default::default(),
             last_round: now,
             shared,
         }
@@ -81,7 +75,7 @@ impl Allocator {
         self.sample(now);
         if now.saturating_since(self.last_round) + SAMPLE / 2 >= self.shared.config.interval {
             self.last_round = now;
-            self.round("tick");
+            self.round(Cause::Tick);
         }
         ctx.run_later(SAMPLE, Self::tick);
     }
@@ -91,7 +85,7 @@ impl Allocator {
         let shared = self.shared.clone();
         let heard = async move { shared.early.heard().await };
         ctx.spawn(heard.into_actor(self).map(|(), allocator, ctx| {
-            allocator.round("early");
+            allocator.round(Cause::Early);
             let pause = allocator.shared.config.early;
             ctx.run_later(pause, Self::listen);
         }));
@@ -106,7 +100,7 @@ impl Actor for Allocator {
         for direction in Direction::ALL {
             self.put_total(direction, now);
         }
-        self.round("tick");
+        self.round(Cause::Tick);
         self.listen(ctx);
         ctx.run_later(SAMPLE, Self::tick);
     }

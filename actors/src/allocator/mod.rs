@@ -2,6 +2,7 @@
 //! function in `flow`, publishes the plan, and tells those peers whose rates moved.
 
 mod actor;
+mod floors;
 mod order;
 mod round;
 mod survey;

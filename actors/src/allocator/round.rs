@@ -1,38 +1,59 @@
 //! One round: survey, plan, publish, tell.
 
 use std::{
-    collections::{HashMap, HashSet},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Instant,
 };
 
 use flow::{
-    Binding, Direction, LeafKey, LeafRates, Limiter, Moment, Rate, RoundObservation,
+    Binding, Direction, LeafRates, Limiter, Moment, Rate, RoundObservation,
     allocation::{self, GroupInput, LeafInput, PeerInput, Plan, Snapshot},
 };
 
 use crate::{
     metric::DirectionMetrics,
     peer::{ControlMessage, LeafRate},
-    registry::LeafEntry,
-    shared::{PlanBook, TotalView},
+    registry::SessionEntry,
+    shared::{Conduct, PlanBook, TotalView},
 };
 
-use super::{Allocator, survey::Conduct};
+use super::{
+    Allocator,
+    survey::{Showing, Survey, Track, jain_index},
+};
 
 /// Grants that moved less are not sent: the same 2 % as for rates (DESIGN 5).
 const GRANT_MOVED: f64 = 0.02;
 
+/// Why a round is made.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub(super) enum Cause {
+    /// The time has come: a round of measurement ends, the next begins.
+    Tick,
+    /// Somebody came, left or woke.
+    Early,
+    /// The operator changed something.
+    Order,
+}
+
+impl Cause {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Tick => "tick",
+            Self::Early => "early",
+            Self::Order => "order",
+        }
+    }
+}
+
 impl Allocator {
-    /// Feeds the rings.
+    /// Tells the rate windows how the meters stand.
     pub(super) fn sample(&mut self, now: Moment) {
-        self.survey.sample(&self.shared.registry, now);
+        self.survey.meet(&self.shared.registry);
+        self.survey.sample(now);
         for direction in Direction::ALL {
-            let bytes = self.bytes(direction);
-            let moved = bytes.saturating_sub(self.moved_total[direction.index()]);
-            self.moved_total[direction.index()] = bytes;
-            // A direction's sum is never few chunks: the window stays at 2.5 s.
-            self.achieved[direction.index()].add_chunks(now, moved, 40);
+            let (bytes, chunks) = (self.bytes(direction), self.survey.chunks(direction));
+            self.achieved[direction.index()].sample(now, bytes, chunks);
         }
     }
 
@@ -42,69 +63,74 @@ impl Allocator {
     }
 
     /// One round for both directions.
-    pub(super) fn round(&mut self, cause: &'static str) {
+    pub(super) fn round(&mut self, cause: Cause) {
         let began = Instant::now();
         let now = self.shared.clock.now();
-        self.shared.metrics.round(cause).increment(1);
+        self.shared.metrics.round(cause.as_str()).increment(1);
         let mut book = PlanBook::default();
         for direction in Direction::ALL {
-            self.plan(direction, now, cause, &mut book);
+            let (bytes, chunks) = (self.bytes(direction), self.survey.chunks(direction));
+            book.totals[direction.index()].achieved = self.achieved[direction.index()].rate(now, bytes, chunks);
         }
+        let mut survey = std::mem::take(&mut self.survey);
+        survey.meet(&self.shared.registry);
+        for direction in Direction::ALL {
+            let plan = self.plan(direction, survey.of(direction), now, cause, &mut book);
+            self.tell(direction, &plan, &survey);
+            book.plans[direction.index()] = Some(plan);
+        }
+        self.survey = survey;
         self.grant();
-        if cause == "tick" {
+        if cause == Cause::Tick {
             self.round_began = now;
         }
         self.shared.book.store(book.into());
         self.shared.metrics.round_duration.record(began.elapsed().as_secs_f64());
     }
 
-    fn plan(&mut self, direction: Direction, now: Moment, cause: &'static str, book: &mut PlanBook) {
+    fn plan(
+        &mut self,
+        direction: Direction,
+        mut tracks: Vec<&mut Track>,
+        now: Moment,
+        cause: Cause,
+        book: &mut PlanBook,
+    ) -> Plan {
         let index = direction.index();
-        let leaves: Vec<Arc<LeafEntry>> = self
-            .shared
-            .registry
-            .leaves
-            .iter()
-            .filter(|leaf| leaf.direction == direction)
-            .map(|leaf| leaf.value().clone())
-            .collect();
-        // Only a tick ends a round of measurement: an early round plans with what the last tick saw and who is here now.
-        let conducts: Vec<Conduct> =
-            leaves.iter().map(|leaf| self.survey.conduct(leaf, now, cause == "tick")).collect();
-        if cause == "tick" {
-            self.judge_total(direction, &leaves, &conducts, now);
+        // Only a tick ends a round of measurement.
+        let tick = cause == Cause::Tick;
+        let conducts: Vec<Conduct> = tracks.iter_mut().map(|track| track.conduct(now, tick)).collect();
+        if tick {
+            self.judge_total(direction, &tracks, &conducts, now);
             self.put_total(direction, now);
         }
-        let snapshot = self.snapshot(direction, &leaves, &conducts);
+        let snapshot = self.snapshot(direction, &tracks, &conducts);
         let plan = allocation::allocate(&snapshot, &self.shared.config.knobs);
-        for leaf in &plan.leaves {
-            self.survey.set_demand(leaf.key, leaf.demand);
+        let mut showings = Vec::with_capacity(tracks.len());
+        for ((track, conduct), leaf) in tracks.iter_mut().zip(&conducts).zip(&plan.leaves) {
+            showings.extend(Showing::of(track, conduct, leaf.binding, leaf.class));
+            track.demand = leaf.demand;
+            track.binding = Some(leaf.binding);
         }
-        self.tell(direction, &plan, &leaves);
-        let achieved = self.achieved[index].rate(now);
+        book.jain[index] = jain_index(showings);
         book.totals[index] = TotalView {
             limit: self.limit(direction).limit().map(Rate::from_bytes_per_second),
             allowed: plan.total.limit().map(Rate::from_bytes_per_second),
             capacity: self.totals[index].capacity(),
-            achieved,
+            achieved: book.totals[index].achieved,
         };
-        book.jain[index] = jain_index(&leaves, &conducts);
-        for (leaf, conduct) in leaves.iter().zip(&conducts) {
-            book.achieved.insert(leaf.key, conduct.achieved);
-            book.limited.insert(leaf.key, conduct.limited);
-        }
         self.measure(direction, &plan, &snapshot, book, cause);
-        self.bindings[index] = plan.leaves.iter().map(|leaf| (leaf.key, leaf.binding)).collect();
-        book.plans[index] = Some(plan);
+        book.conducts[index] = conducts;
+        plan
     }
 
     /// What the round says of the line (DESIGN 5: "What limited a leaf in the last round").
-    fn judge_total(&mut self, direction: Direction, leaves: &[Arc<LeafEntry>], conducts: &[Conduct], now: Moment) {
+    fn judge_total(&mut self, direction: Direction, tracks: &[&mut Track], conducts: &[Conduct], now: Moment) {
         let index = direction.index();
         let span = now.saturating_since(self.round_began).as_secs_f64().max(1e-3);
         let mut bytes_by_limiter = [0.0; Limiter::ALL.len()];
         let mut short_of_tokens = false;
-        for (leaf, conduct) in leaves.iter().zip(conducts) {
+        for (track, conduct) in tracks.iter().zip(conducts) {
             let dominant = conduct.limited.dominant();
             // A receiver that takes no more says nothing of the line, and a receiver can't tell a slow line from a slow
             // sender: such rounds must not teach the total anything. (Taken for the path, one client with a limit of its
@@ -115,7 +141,7 @@ impl Allocator {
             };
             bytes_by_limiter[seen.index()] += conduct.moved as f64;
             // One that waits at a cap of its own says nothing of the total.
-            short_of_tokens |= dominant == Limiter::Tokens && !self.held_by_its_own(direction, leaf.key);
+            short_of_tokens |= dominant == Limiter::Tokens && !held_by_its_own(track.binding);
         }
         let bytes = self.bytes(direction);
         let used = bytes.saturating_sub(self.round_bytes[index]) as f64 / span;
@@ -125,14 +151,7 @@ impl Allocator {
         self.totals[index].round(&observation);
     }
 
-    /// Whether the last plan found something other than the total to hold the leaf.
-    fn held_by_its_own(&self, direction: Direction, key: LeafKey) -> bool {
-        self.bindings[direction.index()].get(&key).is_some_and(|binding| {
-            matches!(binding, Binding::Group | Binding::PeerCap | Binding::TransferCap | Binding::Negotiated)
-        })
-    }
-
-    fn snapshot(&self, direction: Direction, leaves: &[Arc<LeafEntry>], conducts: &[Conduct]) -> Snapshot {
+    fn snapshot(&self, direction: Direction, tracks: &[&mut Track], conducts: &[Conduct]) -> Snapshot {
         let index = direction.index();
         let groups = self.shared.groups.iter().map(|group| {
             let settings = group.settings.load();
@@ -143,24 +162,27 @@ impl Allocator {
                 floor: settings.floor[index],
             }
         });
-        let mut peers: HashMap<_, PeerInput> = HashMap::new();
-        let mut inputs = Vec::with_capacity(leaves.len());
-        let mut seen_sessions = HashSet::new();
-        for (leaf, conduct) in leaves.iter().zip(conducts) {
-            let settings = leaf.peer.settings.load();
-            let peer = peers.entry(leaf.peer.key).or_insert_with(|| PeerInput {
-                key: leaf.peer.key,
-                weight: settings.weight,
-                cap: settings.cap[index],
-                negotiated: Rate::ZERO,
-                floor: settings.floor[index],
-            });
-            if seen_sessions.insert(leaf.session.id) {
+        let mut peers: Vec<PeerInput> = Vec::new();
+        let mut leaves = Vec::with_capacity(tracks.len());
+        let mut session = None;
+        for (track, conduct) in tracks.iter().zip(conducts) {
+            let leaf = &track.leaf;
+            if peers.last().is_none_or(|peer| peer.key != leaf.peer.key) {
+                let settings = leaf.peer.settings.load();
+                peers.push(PeerInput {
+                    key: leaf.peer.key,
+                    weight: settings.weight,
+                    cap: settings.cap[index],
+                    negotiated: Rate::ZERO,
+                    floor: settings.floor[index],
+                });
+            }
+            if let Some(peer) = peers.last_mut().filter(|_| session.replace(leaf.session.id) != Some(leaf.session.id)) {
                 // A peer's sessions desire together what each of them desires.
                 peer.negotiated = sum(peer.negotiated, leaf.session.desired(direction));
             }
             let own = leaf.settings.load();
-            inputs.push(LeafInput {
+            leaves.push(LeafInput {
                 key: leaf.key,
                 peer: leaf.peer.key,
                 group: leaf.group,
@@ -170,74 +192,71 @@ impl Allocator {
                 class: leaf.class(),
                 achieved: conduct.achieved,
                 limited: conduct.limited,
-                demand_before: self.survey.demand(leaf.key),
+                demand_before: track.demand,
                 backlogged: conduct.backlogged,
             });
         }
-        Snapshot {
-            total: self.totals[index].allowed(),
-            groups: groups.collect(),
-            peers: peers.into_values().collect(),
-            leaves: inputs,
-        }
+        Snapshot { total: self.totals[index].allowed(), groups: groups.collect(), peers, leaves }
     }
 
     /// Sends new rates to the control lanes of those whose rates moved, decreases first.
-    fn tell(&mut self, direction: Direction, plan: &Plan, leaves: &[Arc<LeafEntry>]) {
-        let by_key: HashMap<LeafKey, &Arc<LeafEntry>> = leaves.iter().map(|leaf| (leaf.key, leaf)).collect();
+    fn tell(&mut self, direction: Direction, plan: &Plan, survey: &Survey) {
         let told = &mut self.told[direction.index()];
         let moved = allocation::changes(told, plan);
         let suppressed = plan.leaves.len() - moved.len();
         // In the order of the changes, those of one session together as far as they follow one another.
-        let mut batches: Vec<(&Arc<LeafEntry>, Vec<LeafRate>)> = Vec::new();
+        let mut batches: Vec<(&Arc<SessionEntry>, Vec<LeafRate>)> = Vec::new();
         for leaf in &moved {
-            let Some(entry) = by_key.get(&leaf.key) else { continue };
+            let Some(entry) = survey.leaf(leaf.key) else { continue };
             let rates =
-                LeafRates { assigned: leaf.assigned, ceiling: leaf.ceiling, weight: leaf.weight, class: entry.class() };
+                LeafRates { assigned: leaf.assigned, ceiling: leaf.ceiling, weight: leaf.weight, class: leaf.class };
             let rate = LeafRate { key: leaf.key, rates };
             match batches.last_mut() {
-                Some((last, batch)) if last.session.id == entry.session.id => batch.push(rate),
-                Some(_) | None => batches.push((entry, vec![rate])),
+                Some((last, batch)) if last.id == entry.session.id => batch.push(rate),
+                Some(_) | None => batches.push((&entry.session, vec![rate])),
             }
         }
         let mut next = plan.clone().with_unsent(told);
-        let mut missed = HashSet::new();
-        for (entry, batch) in batches {
+        let mut missed = Vec::new();
+        for (session, batch) in batches {
             let (count, keys) = (batch.len() as u64, batch.iter().map(|rate| rate.key).collect::<Vec<_>>());
-            match entry.session.control.try_send(ControlMessage::Rates(batch)) {
+            match session.control.try_send(ControlMessage::Rates(batch)) {
                 Ok(()) => self.shared.metrics.rate_updates_sent.increment(count),
                 // A full lane is tried again in the next round: what was not told is not remembered as told.
                 Err(_) => missed.extend(keys),
             }
         }
-        next.leaves.retain(|leaf| !missed.contains(&leaf.key));
+        if !missed.is_empty() {
+            missed.sort_unstable();
+            next.leaves.retain(|leaf| missed.binary_search(&leaf.key).is_err());
+        }
         *told = next;
         self.shared.metrics.rate_updates_suppressed.increment(suppressed as u64);
     }
 
     /// Tells peers what they are granted: the ceiling, not the share of the moment (DESIGN 5).
-    fn grant(&mut self) {
-        let registry = &self.shared.registry;
-        self.granted.retain(|id, _| registry.sessions.contains_key(id));
-        for session in &registry.sessions {
+    fn grant(&self) {
+        let mut due = Vec::new();
+        for session in &self.shared.registry.sessions {
             let settings = session.peer.settings.load();
-            let grant = Direction::ALL.map(|direction| {
+            let grants = Direction::ALL.map(|direction| {
                 let total = self.totals[direction.index()].allowed();
                 session.desired(direction).min(settings.cap[direction.index()]).min(total)
             });
-            let before = self.granted.get(session.key()).copied();
-            if before.is_some_and(|before| (0..2).all(|index| !moved(before[index], grant[index]))) {
-                continue;
+            if Direction::ALL.iter().any(|direction| moved(session.granted(*direction), grants[direction.index()])) {
+                due.push((session.value().clone(), grants));
             }
-            let message = ControlMessage::Granted { upload: grant[0], download: grant[1] };
-            // The first grant went with the welcome.
-            if before.is_none() || session.control.try_send(message).is_ok() {
-                self.granted.insert(*session.key(), grant);
+        }
+        for (session, grants) in due {
+            let message = ControlMessage::Granted { upload: grants[0], download: grants[1] };
+            // A full lane is tried again in the next round.
+            if session.control.try_send(message).is_ok() {
+                session.set_granted(grants);
             }
         }
     }
 
-    fn measure(&self, direction: Direction, plan: &Plan, snapshot: &Snapshot, book: &PlanBook, cause: &str) {
+    fn measure(&self, direction: Direction, plan: &Plan, snapshot: &Snapshot, book: &PlanBook, cause: Cause) {
         let metrics: &DirectionMetrics = self.shared.metrics.direction(direction);
         let total = book.totals[direction.index()];
         let desired = snapshot.peers.iter().fold(Rate::ZERO, |sum_so_far, peer| sum(sum_so_far, peer.negotiated));
@@ -248,35 +267,27 @@ impl Allocator {
         metrics.achieved.set(total.achieved);
         metrics.lent.set(if assigned.is_unlimited() { 0.0 } else { (total.achieved - gauge(assigned)).max(0.0) });
         metrics.capacity.set(total.capacity.map_or(0.0, gauge));
-        metrics.jain_index.set(book.jain[direction.index()].unwrap_or(1.0));
+        metrics.jain_index.set(book.jain[direction.index()].unwrap_or(f64::NAN));
         metrics.set_bindings(|binding: Binding| plan.leaves.iter().filter(|leaf| leaf.binding == binding).count());
-        if cause != "tick" {
+        if cause != Cause::Tick {
             return;
         }
-        let mut achieved: HashMap<_, f64> = HashMap::new();
-        for leaf in &snapshot.leaves {
-            *achieved.entry(leaf.peer).or_default() += leaf.achieved;
-        }
+        // Both in the order of the peers.
+        let mut leaves = snapshot.leaves.as_slice();
         for peer in &plan.peers {
+            let (own, rest) = leaves.split_at(leaves.partition_point(|leaf| leaf.peer <= peer.key));
+            leaves = rest;
             if peer.assigned != Rate::ZERO {
                 metrics.peer_assigned.record(gauge(peer.assigned));
             }
-            metrics.peer_achieved.record(achieved.get(&peer.key).copied().unwrap_or(0.0));
+            metrics.peer_achieved.record(own.iter().map(|leaf| leaf.achieved).sum::<f64>());
         }
     }
 }
 
-/// Jain's index over achieved rate by weight of the peers that would take more.
-fn jain_index(leaves: &[Arc<LeafEntry>], conducts: &[Conduct]) -> Option<f64> {
-    let mut peers: HashMap<_, (f64, bool)> = HashMap::new();
-    for (leaf, conduct) in leaves.iter().zip(conducts) {
-        let weight = leaf.peer.settings.load().weight;
-        let peer = peers.entry(leaf.peer.key).or_default();
-        peer.0 += conduct.achieved / weight;
-        peer.1 |= conduct.limited.dominant() == Limiter::Tokens;
-    }
-    let rates: Vec<f64> = peers.values().filter(|peer| peer.1).map(|peer| peer.0).collect();
-    (rates.len() >= 2).then(|| flow::jain(&rates))
+/// Whether a plan found something other than the total to hold a leaf.
+fn held_by_its_own(binding: Option<Binding>) -> bool {
+    matches!(binding, Some(Binding::Group | Binding::PeerCap | Binding::TransferCap | Binding::Negotiated))
 }
 
 fn sum(left: Rate, right: Rate) -> Rate {

@@ -233,8 +233,8 @@ pub const METRICS: &[Metric] = &[
         "evenkeel_jain_index",
         Unit::Ratio,
         &["direction"],
-        "Jain's fairness index of the backlogged peers' rates over their weights; NaN = fewer than two.",
-        "Set in every round, over peers that had something to send during the whole of it.",
+        "Jain's fairness index of the rates over the weights of the peers that the total holds; NaN = fewer than two.",
+        "Set in every round, over peers with foreground transfers that the total held in this and the last plan; each group by itself.",
     ),
     histogram(
         "evenkeel_peer_assigned_bytes_per_second",

@@ -45,6 +45,7 @@ impl Membership {
             agent,
             joined: now,
             desired: desired.map(Into::into),
+            granted: desired.map(Into::into),
         });
         shared.registry.sessions.insert(session.id, session.clone());
         shared.metrics.joins.increment(1);

@@ -49,6 +49,7 @@ impl PeerActor {
         };
         self.data_links_max = links;
         let [upload, download] = Direction::ALL.map(|direction| self.grant(&membership, direction));
+        membership.session.set_granted([upload, download]);
         let welcome = Welcome {
             session: membership.session.id,
             granted_upload: download.to_wire(),
@@ -246,8 +247,9 @@ impl PeerActor {
             size: AtomicU64::new(size),
             meter: LeafMeter::new(self.worker.now()),
             share_thousandths: AtomicU64::new(u64::from(wish.weight_thousandths)),
-            class: group.settings.load().class.unwrap_or(wish.class.unwrap_or(self.class)),
+            class: wish.class.unwrap_or(self.class),
             settings: ArcSwap::from_pointee(NodeSettings::default()),
+            group_settings: group.settings.clone(),
         });
         let rates = self.first_rates(direction, leaf.weight(), leaf.class());
         self.transfer_of.insert(leaf.key, transfer);

@@ -1,0 +1,57 @@
+//! Whether floors can be kept, asked before an order is in force: a floor is a promise (DESIGN 5).
+//!
+//! A peer's floor lies within its group's, and which group that will be is known only when a transfer begins. So groups and
+//! peers are two levels that must each fit, as in the configuration; a transfer's floor lies within its peer's.
+
+use std::collections::HashMap;
+
+use flow::{
+    Direction, Rate,
+    allocation::{FloorNode, floors_fit},
+};
+use wire::PeerId;
+
+use crate::{port::OperateError, registry::NodeSettings, shared::Shared};
+
+use super::Target;
+
+/// Whether all floors of `direction` fit under `limit` and their caps, if `change` were in force.
+pub(super) fn fit(
+    shared: &Shared,
+    direction: Direction,
+    limit: Rate,
+    change: Option<(&Target, &NodeSettings)>,
+) -> Result<(), OperateError> {
+    let changed = |target: Target| change.filter(|(changed, _)| **changed == target).map(|(_, settings)| settings);
+    let node = |name: String, target: Target, settings: &NodeSettings| {
+        let settings = changed(target).unwrap_or(settings);
+        let (cap, floor) = (settings.cap[direction.index()], settings.floor[direction.index()]);
+        FloorNode { name, cap, floor, children: Vec::new() }
+    };
+    let groups = shared
+        .groups
+        .iter()
+        .enumerate()
+        .map(|(index, group)| node(format!("group {}", group.name), Target::Group(index), &group.settings.load()));
+    let groups: Vec<FloorNode> = groups.collect();
+
+    let peer = |id: &PeerId, settings: &NodeSettings| node(format!("peer {}", id.short()), Target::Peer(*id), settings);
+    let settings = shared.registry.peer_settings.iter();
+    let mut peers: HashMap<PeerId, FloorNode> =
+        settings.map(|settings| (*settings.key(), peer(settings.key(), &settings))).collect();
+    if let Some((Target::Peer(id), settings)) = change {
+        peers.insert(*id, peer(id, settings));
+    }
+    for leaf in shared.registry.leaves.iter().filter(|leaf| leaf.direction == direction) {
+        let own = node(format!("transfer {}", leaf.key.0), Target::Transfer(leaf.key), &leaf.settings.load());
+        if own.floor > 0 {
+            let above = peers.entry(leaf.peer.id).or_insert_with(|| peer(&leaf.peer.id, &leaf.peer.settings.load()));
+            above.children.push(own);
+        }
+    }
+    let peers: Vec<FloorNode> = peers.into_values().collect();
+    for level in [groups, peers] {
+        floors_fit(limit, &level).map_err(|error| OperateError::Conflict(format!("{direction}: {error}")))?;
+    }
+    Ok(())
+}
