@@ -5,7 +5,7 @@ use crate::Rate;
 /// Sizes of quanta. The defaults are those of DESIGN section 6.
 #[derive(Copy, Clone, Debug)]
 pub struct ShaperConfig {
-    /// Milliseconds of its rate that a leaf gets at once when there are many leaves. Few get as little as a quarter of it:
+    /// Milliseconds of its rate that a leaf gets at once when there are many leaves. Few get as little as an eighth of it:
     /// the smaller the chunk the smoother the line, and what it costs hardly counts.
     pub quantum_ms: u32,
     /// The least, for the slowest leaf.
@@ -42,7 +42,7 @@ impl ShaperConfig {
         let rate = going.max(guarantee.bytes_per_second()).min(ceiling.bytes_per_second());
         let in_ms = |ms: u64| rate.saturating_mul(ms) / 1000;
         let quantum_ms = u64::from(self.quantum_ms);
-        let enough_ms = (leaves as u64 * 1000 / VISITS_PER_SECOND).clamp(quantum_ms / 4, quantum_ms);
+        let enough_ms = (leaves as u64 * 1000 / VISITS_PER_SECOND).clamp(quantum_ms / 8, quantum_ms);
         // What a slow leaf gets at once stays worth a visit, up to the 8 KiB of DESIGN 6.
         let worth = in_ms(quantum_ms).min(u64::from(self.quantum_bytes_at_first));
         let bytes = in_ms(enough_ms).max(worth);
@@ -82,7 +82,7 @@ mod tests {
     fn few_leaves_go_in_smaller_steps() {
         let rate = Rate::from_bytes_per_second(200_000);
         let quantum = |leaves| ShaperConfig::default().quantum(leaves, rate, 0, Rate::UNLIMITED);
-        assert_eq!(quantum(1), 20_000);
+        assert_eq!(quantum(1), 10_000);
         assert_eq!(quantum(800), 40_000);
         assert_eq!(quantum(100_000), 64 << 10);
         let slow = Rate::from_bytes_per_second(30_000);

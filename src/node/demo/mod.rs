@@ -188,6 +188,17 @@ fn report(verdict: &Verdict, seen: &Seen) {
         seen.on_disk.last().map_or(0, |sample| sample.on_disk.len()),
         verdict.windows
     );
+    println!("  {:<16} {:>5} {:>14} {:>14} {:>10}", "part", "peers", "deserved", "mean", "worst");
+    for role in &verdict.roles {
+        println!(
+            "  {:<16} {:>5} {:>14} {:>14} {:>8.2} %",
+            role.role,
+            role.peers,
+            table::shown(Some(role.exact as u64)),
+            table::shown(Some(role.mean as u64)),
+            role.deviation * 100.0
+        );
+    }
     println!("  Jain's index of the equal peers        {:.5}", verdict.jain);
     println!(
         "  largest deviation from exact max-min   {:.2} % ({})",

@@ -66,7 +66,7 @@ impl Live {
     }
 }
 
-fn shown(rate: Option<u64>) -> String {
+pub(super) fn shown(rate: Option<u64>) -> String {
     match rate {
         None => "no limit".into(),
         Some(rate) => {

@@ -31,6 +31,23 @@ pub(super) struct Verdict {
     pub(super) busiest_second: f64,
     /// Windows judged.
     pub(super) windows: usize,
+    /// The same by role, in the order of appearance.
+    pub(super) roles: Vec<RoleVerdict>,
+}
+
+/// What became of the peers of one role.
+#[derive(Clone, Debug)]
+pub(super) struct RoleVerdict {
+    /// Which.
+    pub(super) role: &'static str,
+    /// How many.
+    pub(super) peers: usize,
+    /// The exact share of each, bytes per second.
+    pub(super) exact: f64,
+    /// What they got on average over all windows.
+    pub(super) mean: f64,
+    /// The largest relative deviation of one of them in any window.
+    pub(super) deviation: f64,
 }
 
 /// Judges `samples`; `total` in bytes per second. `None` when the demo was too short to have one window.
@@ -50,18 +67,28 @@ pub(super) fn judge(parts: &[Part], samples: &[Sample], total: f64, background_f
                 verdict.deviation = deviation;
                 verdict.deviant = Some(part.role);
             }
+            let role = match verdict.roles.iter_mut().find(|role| role.role == part.role) {
+                Some(role) => role,
+                None => {
+                    let (role, exact) = (part.role, *exact);
+                    verdict.roles.push(RoleVerdict { role, peers: 0, exact, mean: 0.0, deviation: 0.0 });
+                    let last = verdict.roles.len() - 1;
+                    &mut verdict.roles[last]
+                }
+            };
+            role.deviation = role.deviation.max(deviation);
         }
     }
     let (first, last) = (judged.first()?, judged.last()?);
     if verdict.windows == 0 {
         return None;
     }
-    let plain: Vec<f64> = rates(first, last)
-        .into_iter()
-        .zip(parts)
-        .filter(|(_, part)| part.role == "plain")
-        .map(|(rate, _)| rate)
-        .collect();
+    for role in &mut verdict.roles {
+        let own: Vec<f64> = of_role(role.role, parts, &rates(first, last));
+        role.peers = own.len();
+        role.mean = own.iter().sum::<f64>() / own.len().max(1) as f64;
+    }
+    let plain = of_role("plain", parts, &rates(first, last));
     verdict.jain = flow::jain(&plain);
     verdict.used = rates(first, last).iter().sum::<f64>() / total;
     verdict.busiest_second = busiest_second(&judged) / total;
@@ -71,6 +98,10 @@ pub(super) fn judge(parts: &[Part], samples: &[Sample], total: f64, background_f
 fn rates(first: &Sample, last: &Sample) -> Vec<f64> {
     let seconds = (last.at - first.at).as_secs_f64();
     last.on_disk.iter().zip(&first.on_disk).map(|(last, first)| last.saturating_sub(*first) as f64 / seconds).collect()
+}
+
+fn of_role(role: &str, parts: &[Part], rates: &[f64]) -> Vec<f64> {
+    rates.iter().zip(parts).filter(|(_, part)| part.role == role).map(|(rate, _)| *rate).collect()
 }
 
 fn busiest_second(samples: &[&Sample]) -> f64 {
