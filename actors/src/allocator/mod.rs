@@ -6,6 +6,8 @@ mod floors;
 mod order;
 mod round;
 mod survey;
+#[cfg(test)]
+mod tests;
 
 pub use actor::Allocator;
 pub use order::{Order, Target};
