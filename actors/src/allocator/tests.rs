@@ -33,15 +33,15 @@ struct Nothing;
 
 impl Files for Nothing {
     fn list(&self, _: String, _: bool, _: String, _: Viewer) -> PortFuture<Result<FilePage, FileError>> {
-        unimplemented!("no session, no files")
+        unreachable!("no session, no files")
     }
 
     fn open_source(&self, _: String) -> PortFuture<Result<Arc<dyn Source>, FileError>> {
-        unimplemented!("no session, no files")
+        unreachable!("no session, no files")
     }
 
     fn open_sink(&self, _: String, _: SinkMeta) -> PortFuture<Result<OpenedSink, FileError>> {
-        unimplemented!("no session, no files")
+        unreachable!("no session, no files")
     }
 }
 

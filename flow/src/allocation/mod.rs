@@ -3,18 +3,18 @@
 //!
 //! The tree is total > group > peer > transfer. Three ideas carry the whole calculation:
 //!
-//! 1. **Demand** ([`demand`]) goes bottom-up: a leaf that waited for tokens wants all it may have, any other what it used
+//! 1. **Demand** (`demand`) goes bottom-up: a leaf that waited for tokens wants all it may have, any other what it used
 //!    and some headroom, an idle one nothing. A node wants the sum of its children, at most its cap.
-//! 2. **Water** ([`curve`]) goes top-down: a node's share is poured over its children until they are all at one level per
+//! 2. **Water** (`curve`) goes top-down: a node's share is poured over its children until they are all at one level per
 //!    weight, or full. A child never falls below its floor. This is exact weighted max-min; there is no rounding of levels
 //!    and no search with a tolerance.
-//! 3. **Classes** are two pours ([`pass`]): foreground first into the capacity less background's small reserve, background
+//! 3. **Classes** are two pours (`pass`): foreground first into the capacity less background's small reserve, background
 //!    into what foreground left, at every node.
 //!
 //! A peer with transfers in several groups has a node in each; its own cap holds over their sum. That crosses the tree, so
-//! such peers' caps are split over their nodes by a monotone iteration that is feasible at every step (see [`pass`]).
+//! such peers' caps are split over their nodes by a monotone iteration that is feasible at every step (see `pass`).
 //!
-//! Why a rate is what it is, and what it would be if that rule were lifted, is answered from the same curves ([`reason`]).
+//! Why a rate is what it is, and what it would be if that rule were lifted, is answered from the same curves (`reason`).
 
 mod changes;
 mod curve;
