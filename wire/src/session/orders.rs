@@ -76,7 +76,7 @@ impl Session {
         Ok(())
     }
 
-    /// Measures the round trip; the answer is [`Event::Pong`].
+    /// Measures the round trip; the answer is [`super::Event::Pong`].
     pub fn ping(&mut self, now: Moment) -> Result<(), SessionError> {
         let Some(pulse) = self.state.pulse_mut() else {
             return Err(self.wrong_state("ping"));
@@ -153,7 +153,7 @@ impl Session {
 
 /// Listings.
 impl Session {
-    /// Client: asks for one page of `path`, names after `after`. Gives the request's id; the answer is [`Event::Listing`].
+    /// Client: asks for one page of `path`, names after `after`. Gives the request's id; the answer is [`super::Event::Listing`].
     pub fn list(&mut self, path: &str, recursive: bool, after: &str) -> Result<u32, SessionError> {
         self.need("list", Role::Client)?;
         if self.lists.len() >= self.limits.lists_max {

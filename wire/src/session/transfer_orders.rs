@@ -7,7 +7,7 @@ use crate::{
 };
 
 impl Session {
-    /// Client: asks for a file. Gives the transfer's id; the answer is [`Event::Opened`] or [`Event::Failed`].
+    /// Client: asks for a file. Gives the transfer's id; the answer is [`super::Event::Opened`] or [`super::Event::Failed`].
     pub fn get(&mut self, request: GetRequest) -> Result<u32, SessionError> {
         let transfer = self.check_transfer("get", &request.path, request.weight_thousandths)?;
         if request.offset > 0 && request.prefix_hash.is_none() {
@@ -27,7 +27,7 @@ impl Session {
         Ok(transfer)
     }
 
-    /// Client: offers a file. Gives the transfer's id; the answer is [`Event::Ready`] or [`Event::Failed`].
+    /// Client: offers a file. Gives the transfer's id; the answer is [`super::Event::Ready`] or [`super::Event::Failed`].
     pub fn put(&mut self, request: PutRequest) -> Result<u32, SessionError> {
         let transfer = self.check_transfer("put", &request.path, request.weight_thousandths)?;
         let PutRequest { path, size, mtime_ns, weight_thousandths: weight, class } = request;
@@ -72,7 +72,7 @@ impl Session {
         Ok(())
     }
 
-    /// Client: begins to send a put at `start`: the offset of [`Event::Ready`], or 0 when the prefix does not match. Data may
+    /// Client: begins to send a put at `start`: the offset of [`super::Event::Ready`], or 0 when the prefix does not match. Data may
     /// follow.
     pub fn begin(&mut self, transfer: u32, start: u64) -> Result<(), SessionError> {
         let live = self.live(transfer)?;
