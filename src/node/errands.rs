@@ -243,7 +243,10 @@ impl Work {
             }
             errand => {
                 let words = wire::printable(message).into_owned();
-                progress.failed(tag as u32, &format!("{}: {words}", errand.path()));
+                // What a file's own room says begins with its name, in backquotes.
+                let named = words.starts_with('`');
+                let line = if named { words.clone() } else { format!("`{}`: {words}", errand.path()) };
+                progress.failed(tag as u32, &line);
                 self.outcome.failed.push((errand.path().to_owned(), code, words));
             }
         }

@@ -50,10 +50,9 @@ impl TransferProgress for Bars {
 
     fn failed(&mut self, id: u32, why: &str) {
         if let Some(bar) = self.live.remove(&id) {
-            let name = bar.message();
             bar.abandon();
-            self.line(&format!("{name}: {why}"));
         }
+        self.line(why);
     }
 
     fn note(&mut self, text: &str) {

@@ -16,7 +16,7 @@ pub trait TransferProgress: Send {
     fn moved(&mut self, id: u32, offset: u64);
     /// Whole, checked, and under its name.
     fn done(&mut self, id: u32);
-    /// It ended otherwise.
+    /// It ended otherwise, or never started. `why` names the file.
     fn failed(&mut self, id: u32, why: &str);
     /// Something worth a line: a new peer's id, a granted rate, a reconnection.
     fn note(&mut self, text: &str);

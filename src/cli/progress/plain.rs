@@ -89,6 +89,9 @@ impl<W: Write + Send> Plain<W> {
             (1, None) => "1 file".to_owned(),
             _ => format!("{} of {} files", counts.done, counts.files),
         };
+        if counts.size == 0 && counts.failed > 0 {
+            return format!("{what}: ended, {} failed", counts.failed);
+        }
         let mut line = format!("{what}: {}% of {}", percent(counts.offset, counts.size), show_bytes(counts.size));
         if self.live.is_empty() {
             line.push_str(if counts.failed == 0 { ", done" } else { ", ended" });
@@ -142,11 +145,13 @@ impl<W: Write + Send> TransferProgress for Plain<W> {
     }
 
     fn failed(&mut self, id: u32, why: &str) {
-        if let Some(transfer) = self.live.remove(&id) {
-            self.counts.failed += 1;
-            self.news = true;
-            self.line(&format!("{}: {why}", transfer.name));
+        if self.live.remove(&id).is_none() {
+            // Refused before its size was known.
+            self.counts.files += 1;
         }
+        self.counts.failed += 1;
+        self.news = true;
+        self.line(why);
     }
 
     fn note(&mut self, text: &str) {
@@ -156,7 +161,9 @@ impl<W: Write + Send> TransferProgress for Plain<W> {
 
 impl<W: Write + Send> Drop for Plain<W> {
     fn drop(&mut self) {
-        if self.news {
+        // One file that never started has had its line.
+        let told = self.counts.files == 1 && self.counts.failed == 1 && self.counts.size == 0;
+        if self.news && !told {
             self.write_state((self.clock)());
         }
     }
@@ -232,7 +239,7 @@ mod tests {
             plain.moved(id, 10);
             millis.store(u64::from(id) * 2, Ordering::Relaxed);
             match id {
-                500 => plain.failed(id, "the disk is full"),
+                500 => plain.failed(id, "x: the disk is full"),
                 _ => plain.done(id),
             }
         }
@@ -241,6 +248,17 @@ mod tests {
         assert_eq!(text.lines().count(), 3, "{text}");
         assert!(text.starts_with("x: the disk is full\n"), "{text}");
         assert!(text.ends_with("999 of 1000 files: 100% of 10.0 KB, ended, 1 failed\n"), "{text}");
+    }
+
+    #[test]
+    fn a_transfer_that_failed_before_it_started_was_not_told() {
+        let (mut plain, log, _) = plain();
+        plain.started(1, "a", 10, 0);
+        plain.moved(1, 10);
+        plain.done(1);
+        plain.failed(2, "`b`: no such file");
+        drop(plain);
+        assert_eq!(log.text(), "`b`: no such file\n1 of 2 files: 100% of 10 B, ended, 1 failed\n");
     }
 
     #[test]
