@@ -9,7 +9,7 @@ use std::{
 
 use actors::{Node, NodeConsole, Threads};
 use flow::Rate;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     admin,
@@ -67,7 +67,22 @@ async fn run(options: ServeOptions, identity: Identity, page: MetricsPage, open_
     let node_config = compose::node_config(&config, identity.id());
     let node = Node::start(node_config, compose::tree(&config), Arc::new(shares), policy, Threads::Arbiters);
     node.shared().metrics.open_files_max.set(open_files as f64);
-    let listener = Listener::bind(config.listen.peers, node.clone(), &credentials, compose::listen_config(&config))
+    let ended = attend(&node, &config, &identity, &credentials, &page).await;
+    node.stop();
+    // An actor that never had a turn is started by the end of its runtime, where it finds no timer and panics.
+    tokio::task::yield_now().await;
+    ended
+}
+
+/// Opens the doors, waits until it is told to end, and closes them.
+async fn attend(
+    node: &Arc<Node>,
+    config: &Config,
+    identity: &Identity,
+    credentials: &Credentials,
+    page: &MetricsPage,
+) -> Result<(), Failure> {
+    let listener = Listener::bind(config.listen.peers, node.clone(), credentials, compose::listen_config(config))
         .map_err(machine)?;
     let peers = listener.local_addr().map_err(machine)?;
     node.set_listen(peers);
@@ -78,15 +93,16 @@ async fn run(options: ServeOptions, identity: Identity, page: MetricsPage, open_
     let console = Arc::new(NodeConsole(node.clone()));
     let admin = admin::Server::bind(config.listen.admin, console, admin_config).map_err(machine)?;
     let addresses = Addresses { peers, admin: admin.address(), metrics: page.address() };
+    // Before anybody is told that there is a node: whoever reads it may signal at once.
+    let mut signals = Signals::listen().map_err(machine)?;
     // Nobody may be reading what a service prints.
-    let _ = announce(&config, &identity, &addresses);
+    let _ = announce(config, identity, &addresses);
     let accepting = actix_rt::spawn(listener.run());
-    until_told(&node).await.map_err(machine)?;
+    until_told(node, &mut signals).await;
     accepting.abort();
-    end(&node, &config).await.map_err(machine)?;
+    end(node, config, &mut signals).await;
     // It waits for requests in flight.
     let _ = tokio::task::spawn_blocking(move || admin.stop()).await;
-    node.stop();
     Ok(())
 }
 
@@ -98,29 +114,40 @@ fn machine(error: impl ToString) -> Failure {
     Failure::new(Exit::Machine, error.to_string())
 }
 
-async fn until_told(node: &Node) -> io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+/// The signals that end a node.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn heard(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+async fn until_told(node: &Node, signals: &mut Signals) {
     let mut drain = node.drain_asked();
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = signals.heard() => {}
         _ = drain.wait_for(|asked| *asked) => {}
     }
-    Ok(())
 }
 
 /// Drains; a second signal forces.
-async fn end(node: &Node, config: &Config) -> io::Result<()> {
+async fn end(node: &Node, config: &Config, signals: &mut Signals) {
     tracing::info!("draining: no new sessions; transfers may end within {} s", config.node.drain.as_secs());
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
         () = node.drain() => tracing::info!("drained"),
-        _ = terminate.recv() => tracing::warn!("forced to end by a second signal"),
-        _ = interrupt.recv() => tracing::warn!("forced to end by a second signal"),
+        () = signals.heard() => tracing::warn!("forced to end by a second signal"),
     }
-    Ok(())
 }
 
 /// Where the node is reached.
