@@ -191,7 +191,8 @@ impl Target {
     }
 
     fn unresolved(&self, why: impl std::fmt::Display) -> LinkError {
-        LinkError::Local(format!("cannot find {}: {why}; write it as HOST:PORT and check the name", self.endpoint))
+        let words = format!("cannot find {}: {why}; write it as HOST:PORT and check the name", self.endpoint);
+        LinkError::Lost(io::Error::new(io::ErrorKind::NotFound, words))
     }
 
     fn unconnected(&self, error: io::Error) -> LinkError {
