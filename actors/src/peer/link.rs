@@ -19,6 +19,8 @@ use crate::{
 pub(super) const CONTROL_OUT_MAX: usize = 1024;
 /// Chunks of one link between socket and disk: one being written, one being read, two on their way.
 pub(super) const CHUNKS_PER_LINK: usize = 4;
+/// Between two looks at what holds a full socket: when it fills, a receiver that has stopped looks like a slow network.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// How long the last words may take.
 const GOODBYE: Duration = Duration::from_secs(3);
 
@@ -167,15 +169,19 @@ pub(super) async fn write_data(
 }
 
 async fn flush(link: usize, sender: &mut dyn DataSender, lane: &mpsc::Sender<DataMessage>) -> Result<(), LinkError> {
-    let mut told = false;
-    poll_fn(|cx| {
-        let poll = sender.poll_flush(cx);
-        if poll.is_pending() && !told {
-            told = lane.try_send(DataMessage::Blocked { link, pressure: sender.pressure() }).is_ok();
+    loop {
+        let mut told = false;
+        let flushed = poll_fn(|cx| {
+            let poll = sender.poll_flush(cx);
+            if poll.is_pending() && !told {
+                told = lane.try_send(DataMessage::Blocked { link, pressure: sender.pressure() }).is_ok();
+            }
+            poll
+        });
+        if let Ok(result) = tokio::time::timeout(LOOK_AGAIN, flushed).await {
+            return result;
         }
-        poll
-    })
-    .await
+    }
 }
 
 /// What the actor keeps of a data link.
