@@ -1,6 +1,8 @@
 //! `ls`, `get` and `put` when all goes well.
 
-use std::fs;
+use std::{fs, path::Path};
+
+use serde_json::Value;
 
 use crate::support::{Said, Server, assert_same, noise};
 
@@ -20,4 +22,131 @@ fn files_of_every_size_go_there_and_back() {
         server.run(&["get", &server.at(&format!("in/{name}")), "-o", &server.path(&back)]).expect_code(0);
         assert_same(&local, server.path(&back));
     }
+    assert!(parts_beneath(server.room.path()).is_empty());
+}
+
+/// Every `.part` that is left.
+fn parts_beneath(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| match path.is_dir() {
+            true => parts_beneath(&path),
+            false => vec![path.display().to_string()],
+        })
+        .filter(|path| path.ends_with(".part"))
+        .collect()
+}
+
+#[test]
+fn several_files_go_in_one_session_over_four_links() {
+    let server = Server::start::<&str>(&[]);
+    let names: Vec<String> = (0..8).map(|index| format!("{index}.bin")).collect();
+    for (index, name) in names.iter().enumerate() {
+        noise(&server.room.path().join(name), index * 300_000 + 1, index as u64);
+    }
+    let locals: Vec<String> = names.iter().map(|name| server.path(name)).collect();
+    let mut args: Vec<&str> = vec!["put"];
+    args.extend(locals.iter().map(String::as_str));
+    let target = server.at("");
+    args.extend([target.as_str(), "--data-links", "4"]);
+    server.run(&args).expect_code(0);
+    let remotes: Vec<String> = names.iter().map(|name| server.at(name)).collect();
+    let out = server.path("out");
+    let mut args: Vec<&str> = vec!["get"];
+    args.extend(remotes.iter().map(String::as_str));
+    args.extend(["-o", &out, "--data-links", "4"]);
+    let said = server.run(&args).expect_code(1).err();
+    assert!(
+        said.contains("`share/0.bin`: the directory that it should be written to is not there; make it first"),
+        "{said}"
+    );
+    assert_eq!(said.matches("share/0.bin").count(), 1, "{said}");
+    fs::create_dir(&out).unwrap();
+    server.run(&args).expect_code(0);
+    for name in &names {
+        assert_same(server.path(name), server.share().join(name));
+        assert_same(server.path(name), Path::new(&out).join(name));
+    }
+    assert!((server.metric("evenkeel_joins_total", &[]) - 3.0).abs() < 0.5);
+}
+
+#[test]
+fn a_directory_is_fetched_whole() {
+    let server = Server::start::<&str>(&[]);
+    fs::create_dir_all(server.share().join("tree/deep/er")).unwrap();
+    let names = ["tree/a.bin", "tree/deep/b.bin", "tree/deep/er/c.bin", "tree/deep/empty"];
+    for (index, name) in names.iter().enumerate() {
+        noise(&server.share().join(name), if name.ends_with("empty") { 0 } else { 100_000 }, index as u64);
+    }
+    server.run(&["get", &server.at("tree"), "-o", &server.path("copy")]).expect_code(0);
+    for name in names {
+        assert_same(server.share().join(name), server.path(&name.replace("tree", "copy")));
+    }
+}
+
+#[test]
+fn names_with_spaces_and_other_alphabets_work() {
+    let server = Server::start::<&str>(&[]);
+    for name in ["a file.txt", "größe.txt", "文件.bin", "a#b?c%20d", "-dash"] {
+        noise(&server.room.path().join(name), 1000, 3);
+        server.run(&["put", &server.path(name), &server.at("")]).expect_code(0);
+        server.run(&["get", &server.at(name), "-o", &server.path("got")]).expect_code(0);
+        assert_same(server.path(name), server.path("got"));
+        fs::remove_file(server.path("got")).unwrap();
+    }
+    let listed = server.run(&["ls", &server.at("")]).expect_code(0).out();
+    assert!(listed.contains("größe.txt") && listed.contains("a file.txt"), "{listed}");
+}
+
+#[test]
+fn ls_lists_shares_directories_and_files() {
+    let server = Server::start::<&str>(&[]);
+    fs::create_dir(server.share().join("dir")).unwrap();
+    noise(&server.share().join("dir/one.bin"), 1234, 1);
+    let shares = server.run(&["ls", &server.peers]).expect_code(0).out();
+    assert!(shares.contains("share"), "{shares}");
+    let names = server.run(&["ls", &server.at("dir/")]).expect_code(0).out();
+    assert!(names.contains("one.bin") && names.contains("1.2 KB"), "{names}");
+    let json = server.run(&["ls", &server.at("dir"), "--json"]).expect_code(0).out();
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json[0]["name"], &json[0]["size"]), (&"one.bin".into(), &1234.into()), "{json}");
+    let file = server.run(&["ls", &server.at("dir/one.bin")]).expect_code(0).out();
+    assert!(file.contains("one.bin"), "{file}");
+    let missing = server.run(&["ls", &server.at("nowhere")]).expect_code(1).err();
+    assert!(missing.contains("nowhere"), "{missing}");
+    let missing = server.run(&["ls", &format!("{}/music", server.peers)]).expect_code(1).err();
+    assert!(missing.contains("music"), "{missing}");
+}
+
+#[test]
+fn without_data_encryption_files_arrive_as_well() {
+    let server = Server::with_config::<&str>("[transport]\ndata_encryption = \"off\"\n", &[]);
+    noise(&server.room.path().join("a.bin"), 3 * MIB + 7, 5);
+    server.run(&["put", &server.path("a.bin"), &server.at(""), "--data-links", "2"]).expect_code(0);
+    server.run(&["get", &server.at("a.bin"), "-o", &server.path("back")]).expect_code(0);
+    assert_same(server.path("a.bin"), server.path("back"));
+}
+
+#[test]
+fn a_file_that_is_there_is_replaced_only_by_a_whole_one() {
+    let server = Server::start::<&str>(&[]);
+    noise(&server.share().join("a.bin"), 100_000, 1);
+    noise(&server.room.path().join("out"), 200_000, 2);
+    server.run(&["get", &server.at("a.bin"), "-o", &server.path("out")]).expect_code(0);
+    assert_same(server.share().join("a.bin"), server.path("out"));
+}
+
+#[test]
+fn lines_come_at_most_once_a_second_when_nobody_watches() {
+    let server = Server::start(&["--upload-limit", "1MB/s"]);
+    noise(&server.share().join("a.bin"), 3_500_000, 1);
+    let began = std::time::Instant::now();
+    let said = server.run(&["get", &server.at("a.bin"), "-o", &server.path("out")]).expect_code(0).err();
+    let seconds = began.elapsed().as_secs();
+    let lines = said.lines().filter(|line| line.contains("% of ")).count() as u64;
+    // The last state is a line of its own.
+    assert!(lines >= 2 && lines <= seconds + 1, "{lines} lines in {seconds} s:\n{said}");
+    assert!(said.contains("MB/s") || said.contains("KB/s"), "{said}");
+    assert!(said.trim_end().ends_with("100% of 3.5 MB, done"), "{said}");
+    assert!(!said.contains('\u{1b}') && !said.contains('\r'), "{said:?}");
 }

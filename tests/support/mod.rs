@@ -71,7 +71,15 @@ fn gather(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
 }
 
 fn command<S: AsRef<str>>(args: &[S]) -> Command {
-    let mut command = Command::new(PROGRAM);
+    command_under::<&str, S>(&[], args)
+}
+
+/// The program, started by another one that becomes it, such as `setpriv --no-new-privs`.
+fn command_under<W: AsRef<str>, S: AsRef<str>>(wrapper: &[W], args: &[S]) -> Command {
+    let mut words: Vec<&str> = wrapper.iter().map(AsRef::as_ref).collect();
+    words.push(PROGRAM);
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]);
     command.args(args.iter().map(AsRef::as_ref)).stdin(Stdio::null()).env_remove("EVENKEEL_ADMIN_TOKEN");
     command
 }
@@ -116,7 +124,13 @@ pub struct Client {
 impl Client {
     /// Starts the program with `args`.
     pub fn spawn<S: AsRef<str>>(args: &[S]) -> Self {
-        let mut child = command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::spawn_under::<&str, S>(&[], args)
+    }
+
+    /// The same by way of `wrapper`.
+    pub fn spawn_under<W: AsRef<str>, S: AsRef<str>>(wrapper: &[W], args: &[S]) -> Self {
+        let mut command = command_under(wrapper, args);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let words = Arc::new(Mutex::new(String::new()));
         let readers = vec![
             follow(child.stdout.take().unwrap(), Arc::clone(&words)),
@@ -213,7 +227,25 @@ impl Server {
 
     /// The same in a directory that is there: a node that is started again.
     pub fn start_in<S: AsRef<str>>(room: Arc<tempfile::TempDir>, args: &[S]) -> Self {
-        let mut child = Self::command(room.path(), args).spawn().unwrap();
+        Self::start_under::<&str, S>(&[], room, args)
+    }
+
+    /// The same with a configuration, which `share` is added to.
+    pub fn with_config<S: AsRef<str>>(config: &str, args: &[S]) -> Self {
+        let room = Arc::new(tempfile::tempdir().unwrap());
+        let share = room.path().join("share");
+        fs::create_dir(&share).unwrap();
+        let file = room.path().join("evenkeel.toml");
+        let share = format!("[[share]]\nname = \"share\"\npath = \"{}\"\nwritable = true\n", text(&share));
+        fs::write(&file, format!("{config}\n{share}")).unwrap();
+        let mut all = vec!["--config".to_owned(), text(&file)];
+        all.extend(args.iter().map(|arg| arg.as_ref().to_owned()));
+        Self::start_in(room, &all)
+    }
+
+    /// The same by way of `wrapper`.
+    pub fn start_under<W: AsRef<str>, S: AsRef<str>>(wrapper: &[W], room: Arc<tempfile::TempDir>, args: &[S]) -> Self {
+        let mut child = Self::command_under(wrapper, room.path(), args).spawn().unwrap();
         let words = Arc::new(Mutex::new(String::new()));
         let readers = vec![
             follow(child.stdout.take().unwrap(), Arc::clone(&words)),
@@ -227,6 +259,10 @@ impl Server {
 
     /// The command that [`Server::start`] runs, for nodes that don't start.
     pub fn command<S: AsRef<str>>(room: &Path, args: &[S]) -> Command {
+        Self::command_under::<&str, S>(&[], room, args)
+    }
+
+    fn command_under<W: AsRef<str>, S: AsRef<str>>(wrapper: &[W], room: &Path, args: &[S]) -> Command {
         let has = |name: &str| args.iter().any(|arg| arg.as_ref() == name);
         let mut all: Vec<String> = vec!["serve".into()];
         for flag in ["--listen", "--admin", "--metrics"] {
@@ -242,7 +278,7 @@ impl Server {
             all.extend(["--share".into(), format!("share={}", text(&room.join("share")))]);
         }
         all.extend(args.iter().map(|arg| arg.as_ref().to_owned()));
-        let mut command = command(&all);
+        let mut command = command_under(wrapper, &all);
         command.current_dir(room).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

@@ -1,0 +1,113 @@
+//! Interruptions: what was moved is not moved again, and what comes out is whole.
+
+use std::{fs, path::Path, sync::Arc, time::Duration};
+
+use crate::support::{Client, Said, Server, assert_same, noise, wait_until};
+
+const SIZE: usize = 12 << 20;
+/// Slow enough to be killed in the middle.
+const SLOW: &str = "5MB/s";
+/// A part is trusted as far as the last record, which is written once per second.
+const MIDDLE: u64 = 7 << 20;
+
+/// Waits until a part has grown to the middle.
+fn await_middle(part: &Path) {
+    wait_until("half of the file is there", 30, || fs::metadata(part).is_ok_and(|meta| meta.len() >= MIDDLE));
+}
+
+fn moved(server: &Server, direction: &str) -> f64 {
+    server.metric("evenkeel_payload_bytes_total", &[&format!("direction=\"{direction}\"")])
+}
+
+fn lift_limits(server: &Server) {
+    server.ctl(&["limit", "--upload", "off", "--download", "off"]).expect_code(0);
+}
+
+#[test]
+fn a_get_that_was_killed_goes_on_where_it_was() {
+    let server = Server::start(&["--upload-limit", SLOW]);
+    noise(&server.share().join("a.bin"), SIZE, 1);
+    let (remote, local) = (server.at("a.bin"), server.path("a.bin"));
+    let args = ["get", &remote, "-o", &local];
+    let client = server.spawn(&args);
+    await_middle(Path::new(&server.path("a.bin.part")));
+    client.kill();
+    lift_limits(&server);
+    let before = moved(&server, "upload");
+    server.run(&args).expect_code(0);
+    assert_same(server.share().join("a.bin"), &local);
+    let again = moved(&server, "upload") - before;
+    assert!(again < (SIZE as f64) * 0.8, "{again} bytes were sent again");
+    assert!(!Path::new(&server.path("a.bin.part")).exists());
+}
+
+#[test]
+fn a_put_that_was_killed_goes_on_where_it_was() {
+    let server = Server::start(&["--download-limit", SLOW]);
+    noise(Path::new(&server.path("a.bin")), SIZE, 2);
+    let (remote, local) = (server.at("a.bin"), server.path("a.bin"));
+    let args = ["put", &local, &remote];
+    let client = server.spawn(&args);
+    await_middle(&server.share().join("a.bin.part"));
+    client.kill();
+    lift_limits(&server);
+    let before = moved(&server, "download");
+    server.run(&args).expect_code(0);
+    assert_same(&local, server.share().join("a.bin"));
+    let again = moved(&server, "download") - before;
+    assert!(again < (SIZE as f64) * 0.8, "{again} bytes were sent again");
+}
+
+#[test]
+fn a_file_that_changed_between_two_tries_is_fetched_from_its_start() {
+    let server = Server::start(&["--upload-limit", SLOW]);
+    noise(&server.share().join("a.bin"), SIZE, 1);
+    let (remote, local) = (server.at("a.bin"), server.path("a.bin"));
+    let args = ["get", &remote, "-o", &local];
+    let client = server.spawn(&args);
+    await_middle(Path::new(&server.path("a.bin.part")));
+    client.kill();
+    noise(&server.share().join("a.bin"), SIZE, 9);
+    lift_limits(&server);
+    server.run(&args).expect_code(0);
+    assert_same(server.share().join("a.bin"), &local);
+}
+
+#[test]
+fn transfers_survive_a_server_that_is_killed_and_started_again() {
+    let server = Server::start(&["--upload-limit", SLOW, "--download-limit", SLOW]);
+    noise(&server.share().join("a.bin"), SIZE, 3);
+    noise(Path::new(&server.path("b.bin")), SIZE, 4);
+    let (from, into, to) = (server.at("a.bin"), server.path("a.bin"), server.at("b.bin"));
+    let (local, peers) = (server.path("b.bin"), server.peers.clone());
+    let get = server.spawn(&["get", &from, "-o", &into]);
+    let put = server.spawn(&["put", &local, &to]);
+    await_middle(Path::new(&server.path("a.bin.part")));
+    await_middle(&server.share().join("b.bin.part"));
+    let room = server.kill();
+    std::thread::sleep(Duration::from_millis(300));
+    let server = Server::start_in(Arc::clone(&room), &["--listen", &peers]);
+    for (what, client) in [("get", get), ("put", put)] {
+        let (code, words) = client.wait(60);
+        assert_eq!(code, 0, "{what}: {words}");
+        assert!(words.contains("trying again in"), "{what}: {words}");
+    }
+    assert_same(server.share().join("a.bin"), &into);
+    assert_same(&local, server.share().join("b.bin"));
+    for direction in ["upload", "download"] {
+        let again = moved(&server, direction);
+        assert!(again > 0.0 && again < (SIZE as f64) * 0.8, "{again} bytes of the {direction} were sent again");
+    }
+}
+
+#[test]
+fn a_node_that_stays_away_is_given_up_with_words() {
+    let server = Server::start(&["--upload-limit", "1MB/s"]);
+    noise(&server.share().join("a.bin"), SIZE, 3);
+    let client = Client::spawn(&["get", &server.at("a.bin"), "-o", &server.path("a.bin"), "--state", &server.owner()]);
+    wait_until("it has begun", 20, || Path::new(&server.path("a.bin.part")).exists());
+    let _room = server.kill();
+    let (code, words) = client.wait(60);
+    assert_eq!(code, 69, "{words}");
+    assert!(words.contains("run the same command to resume"), "{words}");
+}
