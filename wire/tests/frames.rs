@@ -245,3 +245,18 @@ proptest! {
         let _ = decode(&bytes);
     }
 }
+
+#[test]
+fn a_flood_of_unknown_messages_is_a_violation_and_a_few_are_not() {
+    // Field 1000, empty.
+    let unknown = frame(&[0xc2, 0x3e, 0x00]);
+    let known = encode(&[Message::Ping(Ping { nonce: 1, sent_ns: 2 })]);
+    let mut decoder = FrameDecoder::default();
+    for _ in 0..10 {
+        decoder.extend(&unknown.repeat(256));
+        decoder.extend(&known);
+        assert_eq!(drain(&mut decoder).unwrap().len(), 1);
+    }
+    decoder.extend(&unknown.repeat(257));
+    assert_eq!(decoder.next_message().unwrap_err().code(), "too_many");
+}

@@ -12,6 +12,8 @@ pub struct FrameDecoder {
     buffer: BytesMut,
     bytes_max: usize,
     unknown_frames: u64,
+    /// Since the last message that was known.
+    unknown_in_a_row: usize,
     fault: Option<Violation>,
 }
 
@@ -22,6 +24,7 @@ impl FrameDecoder {
             buffer: BytesMut::new(),
             bytes_max: bytes_max.min(CONTROL_FRAME_BYTES_MAX),
             unknown_frames: 0,
+            unknown_in_a_row: 0,
             fault: None,
         }
     }
@@ -87,9 +90,17 @@ impl FrameDecoder {
             match frame.kind {
                 Some(message) => {
                     message.check()?;
+                    self.unknown_in_a_row = 0;
                     return Ok(Some(message));
                 }
-                None => self.unknown_frames += 1,
+                None => {
+                    self.unknown_frames += 1;
+                    self.unknown_in_a_row += 1;
+                    if self.unknown_in_a_row > UNKNOWN_IN_A_ROW_MAX {
+                        let (what, count) = ("unknown messages in a row", self.unknown_in_a_row);
+                        return Err(Violation::TooMany { what, count, max: UNKNOWN_IN_A_ROW_MAX });
+                    }
+                }
             }
         }
         Ok(None)
@@ -132,5 +143,8 @@ pub(crate) fn encoded_bytes(message: &Message) -> usize {
 }
 
 const LENGTH_BYTES: usize = 4;
+/// Nobody above the decoder sees what it skips, so its number is bounded here. A newer peer's keepalives, every 15 s, are
+/// known; in between it may say a dozen things a second that are not.
+const UNKNOWN_IN_A_ROW_MAX: usize = 256;
 /// Room for a window update or a ping without allocating; anything above is given back when idle.
 const IDLE_CAPACITY_BYTES: usize = 512;
