@@ -136,9 +136,13 @@ pub(super) async fn read_data(
             Ok(None) => return place.send(DataMessage::LinkEnded { link, error: None }),
             Err(error) => return place.send(DataMessage::LinkEnded { link, error: Some(error) }),
         };
-        worker.arrive(&peer, header.len).await;
         match poll_fn(|cx| receiver.poll_payload(cx)).await {
-            Ok(payload) => place.send(DataMessage::Chunk { link, header, payload, at: worker.now(), room }),
+            Ok(payload) => {
+                // Paid when it has come: a header is a promise, and what was only promised must cost others nothing. The
+                // next chunk is not read before.
+                worker.arrive(&peer, header.len).await;
+                place.send(DataMessage::Chunk { link, header, payload, at: worker.now(), room });
+            }
             Err(error) => return place.send(DataMessage::LinkEnded { link, error: Some(error) }),
         }
     }
