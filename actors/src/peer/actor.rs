@@ -10,7 +10,7 @@ use std::{
 use actix::{Actor, ActorContext, AsyncContext, Context, StreamHandler};
 use flow::{Class, LeafKey, Moment};
 use tokio::sync::mpsc;
-use wire::{DataHeader, Exit, GoodbyeCode, Hello, Message, Output, Session, SessionError, Violation};
+use wire::{DataHeader, Exit, GoodbyeCode, Hello, Message, Output, RefusalCode, Session, SessionError, Violation};
 
 use crate::{
     inbox::{Inbox, Item},
@@ -20,7 +20,7 @@ use crate::{
         ControlMessage, DataMessage,
         client::SessionEvent,
         download::Download,
-        link::{self, CONTROL_OUT_MAX, Link, Outgoing, Tether},
+        link::{self, Link, Outbox, Tether},
         membership::Membership,
         serve::Wish,
         upload::Upload,
@@ -84,7 +84,7 @@ pub struct PeerActor {
     pub(super) user: Option<User>,
     pub(super) control_lane: mpsc::Sender<ControlMessage>,
     pub(super) data_lane: mpsc::Sender<DataMessage>,
-    pub(super) outbox: Option<mpsc::Sender<Outgoing>>,
+    pub(super) outbox: Option<Outbox>,
     pub(super) links: Vec<Option<Link>>,
     pub(super) data_links_max: usize,
     /// Transfers whose file is being opened.
@@ -109,7 +109,7 @@ impl PeerActor {
         // One of each kind under way per transfer, a few chunks per link, and some room for opening.
         let data_max = config.transfers_max * 6 + config.data_links_max * 8 + 16;
         let (control_lane, data_lane, inbox) = Inbox::new(CONTROL_LANE, data_max);
-        let (outbox, outgoing) = mpsc::channel(CONTROL_OUT_MAX);
+        let (outbox, outgoing) = Outbox::new();
         let now = worker.now();
         actix_rt::spawn(link::write_control(link.sender, outgoing, control_lane.clone(), shared.clone()));
         actix_rt::spawn(link::read_control(link.receiver, control_lane.clone(), shared.clone()));
@@ -167,8 +167,7 @@ impl PeerActor {
 
     fn send(&mut self, message: Message) {
         let Some(outbox) = &self.outbox else { return };
-        let outgoing = Outgoing { message, cause: self.cause };
-        if outbox.try_send(outgoing).is_err() {
+        if !outbox.put(message, self.cause) {
             // It asks and does not read the answers: what waits for it is bounded, and so is our patience.
             self.outbox = None;
             self.violated(Violation::Flood);
@@ -296,6 +295,9 @@ impl PeerActor {
     }
 
     fn close(&mut self, exit: Exit, ctx: &mut Context<Self>) {
+        if self.user.is_none() && matches!(self.life, Life::Stranger) {
+            self.count_refusal(&exit);
+        }
         let (reason, retry) = match &exit {
             Exit::Clean => ("clean", false),
             Exit::Refused(_) => ("refused", false),
@@ -309,6 +311,18 @@ impl PeerActor {
         let why = (!matches!(exit, Exit::Clean)).then(|| (exit.to_string(), retry));
         self.end(reason, why);
         ctx.stop();
+    }
+
+    /// A stranger was turned away, whoever found the reason: this actor, or the machine.
+    fn count_refusal(&self, exit: &Exit) {
+        let code = match exit {
+            Exit::Refused(refusal) => refusal.code(),
+            Exit::Violation(_) => RefusalCode::Malformed,
+            Exit::TimedOut(_) => RefusalCode::Timeout,
+            // It went by itself.
+            Exit::Clean | Exit::Left(_) | Exit::PeerLeft(_) | Exit::PeerGone => return,
+        };
+        self.shared.metrics.refusal(code.as_str()).increment(1);
     }
 
     /// The session is over: entries go, the writer says the last words and ends.

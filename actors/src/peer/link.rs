@@ -4,7 +4,7 @@ use std::{future::poll_fn, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use flow::Moment;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use wire::{DataHeader, Message};
 
 use crate::{
@@ -16,7 +16,10 @@ use crate::{
 };
 
 /// Control messages that wait for the kernel: beyond, the peer does not read what it asked for and is closed.
-pub(super) const CONTROL_OUT_MAX: usize = 1024;
+const CONTROL_OUT_MAX: usize = 1024;
+/// The same in bytes: 16 of the largest frames. A page of names has tens of kilobytes, so that the number alone would let
+/// one peer hold 64 MiB.
+const CONTROL_OUT_BYTES_MAX: usize = 1 << 20;
 /// Chunks of one link between socket and disk: one being written, one being read, two on their way.
 pub(super) const CHUNKS_PER_LINK: usize = 4;
 /// Between two looks at what holds a full socket: when it fills, a receiver that has stopped looks like a slow network.
@@ -42,8 +45,31 @@ impl Drop for Tether {
 /// A control message on its way out.
 pub(super) struct Outgoing {
     pub(super) message: Message,
+    /// Its bytes in the outbox's budget, given back when the kernel has them.
+    pub(super) room: OwnedSemaphorePermit,
     /// When the frame that it answers became readable.
     pub(super) cause: Option<Moment>,
+}
+
+/// Control messages to their writer, bounded in number and in bytes.
+pub(super) struct Outbox {
+    messages: mpsc::Sender<Outgoing>,
+    room: Arc<Semaphore>,
+}
+
+impl Outbox {
+    /// An outbox, and its writer's end.
+    pub(super) fn new() -> (Self, mpsc::Receiver<Outgoing>) {
+        let (messages, outgoing) = mpsc::channel(CONTROL_OUT_MAX);
+        (Self { messages, room: Arc::new(Semaphore::new(CONTROL_OUT_BYTES_MAX)) }, outgoing)
+    }
+
+    /// Puts a message in; false when there is no room for it.
+    pub(super) fn put(&self, message: Message, cause: Option<Moment>) -> bool {
+        let bytes = u32::try_from(message.encoded_len()).unwrap_or(u32::MAX);
+        let Ok(room) = self.room.clone().try_acquire_many_owned(bytes) else { return false };
+        self.messages.try_send(Outgoing { message, room, cause }).is_ok()
+    }
 }
 
 /// Reads the control link into the control lane. A full lane, or a peer that talks too fast, stops the reading.
@@ -92,21 +118,28 @@ pub(super) async fn write_control(
     lane: mpsc::Sender<ControlMessage>,
     shared: Arc<Shared>,
 ) {
-    let mut causes = Vec::new();
+    let (mut causes, mut rooms) = (Vec::new(), Vec::new());
     while let Some(first) = messages.recv().await {
         let mut next = Some(first);
         let mut result = Ok(());
         // As many as wait, up to one flush of about 64 small frames.
         while let Some(outgoing) = next.take() {
             causes.extend(outgoing.cause);
+            rooms.push(outgoing.room);
             result = sender.start_send(&outgoing.message);
-            if result.is_ok() && causes.len() < 64 {
+            if result.is_ok() && rooms.len() < 64 {
                 next = messages.try_recv().ok();
             }
         }
         if result.is_ok() {
-            result = poll_fn(|cx| sender.poll_flush(cx)).await;
+            result = tokio::select! {
+                biased;
+                flushed = poll_fn(|cx| sender.poll_flush(cx)) => flushed,
+                // Whoever does not read keeps its place no longer than its session, and a moment for the last words.
+                () = abandoned(&lane) => return,
+            };
         }
+        rooms.clear();
         if let Err(error) = result {
             let _ = lane.send(ControlMessage::WriterEnded(Some(error))).await;
             return;
@@ -117,6 +150,12 @@ pub(super) async fn write_control(
         }
     }
     let _ = tokio::time::timeout(GOODBYE, poll_fn(|cx| sender.poll_close(cx))).await;
+}
+
+/// Completes a moment after the actor has ended.
+async fn abandoned(lane: &mpsc::Sender<ControlMessage>) {
+    lane.closed().await;
+    tokio::time::sleep(GOODBYE).await;
 }
 
 /// Reads a data link into the data lane, as far as there is room and permission to receive.

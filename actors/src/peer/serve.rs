@@ -29,7 +29,6 @@ impl PeerActor {
     pub(super) fn hello(&mut self, hello: Hello) {
         let rights = self.shared.policy.rights(&self.remote.peer);
         if let Some((code, words, retry_after_ms)) = self.refuses(rights) {
-            self.shared.metrics.refusal(code.as_str()).increment(1);
             let told = self.session.refuse(Refusal::new(code, words).retry_after_ms(retry_after_ms));
             return self.complain(told);
         }
@@ -60,7 +59,7 @@ impl PeerActor {
             plaintext_data: self.shared.config.plaintext_data,
             window_max: self.shared.config.window_bytes_max,
         };
-        tracing::info!(peer = %self.remote.peer, address = %self.remote.address, agent = %hello.agent, "joined");
+        tracing::info!(peer = %self.remote.peer, address = %self.remote.address, agent = %wire::printable(&hello.agent), "joined");
         self.life = Life::Member { membership, rights };
         let told = self.session.welcome(welcome);
         self.complain(told);

@@ -13,6 +13,7 @@ use flow::{Limiter, Moment, Rate, shaper::LeafRates};
 use wire::{DataHeader, FailureCode};
 
 use crate::{
+    log_gate::{LOG_INTERVAL, LogGate},
     peer::{DataMessage, PeerActor, disk, link::Tether},
     port::{FileError, Pressure, Source},
     worker::LeafLease,
@@ -23,6 +24,9 @@ const READ_BYTES: std::ops::RangeInclusive<u64> = 16 * 1024..=256 * 1024;
 
 /// What a busy machine hashes at least.
 const HASHED_BYTES_PER_SECOND: f64 = 200e6;
+
+/// Transfers that fail are counted, and their peers told; the log gets one per interval.
+static FAILURES: LogGate = LogGate::new(LOG_INTERVAL);
 
 /// One upload.
 pub(super) struct Upload {
@@ -312,7 +316,11 @@ impl PeerActor {
 
     /// Ends a transfer for a reason of ours, and tells the peer.
     pub(super) fn fail_transfer(&mut self, transfer: u32, error: FileError) {
-        tracing::info!(transfer, code = ?error.code, "transfer failed: {}", error.message);
+        // One session may ask for missing files hundreds of times a second.
+        if let Some(suppressed) = FAILURES.open(self.worker.now().as_nanos()) {
+            let (peer, code, words) = (self.remote.peer, error.code, wire::printable(&error.message));
+            tracing::info!(%peer, transfer, %code, suppressed, "transfer failed: {words}");
+        }
         let told = self.session.fail(transfer, error.code, error.message.clone());
         self.complain(told);
         self.forget_transfer(transfer, "failed");
