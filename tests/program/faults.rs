@@ -133,7 +133,7 @@ fn an_unreadable_file_is_said_to_be_so() {
     let server = Server::start_under::<_, &str>(&wrapper, room, &[]);
     for path in [server.share().join("a.bin"), server.room.path().join("b.bin")] {
         noise(&path, 1000, 1);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     }
     noise(&server.share().join("good.bin"), 1000, 2);
     let (bad, good, out) = (server.at("a.bin"), server.at("good.bin"), server.path("out"));
