@@ -299,6 +299,8 @@ impl PeerActor {
             self.count_refusal(&exit);
         }
         let (reason, retry) = match &exit {
+            // The machine ends a drained session by itself when its last transfer has ended.
+            Exit::Clean if self.draining => ("drained", false),
             Exit::Clean => ("clean", false),
             Exit::Refused(_) => ("refused", false),
             Exit::Violation(_) => ("violation", false),
