@@ -34,6 +34,8 @@ use crate::{
 /// Control messages that wait for one actor. The peer's frames are read no faster than they are handled; 64 leaves room for
 /// the allocator's beside them.
 const CONTROL_LANE: usize = 64;
+/// How long after the end of a data link the peer's goodbye may come: a round trip and a queue.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// The longest that an actor sleeps between looks at its session's timers.
 const TIMER_MAX: Duration = Duration::from_secs(15);
 
@@ -237,8 +239,15 @@ impl PeerActor {
         }
         match error {
             Some(LinkError::PeerFault(violation)) => self.violated(violation),
-            // The parts stay; the client comes back and resumes.
-            error => self.link_lost(error),
+            // The parts stay; the client comes back and resumes. But whoever ends a session in order closes its data links as
+            // well, and they may overtake his last words: without those, an operator's disconnect looked like a lost line.
+            error => {
+                let lane = self.control_lane.clone();
+                actix_rt::spawn(async move {
+                    tokio::time::sleep(LAST_WORDS).await;
+                    let _ = lane.send(ControlMessage::LinkEnded(error)).await;
+                });
+            }
         }
     }
 

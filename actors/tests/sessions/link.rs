@@ -1,0 +1,194 @@
+//! Links without sockets: two bounded pipes, and the ports over them.
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
+};
+
+use actors::port::{
+    ControlLink, ControlReceiver, ControlSender, DataLink, DataReceiver, DataSender, LinkError, Pressure, Remote,
+    Transport,
+};
+use bytes::Bytes;
+use wire::{DataHeader, Message, PeerId};
+
+struct Pipe<T> {
+    queue: VecDeque<T>,
+    room: usize,
+    closed: bool,
+    waiting: Vec<Waker>,
+}
+
+impl<T> Pipe<T> {
+    fn wake(&mut self) {
+        self.waiting.drain(..).for_each(Waker::wake);
+    }
+}
+
+/// One end of a pipe, or both: dropping either closes it.
+pub(crate) struct End<T>(Arc<Mutex<Pipe<T>>>);
+
+impl<T> Drop for End<T> {
+    fn drop(&mut self) {
+        let mut pipe = self.0.lock().unwrap();
+        pipe.closed = true;
+        pipe.wake();
+    }
+}
+
+impl<T> End<T> {
+    /// A pipe that takes `room` items before its writer must wait.
+    pub(crate) fn pair(room: usize) -> (Self, Self) {
+        let pipe = Pipe { queue: VecDeque::new(), room, closed: false, waiting: Vec::new() };
+        let pipe = Arc::new(Mutex::new(pipe));
+        (Self(pipe.clone()), Self(pipe))
+    }
+
+    fn lost() -> LinkError {
+        LinkError::Lost(io::ErrorKind::BrokenPipe.into())
+    }
+
+    /// Moves what fits.
+    fn poll_push(&self, cx: &mut Context<'_>, items: &mut VecDeque<T>) -> Poll<Result<(), LinkError>> {
+        let mut pipe = self.0.lock().unwrap();
+        if pipe.closed {
+            return Poll::Ready(Err(Self::lost()));
+        }
+        while pipe.queue.len() < pipe.room
+            && let Some(item) = items.pop_front()
+        {
+            pipe.queue.push_back(item);
+            pipe.wake();
+        }
+        if items.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        pipe.waiting.push(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn poll_pop(&self, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        let mut pipe = self.0.lock().unwrap();
+        if let Some(item) = pipe.queue.pop_front() {
+            pipe.wake();
+            return Poll::Ready(Some(item));
+        }
+        if pipe.closed {
+            return Poll::Ready(None);
+        }
+        pipe.waiting.push(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// The next item; `None` when the other end is gone.
+    pub(crate) async fn next(&self) -> Option<T> {
+        std::future::poll_fn(|cx| self.poll_pop(cx)).await
+    }
+
+    /// Sends one item; false when the other end is gone.
+    pub(crate) async fn send(&self, item: T) -> bool {
+        let mut items = VecDeque::from([item]);
+        std::future::poll_fn(|cx| self.poll_push(cx, &mut items)).await.is_ok()
+    }
+}
+
+struct ControlOut {
+    end: End<Message>,
+    pending: VecDeque<Message>,
+}
+
+impl ControlSender for ControlOut {
+    fn start_send(&mut self, message: &Message) -> Result<(), LinkError> {
+        self.pending.push_back(message.clone());
+        Ok(())
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
+        self.end.poll_push(cx, &mut self.pending)
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
+        self.poll_flush(cx)
+    }
+}
+
+impl ControlReceiver for End<Message> {
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, LinkError>> {
+        self.poll_pop(cx).map(Ok)
+    }
+}
+
+/// A data chunk.
+pub(crate) type Chunk = (DataHeader, Bytes);
+
+struct DataOut {
+    end: End<Chunk>,
+    pending: VecDeque<Chunk>,
+}
+
+impl DataSender for DataOut {
+    fn start_send(&mut self, header: DataHeader, payload: Bytes) -> Result<(), LinkError> {
+        assert!(self.pending.is_empty(), "a chunk is started only after the one before was flushed");
+        self.pending.push_back((header, payload));
+        Ok(())
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
+        self.end.poll_push(cx, &mut self.pending)
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
+        self.poll_flush(cx)
+    }
+
+    fn pressure(&mut self) -> Pressure {
+        Pressure::Network
+    }
+}
+
+struct DataIn {
+    end: End<Chunk>,
+    current: Option<Chunk>,
+}
+
+impl DataReceiver for DataIn {
+    fn poll_header(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<DataHeader>, LinkError>> {
+        if self.current.is_none() {
+            self.current = std::task::ready!(self.end.poll_pop(cx));
+        }
+        Poll::Ready(Ok(self.current.as_ref().map(|(header, _)| *header)))
+    }
+
+    fn poll_payload(&mut self, _: &mut Context<'_>) -> Poll<Result<Bytes, LinkError>> {
+        let (_, payload) = self.current.take().expect("a payload is asked for after its header");
+        Poll::Ready(Ok(payload))
+    }
+}
+
+/// Where all fake links come from.
+pub(crate) fn address() -> SocketAddr {
+    ([192, 0, 2, 7], 4711).into()
+}
+
+/// One side of a control link to `peer`.
+pub(crate) fn control(peer: PeerId, incoming: End<Message>, outgoing: End<Message>) -> ControlLink {
+    ControlLink {
+        remote: Remote { peer, address: address(), transport: Transport::Tcp },
+        receiver: Box::new(incoming),
+        sender: Box::new(ControlOut { end: outgoing, pending: VecDeque::new() }),
+    }
+}
+
+/// One side of a data link to `peer`.
+pub(crate) fn data(peer: PeerId, incoming: End<Chunk>, outgoing: End<Chunk>) -> DataLink {
+    DataLink {
+        address: address(),
+        peer: Some(peer),
+        transport: Transport::Tcp,
+        receiver: Box::new(DataIn { end: incoming, current: None }),
+        sender: Box::new(DataOut { end: outgoing, pending: VecDeque::new() }),
+    }
+}

@@ -1,0 +1,96 @@
+//! What peers and operators want reaches the plan.
+
+use std::time::Duration;
+
+use actors::{
+    NodeConfig,
+    peer::client::{Command, SessionEvent},
+    port::Console,
+    view::{Change, NodePatch},
+};
+use flow::{Binding, Rate};
+
+use crate::house::{House, config, id, run, until};
+
+fn rate(bytes_per_second: u64) -> Rate {
+    Rate::from_wire(bytes_per_second)
+}
+
+fn slow() -> NodeConfig {
+    NodeConfig { limits: [rate(100_000), Rate::UNLIMITED], ..config() }
+}
+
+#[test]
+fn a_desired_rate_is_planned_and_granted() {
+    run(async {
+        let house = House::start(slow());
+        let mut visitor = house.visitor("reader-a").await;
+        visitor.get(1, "share/one").await;
+        let ceiling =
+            |wanted| move |plan: &flow::allocation::Plan| plan.peers.iter().any(|peer| peer.ceiling == wanted);
+        house.planned("the total is its ceiling", ceiling(rate(100_000))).await;
+        let wish = Command::Desire { upload: Rate::UNLIMITED, download: rate(30_000) };
+        assert!(visitor.handle.command(wish).await);
+        house.planned("its wish is its ceiling", ceiling(rate(30_000))).await;
+        house.planned("its wish holds it", |plan| plan.leaves[0].binding == Binding::Negotiated).await;
+        let granted = visitor.find(|event| match event {
+            SessionEvent::Granted { download, .. } => Some(download),
+            _ => None,
+        });
+        assert_eq!(granted.await, rate(30_000));
+    });
+}
+
+#[test]
+fn proportions_divide_a_peers_own_transfers() {
+    run(async {
+        let house = House::start(slow());
+        let visitor = house.visitor("reader-a").await;
+        visitor.get(1, "share/one").await;
+        visitor.get(2, "share/two").await;
+        let shares = |one, two| {
+            move |plan: &flow::allocation::Plan| {
+                let mut assigned: Vec<Rate> = plan.leaves.iter().map(|leaf| leaf.assigned).collect();
+                assigned.sort_unstable();
+                assigned == [rate(one), rate(two)]
+            }
+        };
+        house.planned("halves", shares(50_000, 50_000)).await;
+        assert!(visitor.handle.command(Command::Proportions(vec![(1, 3.0), (2, 1.0)])).await);
+        house.planned("three quarters", shares(25_000, 75_000)).await;
+    });
+}
+
+#[test]
+fn an_order_is_in_the_plan_when_it_is_answered() {
+    run(async {
+        let house = House::start(slow());
+        let visitor = house.visitor("reader-a").await;
+        visitor.get(1, "share/one").await;
+        until("it is under way", || !house.shared().registry.leaves.is_empty()).await;
+        let cap = Change(Some(Some(20_000)));
+        let patch = NodePatch { upload_cap_bytes_per_second: cap, ..NodePatch::default() };
+        let view = house.console().set_peer(id("reader-a").to_string(), patch).await.unwrap();
+        assert_eq!(view.upload.cap_bytes_per_second, Some(20_000));
+        assert_eq!(view.upload.rates.allowed_bytes_per_second, Some(20_000));
+        let plan = house.shared().book.load().plans[0].clone().unwrap();
+        assert_eq!((plan.leaves[0].ceiling, plan.leaves[0].binding), (rate(20_000), Binding::PeerCap));
+    });
+}
+
+/// With an hour between two early rounds, the first join after the quiet still has its round at once, and all the others
+/// wait for one that they share.
+#[test]
+fn a_join_after_a_pause_has_its_round_at_once_and_a_burst_has_one() {
+    run(async {
+        let house = House::start(NodeConfig { early: Duration::from_secs(3600), ..slow() });
+        let early = || house.counts.get("evenkeel_allocation_rounds_total/early");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(early(), 0);
+        let _first = house.visitor("reader-a").await;
+        until("the round has been", || early() == 1).await;
+        let _more = (house.visitor("reader-b").await, house.visitor("reader-c").await);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(early(), 1);
+    });
+}
