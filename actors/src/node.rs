@@ -185,7 +185,8 @@ impl Node {
         let _ = self.drained.send(true);
         let sessions: Vec<_> = self.shared.registry.sessions.iter().map(|session| session.control.clone()).collect();
         for control in sessions {
-            let _ = control.try_send(ControlMessage::Drain);
+            // One whose lane is full is told when it has room.
+            actix_rt::spawn(async move { drop(control.send(ControlMessage::Drain).await) });
         }
         let deadline = tokio::time::Instant::now() + self.shared.config.drain;
         while !self.shared.registry.sessions.is_empty() && tokio::time::Instant::now() < deadline {

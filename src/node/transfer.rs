@@ -213,6 +213,8 @@ fn worse(left: Result<(), Failure>, right: Result<(), Failure>) -> Result<(), Fa
 
 fn failure(error: ErrandError) -> Failure {
     let exit = match &error {
+        // They are full, busy or going down: later they may say yes.
+        ErrandError::Refused(refusal) if refusal.retry_after_ms > 0 => Exit::Unreachable,
         ErrandError::Refused(_) | ErrandError::Link(LinkError::Identity(_)) => Exit::Refused,
         ErrandError::Link(LinkError::Local(_)) => Exit::Machine,
         ErrandError::Link(LinkError::PeerFault(_)) => Exit::Failed,
