@@ -91,7 +91,7 @@ impl Allocator {
     fn plan(
         &mut self,
         direction: Direction,
-        mut tracks: Vec<&mut Track>,
+        tracks: &mut [Track],
         now: Moment,
         cause: Cause,
         book: &mut PlanBook,
@@ -101,10 +101,10 @@ impl Allocator {
         let tick = cause == Cause::Tick;
         let conducts: Vec<Conduct> = tracks.iter_mut().map(|track| track.conduct(now, tick)).collect();
         if tick {
-            self.judge_total(direction, &tracks, &conducts, now);
+            self.judge_total(direction, tracks, &conducts, now);
             self.put_total(direction, now);
         }
-        let snapshot = self.snapshot(direction, &tracks, &conducts);
+        let snapshot = self.snapshot(direction, tracks, &conducts);
         let plan = allocation::allocate(&snapshot, &self.shared.config.knobs);
         let mut showings = Vec::with_capacity(tracks.len());
         for ((track, conduct), leaf) in tracks.iter_mut().zip(&conducts).zip(&plan.leaves) {
@@ -125,7 +125,7 @@ impl Allocator {
     }
 
     /// What the round says of the line (DESIGN 5: "What limited a leaf in the last round").
-    fn judge_total(&mut self, direction: Direction, tracks: &[&mut Track], conducts: &[Conduct], now: Moment) {
+    fn judge_total(&mut self, direction: Direction, tracks: &[Track], conducts: &[Conduct], now: Moment) {
         let index = direction.index();
         let span = now.saturating_since(self.round_began).as_secs_f64().max(1e-3);
         let mut bytes_by_limiter = [0.0; Limiter::ALL.len()];
@@ -151,7 +151,7 @@ impl Allocator {
         self.totals[index].round(&observation);
     }
 
-    fn snapshot(&self, direction: Direction, tracks: &[&mut Track], conducts: &[Conduct]) -> Snapshot {
+    fn snapshot(&self, direction: Direction, tracks: &[Track], conducts: &[Conduct]) -> Snapshot {
         let index = direction.index();
         let groups = self.shared.groups.iter().map(|group| {
             let settings = group.settings.load();
@@ -207,7 +207,7 @@ impl Allocator {
         // In the order of the changes, those of one session together as far as they follow one another.
         let mut batches: Vec<(&Arc<SessionEntry>, Vec<LeafRate>)> = Vec::new();
         for leaf in &moved {
-            let Some(entry) = survey.leaf(leaf.key) else { continue };
+            let Some(entry) = survey.leaf(direction, leaf.peer, leaf.key) else { continue };
             let rates =
                 LeafRates { assigned: leaf.assigned, ceiling: leaf.ceiling, weight: leaf.weight, class: leaf.class };
             let rate = LeafRate { key: leaf.key, rates };

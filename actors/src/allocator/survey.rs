@@ -16,6 +16,8 @@ const JUDGED_NS_MIN: u64 = 1_000_000_000;
 
 /// One leaf's memory.
 pub(super) struct Track {
+    /// Its place in the order in which leaves are planned: those of one session side by side, and those of one peer.
+    place: (PeerKey, u64, LeafKey),
     pub(super) leaf: Arc<LeafEntry>,
     window: RateWindow,
     sampled_chunks: u64,
@@ -25,20 +27,18 @@ pub(super) struct Track {
     pub(super) demand: f64,
     /// What held it in the last plan.
     pub(super) binding: Option<Binding>,
-    /// Seen in the current sweep.
-    seen: bool,
 }
 
 impl Track {
     fn new(leaf: Arc<LeafEntry>) -> Self {
         Self {
+            place: (leaf.peer.key, leaf.session.id, leaf.key),
             window: RateWindow::new(leaf.meter.started()),
             leaf,
             sampled_chunks: 0,
             ticks: Default::default(),
             demand: 0.0,
             binding: None,
-            seen: true,
         }
     }
 
@@ -61,11 +61,6 @@ impl Track {
             backlogged: reading.backlogged,
         }
     }
-
-    /// Its place in the order in which leaves are planned: those of one session side by side, and those of one peer.
-    fn place(&self) -> (PeerKey, u64, LeafKey) {
-        (self.leaf.peer.key, self.leaf.session.id, self.leaf.key)
-    }
 }
 
 fn held_between(before: &Reading, now: &Reading) -> [u64; Limiter::ALL.len()] {
@@ -75,7 +70,11 @@ fn held_between(before: &Reading, now: &Reading) -> [u64; Limiter::ALL.len()] {
 /// All leaves' memories.
 #[derive(Default)]
 pub(super) struct Survey {
-    tracks: HashMap<LeafKey, Track>,
+    /// By direction, in the order of their places, so that a round runs through memory once and hashes nothing.
+    tracks: [Vec<Track>; 2],
+    /// Who is in `tracks`, with the sweep in which it was last seen.
+    known: HashMap<LeafKey, u64>,
+    sweep: u64,
     /// Quanta moved since the start, by direction.
     chunks: [u64; 2],
 }
@@ -83,23 +82,39 @@ pub(super) struct Survey {
 impl Survey {
     /// Learns who is here now, and forgets who is not.
     pub(super) fn meet(&mut self, registry: &Registry) {
-        for track in self.tracks.values_mut() {
-            track.seen = false;
-        }
+        self.sweep += 1;
+        let mut fresh = [false; 2];
+        let mut here = 0;
         for leaf in &registry.leaves {
-            let track = self.tracks.entry(*leaf.key()).or_insert_with(|| Track::new(leaf.clone()));
-            track.seen = true;
+            here += 1;
+            if self.known.insert(*leaf.key(), self.sweep).is_none() {
+                let index = leaf.direction.index();
+                self.tracks[index].push(Track::new(leaf.clone()));
+                fresh[index] = true;
+            }
         }
-        self.tracks.retain(|_, track| track.seen);
+        if self.known.len() > here {
+            let sweep = self.sweep;
+            self.known.retain(|_, seen| *seen == sweep);
+            for tracks in &mut self.tracks {
+                tracks.retain(|track| self.known.contains_key(&track.leaf.key));
+            }
+        }
+        for (tracks, _) in self.tracks.iter_mut().zip(fresh).filter(|(_, fresh)| *fresh) {
+            // Stable, because it is quick where all but the last few are in order.
+            tracks.sort_by_key(|track| track.place);
+        }
     }
 
     /// Every 250 ms: the windows are told how the meters stand.
     pub(super) fn sample(&mut self, now: Moment) {
-        for track in self.tracks.values_mut() {
-            let (bytes, chunks) = (track.leaf.meter.bytes(), track.leaf.meter.chunks());
-            track.window.sample(now, bytes, chunks);
-            self.chunks[track.leaf.direction.index()] += chunks - track.sampled_chunks;
-            track.sampled_chunks = chunks;
+        for (tracks, all_chunks) in self.tracks.iter_mut().zip(&mut self.chunks) {
+            for track in tracks {
+                let (bytes, chunks) = (track.leaf.meter.bytes(), track.leaf.meter.chunks());
+                track.window.sample(now, bytes, chunks);
+                *all_chunks += chunks - track.sampled_chunks;
+                track.sampled_chunks = chunks;
+            }
         }
     }
 
@@ -109,16 +124,16 @@ impl Survey {
     }
 
     /// The leaves of one direction, those of one session side by side, and those of one peer.
-    pub(super) fn of(&mut self, direction: Direction) -> Vec<&mut Track> {
-        let mut tracks: Vec<&mut Track> =
-            self.tracks.values_mut().filter(|track| track.leaf.direction == direction).collect();
-        tracks.sort_unstable_by_key(|track| track.place());
-        tracks
+    pub(super) fn of(&mut self, direction: Direction) -> &mut [Track] {
+        &mut self.tracks[direction.index()]
     }
 
-    /// A leaf that was met.
-    pub(super) fn leaf(&self, key: LeafKey) -> Option<&Arc<LeafEntry>> {
-        self.tracks.get(&key).map(|track| &track.leaf)
+    /// A leaf of `peer` that was met.
+    pub(super) fn leaf(&self, direction: Direction, peer: PeerKey, key: LeafKey) -> Option<&Arc<LeafEntry>> {
+        let tracks = &self.tracks[direction.index()];
+        let first = tracks.partition_point(|track| track.place.0 < peer);
+        let own = tracks[first..].iter().take_while(|track| track.place.0 == peer);
+        own.map(|track| &track.leaf).find(|leaf| leaf.key == key)
     }
 }
 
