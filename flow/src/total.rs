@@ -16,23 +16,36 @@ pub struct TotalKnobs {
     /// Part of the total below which a round that the network dominated counts as missing it. A little under the
     /// threshold: measurements vary by a few percent.
     pub missed_below: f64,
-    /// Rounds at the margin before the line is tried for more.
+    /// Rounds at the margin from one try for more to the next. With two more for the tries themselves, a line that came
+    /// back is found within four.
     pub probe_every: u32,
-    /// How much more the first try asks for; each success doubles the excess, up to as much again.
+    /// How much more a try at the margin asks for: 3 % more than the line is known to carry, so that a try that fails
+    /// leaves no more behind than the sockets' buffers hold, and nobody's share is lost.
     pub probe_excess: f64,
+    /// How much more the next one asks for after one that was carried: the line has changed, by nobody knows how much.
+    pub search_excess: f64,
 }
 
 impl Default for TotalKnobs {
     fn default() -> Self {
-        Self { threshold: 0.97, damping: 0.15, missed_below: 0.93, probe_every: 8, probe_excess: 0.25 }
+        Self {
+            threshold: 0.97,
+            damping: 0.15,
+            missed_below: 0.93,
+            probe_every: 2,
+            probe_excess: 0.06,
+            search_excess: 1.2,
+        }
     }
 }
 
 /// How a round went in one direction.
 #[derive(Copy, Clone, Debug, PartialEq)]
 pub struct RoundObservation {
-    /// Bytes per second over the round.
+    /// Bytes per second that the line carried over the round: released, less what the sockets held more at its end.
     pub used: f64,
+    /// Bytes per second that were released into sockets.
+    pub released: f64,
     /// The total that was in force during it, which for a while after a change is not yet the allowed one.
     pub in_force: Rate,
     /// Bytes moved by the leaves whose dominant limiter that was, in the order of [`Limiter::ALL`].
@@ -42,11 +55,13 @@ pub struct RoundObservation {
 }
 
 impl RoundObservation {
-    /// Whether leaves held by any of `limiters` moved most of the bytes.
-    fn dominated_by(&self, limiters: &[Limiter]) -> bool {
-        let all: f64 = self.bytes_by_limiter.iter().sum();
-        let held: f64 = limiters.iter().map(|limiter| self.bytes_by_limiter[limiter.index()]).sum();
-        held > 0.5 * all
+    /// Whether leaves held by any of `limiters` moved most of the bytes. While permission was left over, waiting for it was
+    /// waiting for a turn, and says nothing.
+    fn dominated_by(&self, limiters: &[Limiter], permission_was_short: bool) -> bool {
+        let moved = |limiter: &Limiter| self.bytes_by_limiter[limiter.index()];
+        let all: f64 =
+            Limiter::ALL.iter().filter(|limiter| permission_was_short || **limiter != Limiter::Tokens).map(moved).sum();
+        limiters.iter().map(moved).sum::<f64>() > 0.5 * all
     }
 }
 
@@ -58,6 +73,22 @@ const SHRINK_MAX: f64 = 0.25;
 
 /// How far above the margin a total in force must be for its round to count as a try.
 const ABOVE_MARGIN: f64 = 1.02;
+
+/// Part of a try that must have come through for it to count as carried: half-way between the line as known and the try.
+const CARRIED_MIN: f64 = 0.985;
+
+/// How a total below its bound grows per round once the line is known; before, it doubles.
+const GROWTH: f64 = 1.25;
+
+/// The search that follows the first round that showed the line: that round was seldom a whole one.
+const FIRST_EXCESS: f64 = 0.25;
+
+/// Part of a capacity that one try which showed less takes away of the difference: one round's measurement is off by a
+/// percent or so.
+const CORRECTION: f64 = 0.5;
+
+/// Most that is held back in one round, as part of the total, so that what a try left in sockets and queues drains.
+const DRAIN_MAX: f64 = 0.1;
 
 /// The total of one direction: a state machine that is told about every round and answers the next total.
 #[derive(Clone, Debug)]
@@ -77,10 +108,12 @@ pub struct TotalController {
 /// Where the search for more stands.
 #[derive(Copy, Clone, Debug, PartialEq)]
 enum Probe {
-    /// Waiting; `excess` of the next try.
+    /// At the margin or below.
     Resting,
-    /// This total was answered; its round is to come.
-    Asked { total: f64, excess: f64 },
+    /// This total, above the margin, was answered; its round is to come.
+    Asked { total: f64 },
+    /// This total, below the margin, was answered, so that queues drain.
+    Draining { total: f64 },
 }
 
 impl TotalController {
@@ -108,7 +141,7 @@ impl TotalController {
     /// The total for the next round; [`Rate::UNLIMITED`] while nothing is gated.
     pub fn allowed(&self) -> Rate {
         match (self.probe, self.total) {
-            (Probe::Asked { total, .. }, _) => Rate::from_f64(total),
+            (Probe::Asked { total } | Probe::Draining { total }, _) => Rate::from_f64(total),
             (Probe::Resting, Some(total)) => Rate::from_f64(total),
             (Probe::Resting, None) => Rate::UNLIMITED,
         }
@@ -121,7 +154,7 @@ impl TotalController {
 
     /// Takes note of a round and answers the total for the next.
     pub fn round(&mut self, seen: &RoundObservation) -> Rate {
-        if !seen.used.is_finite() || seen.used < 0.0 {
+        if !(seen.used.is_finite() && seen.released.is_finite() && seen.used >= 0.0) {
             return self.allowed();
         }
         match self.total {
@@ -131,33 +164,36 @@ impl TotalController {
         self.allowed()
     }
 
-    /// Without a limit: the first round that the path dominates shows the line.
+    /// Without a limit: the first round that the path dominates shows the line, and the next one how much more it carries.
     fn round_ungated(&mut self, seen: &RoundObservation) {
-        if seen.dominated_by(&[Limiter::Receiver, Limiter::Network]) {
+        if seen.dominated_by(&[Limiter::Receiver, Limiter::Network], true) {
             self.learn(seen.used);
             self.total = Some(self.bound());
+            self.ask(FIRST_EXCESS);
         }
     }
 
     fn round_gated(&mut self, total: f64, seen: &RoundObservation) {
         let in_force = seen.in_force.as_f64();
+        // The shaper conserves work: while permission is left over, nobody is short of it.
+        let short = seen.short_of_tokens && seen.released >= self.knobs.missed_below * in_force;
+        let network = seen.dominated_by(&[Limiter::Network], short);
         let tried = self.capacity.is_some_and(|capacity| in_force > ABOVE_MARGIN * self.knobs.threshold * capacity);
-        if tried && in_force.is_finite() {
-            self.after_try(in_force, seen);
-            return;
-        }
         // A total that was asked for and is not in force yet has its round still to come.
         let asked = std::mem::replace(&mut self.probe, Probe::Resting) != Probe::Resting;
-        let network = seen.dominated_by(&[Limiter::Network]);
-        let missed = network && !seen.short_of_tokens && seen.used < self.knobs.missed_below * total.min(in_force);
+        if tried && in_force.is_finite() {
+            self.after_try(in_force, seen, short, network);
+            return;
+        }
+        let missed = network && !short && seen.used < self.knobs.missed_below * total.min(in_force);
         if missed {
             self.shrink(total, seen.used);
-        } else if seen.short_of_tokens && total < self.bound() {
-            let factor = if self.capacity.is_none() { 2.0 } else { 1.0 + self.knobs.probe_excess };
+        } else if short && total < self.bound() {
+            let factor = if self.capacity.is_none() { 2.0 } else { GROWTH };
             self.total = Some(self.bound().min(factor * total.min(in_force).max(seen.used)));
-        } else if network && !seen.short_of_tokens {
+        } else if network && !short {
             self.ease_off(seen.used);
-        } else if seen.short_of_tokens && !asked {
+        } else if short && !asked {
             self.wait_at_margin();
         }
         self.missed = missed;
@@ -167,7 +203,10 @@ impl TotalController {
     fn shrink(&mut self, total: f64, used: f64) {
         if self.missed {
             self.learn(used.max(SHRINK_MAX * total));
-            self.total = Some(self.bound().min(total));
+            let total = self.bound().min(total);
+            self.total = Some(total);
+            // Every socket is full.
+            self.probe = Probe::Draining { total: total * (1.0 - DRAIN_MAX) };
         } else {
             self.total = Some(total - self.knobs.damping * (total - used / self.knobs.threshold).max(0.0));
         }
@@ -197,30 +236,32 @@ impl TotalController {
     }
 
     /// A round above the margin is over: the line carried what it carried.
-    fn after_try(&mut self, in_force: f64, seen: &RoundObservation) {
-        let excess = match self.probe {
-            Probe::Asked { excess, .. } => excess,
-            Probe::Resting => self.knobs.probe_excess,
-        };
-        self.probe = Probe::Resting;
+    fn after_try(&mut self, in_force: f64, seen: &RoundObservation, short: bool, network: bool) {
+        let capacity = self.capacity.unwrap_or(seen.used);
         self.missed = false;
-        if self.capacity.is_some_and(|capacity| seen.used > capacity) {
+        self.rounds_at_margin = 0;
+        let carried = short && seen.used >= CARRIED_MIN * in_force;
+        if seen.used > capacity {
             self.learn(seen.used);
+        } else if short || network {
+            // It was full, so this is what it carries.
+            self.learn(capacity - CORRECTION * (capacity - seen.used).min(SHRINK_MAX * capacity));
         }
-        self.total = Some(self.bound());
-        let carried = seen.used >= self.knobs.missed_below * in_force && seen.short_of_tokens;
-        let room = self.total.is_some_and(|total| total < self.limit.as_f64());
-        if carried && room {
+        let total = self.bound();
+        self.total = Some(total);
+        if carried && total < self.limit.as_f64() {
             // More was asked and more came: go on at once, a line restored is found in a few rounds.
-            self.ask((2.0 * excess).min(1.0));
+            self.ask(self.knobs.search_excess);
+        } else if short || network {
+            let left_behind = (seen.released - seen.used).clamp(0.0, DRAIN_MAX * total);
+            self.probe = Probe::Draining { total: total - left_behind };
         }
     }
 
     fn ask(&mut self, excess: f64) {
         self.rounds_at_margin = 0;
         if let Some(total) = self.total {
-            let asked = (total * (1.0 + excess)).min(self.limit.as_f64());
-            self.probe = Probe::Asked { total: asked, excess };
+            self.probe = Probe::Asked { total: (total * (1.0 + excess)).min(self.limit.as_f64()) };
         }
     }
 

@@ -148,7 +148,8 @@ impl Allocator {
         self.round_bytes[index] = bytes;
         let in_force = self.shared.totals[index].rate();
         let observation = RoundObservation { used, in_force, bytes_by_limiter, short_of_tokens };
-        self.totals[index].round(&observation);
+        let allowed = self.totals[index].round(&observation);
+        tracing::debug!(%direction, used, %in_force, ?bytes_by_limiter, short_of_tokens, %allowed, "a round judged");
     }
 
     fn snapshot(&self, direction: Direction, tracks: &[Track], conducts: &[Conduct]) -> Snapshot {
