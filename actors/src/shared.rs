@@ -167,6 +167,9 @@ pub struct Shared {
     pub totals: [Arc<SharedBucket>; 2],
     /// Payload bytes since the start, by direction, whoever moved them.
     pub moved: [AtomicU64; 2],
+    /// Bytes handed to data links' sockets that the other sides have not acknowledged, as of each link's last chunk: what
+    /// was moved and the line has not carried yet.
+    pub in_sockets: AtomicU64,
     /// What holds the reading of all data links together.
     pub arrivals: Arc<SharedBucket>,
     /// One bell per worker: something changed that its shapers don't know.

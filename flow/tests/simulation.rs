@@ -60,23 +60,26 @@ fn a_line_that_halves_is_followed_within_four_rounds() {
         world.line = LINE / 2.0;
         world.rounds(4);
         let allowed = world.total.allowed().as_f64();
-        assert!(allowed <= 1.02 * world.line && allowed >= 0.9 * world.line, "{configured}: {allowed}");
+        // A try asks for 5 % more than the line is known to carry.
+        assert!(allowed <= 1.055 * world.line && allowed >= 0.9 * world.line, "{configured}: {allowed}");
         world.rounds(1);
         assert!(world.unfairness() < 0.02, "{configured}: {}", world.unfairness());
     }
 }
 
 #[test]
-fn a_restored_line_is_found_within_four_rounds_of_the_first_try() {
+fn a_restored_line_is_found_within_four_rounds() {
     for configured in [limit(LINE), limit(5.0 * LINE), Rate::UNLIMITED] {
-        let mut world = World::new(configured, LINE, vec![GREEDY; 200]);
-        world.rounds(30);
-        world.line = LINE / 2.0;
-        world.rounds(20);
-        world.line = LINE;
-        // A line at its margin looks the same whether it could carry more or not: only a try, every 8 rounds, can tell.
-        world.rounds(8 + 4);
-        assert!(world.sum() > 0.92 * LINE, "{configured}: {}", world.sum());
+        // At any moment between two tries.
+        for halved in 20..26 {
+            let mut world = World::new(configured, LINE, vec![GREEDY; 200]);
+            world.rounds(30);
+            world.line = LINE / 2.0;
+            world.rounds(halved);
+            world.line = LINE;
+            world.rounds(4);
+            assert!(world.sum() > 0.92 * LINE, "{configured} after {halved}: {}", world.sum());
+        }
     }
 }
 
@@ -92,8 +95,8 @@ fn a_learnt_line_is_used_within_five_percent_below_it() {
         saturated += usize::from(world.sum() >= 0.999 * LINE);
     }
     assert!(used > 0.95 * LINE, "{used}");
-    // The tries, one round of eight, and little else, fill the line's queue.
-    assert!(saturated < 60, "{saturated}");
+    // The tries, one round of three and 5 % above the line, and nothing else, fill the line's queue.
+    assert!(saturated < 70, "{saturated}");
 }
 
 #[test]

@@ -41,9 +41,11 @@ pub struct TcpInfo {
     pub rwnd_limited_us: u64,
     /// Of it, time stopped by our send buffer.
     pub sndbuf_limited_us: u64,
+    /// What the other side last said it would take; 0 before Linux 5.4.
+    pub send_window_bytes: u32,
 }
 
-/// `struct tcp_info`, as far as it is used: since Linux 4.19 the kernel has all of it, an older one fills a prefix and the
+/// `struct tcp_info`, as far as it is used: since Linux 5.4 the kernel has all of it, an older one fills a prefix and the
 /// rest stays 0.
 #[repr(C)]
 #[derive(Default)]
@@ -97,6 +99,11 @@ struct Raw {
     delivered: u32,
     delivered_ce: u32,
     bytes_sent: u64,
+    bytes_retrans: u64,
+    dsack_dups: u32,
+    reord_seen: u32,
+    rcv_ooopack: u32,
+    snd_wnd: u32,
 }
 
 // The layout is the kernel's interface: these offsets are from linux/tcp.h and never change.
@@ -105,7 +112,8 @@ const _: () = {
     assert!(mem::offset_of!(Raw, pacing_rate) == 104);
     assert!(mem::offset_of!(Raw, delivery_rate) == 160);
     assert!(mem::offset_of!(Raw, bytes_sent) == 200);
-    assert!(mem::size_of::<Raw>() == 208);
+    assert!(mem::offset_of!(Raw, snd_wnd) == 228);
+    assert!(mem::size_of::<Raw>() == 232);
 };
 
 /// Asks the kernel about a TCP socket.
@@ -150,6 +158,7 @@ impl From<Raw> for TcpInfo {
             busy_us: raw.busy_time,
             rwnd_limited_us: raw.rwnd_limited,
             sndbuf_limited_us: raw.sndbuf_limited,
+            send_window_bytes: raw.snd_wnd,
         }
     }
 }

@@ -9,6 +9,7 @@ use std::{
 
 use actors::port::{DataReceiver, DataSender, LinkError, Pressure};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use host::TcpInfo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use wire::{DATA_HEADER_BYTES, DataHeader};
 
@@ -90,6 +91,8 @@ pub(super) struct FramedDataSender<W> {
 struct Limits {
     busy_us: u64,
     rwnd_limited_us: u64,
+    /// The widest window that the receiver has shown.
+    window_max: u32,
     pressure: Pressure,
 }
 
@@ -153,23 +156,34 @@ impl<W: AsyncWrite + Probe + Send + Unpin> DataSender for FramedDataSender<W> {
 
     fn pressure(&mut self) -> Pressure {
         if let Ok(info) = self.io.tcp_info() {
-            self.last.observe(info.busy_us, info.rwnd_limited_us);
+            self.last.observe(&info);
         }
         self.last.pressure
+    }
+
+    fn unacknowledged_bytes(&self) -> u64 {
+        // A socket that is gone holds nothing.
+        self.io.unacked_bytes().unwrap_or(0)
     }
 }
 
 impl Limits {
     /// Takes the counters: what held most of the busy time since the last look. They move in the kernel's ticks, so that two
     /// looks within one tick have nothing new to say and the last answer stands.
-    fn observe(&mut self, busy_us: u64, rwnd_limited_us: u64) {
-        let busy = busy_us.saturating_sub(self.busy_us);
-        let limited = rwnd_limited_us.saturating_sub(self.rwnd_limited_us);
+    ///
+    /// A receiver that takes no more closes its window. One that stays as wide as it ever was is full because the path
+    /// holds so much: that is the network's queue, and taking it for the receiver hid a halved line.
+    fn observe(&mut self, info: &TcpInfo) {
+        let busy = info.busy_us.saturating_sub(self.busy_us);
+        let limited = info.rwnd_limited_us.saturating_sub(self.rwnd_limited_us);
+        self.window_max = self.window_max.max(info.send_window_bytes);
         if busy == 0 {
             return;
         }
-        self.pressure = if limited.saturating_mul(2) > busy { Pressure::Receiver } else { Pressure::Network };
-        (self.busy_us, self.rwnd_limited_us) = (busy_us, rwnd_limited_us);
+        let closing = self.window_max == 0 || info.send_window_bytes < self.window_max / 2;
+        let receiver = closing && limited.saturating_mul(2) > busy;
+        self.pressure = if receiver { Pressure::Receiver } else { Pressure::Network };
+        (self.busy_us, self.rwnd_limited_us) = (info.busy_us, info.rwnd_limited_us);
     }
 }
 
@@ -177,16 +191,26 @@ impl Limits {
 mod tests {
     use super::*;
 
+    fn look(limits: &mut Limits, busy_us: u64, rwnd_limited_us: u64, send_window_bytes: u32) -> Pressure {
+        limits.observe(&TcpInfo { busy_us, rwnd_limited_us, send_window_bytes, ..TcpInfo::default() });
+        limits.pressure
+    }
+
     #[test]
     fn pressure_follows_the_newest_look() {
         let mut limits = Limits::default();
-        limits.observe(10_000, 0);
-        assert_eq!(limits.pressure, Pressure::Network);
-        limits.observe(20_000, 8_000);
-        assert_eq!(limits.pressure, Pressure::Receiver);
-        limits.observe(20_000, 8_000);
-        assert_eq!(limits.pressure, Pressure::Receiver);
-        limits.observe(30_000, 9_000);
-        assert_eq!(limits.pressure, Pressure::Network);
+        assert_eq!(look(&mut limits, 10_000, 0, 64_000), Pressure::Network);
+        assert_eq!(look(&mut limits, 20_000, 8_000, 9_000), Pressure::Receiver);
+        assert_eq!(look(&mut limits, 20_000, 8_000, 64_000), Pressure::Receiver);
+        assert_eq!(look(&mut limits, 30_000, 9_000, 9_000), Pressure::Network);
+    }
+
+    #[test]
+    fn a_wide_window_that_is_full_is_the_network() {
+        let mut limits = Limits::default();
+        assert_eq!(look(&mut limits, 10_000, 9_000, 64_000), Pressure::Network);
+        assert_eq!(look(&mut limits, 20_000, 19_000, 31_000), Pressure::Receiver);
+        // A kernel that does not tell the window.
+        assert_eq!(look(&mut Limits::default(), 10_000, 9_000, 0), Pressure::Receiver);
     }
 }

@@ -43,6 +43,8 @@ impl Socket for TlsStream<TcpStream> {
 pub(super) trait Probe {
     /// The connection's figures.
     fn tcp_info(&self) -> io::Result<TcpInfo>;
+    /// Bytes that the other side has not acknowledged.
+    fn unacked_bytes(&self) -> io::Result<u64>;
 }
 
 struct Connection<S> {
@@ -102,5 +104,9 @@ impl<S: Socket> AsyncWrite for WriteHalf<S> {
 impl<S: Socket> Probe for WriteHalf<S> {
     fn tcp_info(&self) -> io::Result<TcpInfo> {
         host::tcp_info(lock(&self.0).stream.tcp())
+    }
+
+    fn unacked_bytes(&self) -> io::Result<u64> {
+        host::unacked_bytes(lock(&self.0).stream.tcp())
     }
 }

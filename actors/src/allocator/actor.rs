@@ -26,6 +26,7 @@ pub struct Allocator {
     pub(super) achieved: [RateWindow; 2],
     /// Payload bytes at the last tick.
     pub(super) round_bytes: [u64; 2],
+    pub(super) round_in_sockets: [u64; 2],
     last_round: Moment,
 }
 
@@ -47,6 +48,7 @@ impl Allocator {
             round_began: now,
             achieved: [RateWindow::new(now), RateWindow::new(now)],
             round_bytes: [0; 2],
+            round_in_sockets: [0; 2],
             last_round: now,
             shared,
         }

@@ -62,6 +62,14 @@ impl Allocator {
         self.shared.moved[direction.index()].load(Relaxed)
     }
 
+    /// Bytes that sockets hold of what a direction moved. What was received is here.
+    fn in_sockets(&self, direction: Direction) -> u64 {
+        match direction {
+            Direction::Upload => self.shared.in_sockets.load(Relaxed),
+            Direction::Download => 0,
+        }
+    }
+
     /// One round for both directions.
     pub(super) fn round(&mut self, cause: Cause) {
         let began = Instant::now();
@@ -143,12 +151,15 @@ impl Allocator {
             // One that waits at a cap of its own says nothing of the total.
             short_of_tokens |= dominant == Limiter::Tokens && !held_by_its_own(track.binding);
         }
-        let bytes = self.bytes(direction);
-        let used = bytes.saturating_sub(self.round_bytes[index]) as f64 / span;
-        self.round_bytes[index] = bytes;
+        let (bytes, in_sockets) = (self.bytes(direction), self.in_sockets(direction));
+        let released = bytes.saturating_sub(self.round_bytes[index]) as f64;
+        let kept = in_sockets as f64 - self.round_in_sockets[index] as f64;
+        (self.round_bytes[index], self.round_in_sockets[index]) = (bytes, in_sockets);
         let in_force = self.shared.totals[index].rate();
-        let observation = RoundObservation { used, in_force, bytes_by_limiter, short_of_tokens };
-        self.totals[index].round(&observation);
+        let (used, released) = ((released - kept).max(0.0) / span, released / span);
+        let observation = RoundObservation { used, released, in_force, bytes_by_limiter, short_of_tokens };
+        let allowed = self.totals[index].round(&observation);
+        tracing::debug!(%direction, used, %in_force, ?bytes_by_limiter, short_of_tokens, %allowed, "a round judged");
     }
 
     fn snapshot(&self, direction: Direction, tracks: &[Track], conducts: &[Conduct]) -> Snapshot {

@@ -87,6 +87,7 @@ fn shared(upload: u64) -> Arc<Shared> {
         groups: vec![group(0, "default"), group(1, "mirrors")],
         totals: config.limits.map(bucket),
         moved: Default::default(),
+        in_sockets: Default::default(),
         arrivals: bucket(Rate::UNLIMITED),
         bells: vec![Arc::new(Notify::new())],
         tree_version: 0.into(),

@@ -211,7 +211,7 @@ impl PeerActor {
         let (chunks, queue) = mpsc::channel(1);
         let tasks = [
             Tether::spawn(link::read_data(index, link.receiver, self.data_lane.clone(), self.worker.clone(), peer)),
-            Tether::spawn(link::write_data(index, link.sender, queue, self.data_lane.clone())),
+            Tether::spawn(link::write_data(index, link.sender, queue, self.data_lane.clone(), self.shared.clone())),
         ];
         self.links.push(Some(Link {
             chunks,

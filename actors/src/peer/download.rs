@@ -85,9 +85,11 @@ impl Download {
         self.lease.leaf.size.store(size, std::sync::atomic::Ordering::Relaxed);
     }
 
-    /// How far a sender may be ahead of the disk: a quarter of a second at the rate in force, two quanta at least.
+    /// How far a sender may be ahead of the disk: a quarter of a second at the most that this transfer may go, two quanta at
+    /// least. Not at what it was assigned: that follows what it achieves, which on a path longer than this quarter of a
+    /// second is the window over the round trip, and so each would hold the other down.
     fn window(&self, window_max: u64) -> u64 {
-        let rate = self.rates.assigned.max(flow::Rate::ZERO);
+        let rate = self.rates.ceiling;
         if rate.is_unlimited() {
             return window_max;
         }

@@ -1,6 +1,11 @@
 //! The tasks that move frames between a session's links and its lanes. They know ports, never sockets.
 
-use std::{future::poll_fn, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use flow::Moment;
@@ -193,8 +198,11 @@ pub(super) async fn write_data(
     mut sender: Box<dyn DataSender>,
     mut chunks: mpsc::Receiver<(DataHeader, Bytes)>,
     lane: mpsc::Sender<DataMessage>,
+    shared: Arc<Shared>,
 ) {
+    let mut in_socket = InSocket { bytes: 0, shared };
     while let Some((header, payload)) = chunks.recv().await {
+        in_socket.set(sender.unacknowledged_bytes() + u64::from(header.len));
         let mut result = sender.start_send(header, payload);
         if result.is_ok() {
             result = flush(link, sender.as_mut(), &lane).await;
@@ -209,6 +217,26 @@ pub(super) async fn write_data(
         }
     }
     let _ = tokio::time::timeout(GOODBYE, poll_fn(|cx| sender.poll_close(cx))).await;
+}
+
+/// A link's part of what all sockets hold, given back on drop.
+struct InSocket {
+    bytes: u64,
+    shared: Arc<Shared>,
+}
+
+impl InSocket {
+    fn set(&mut self, bytes: u64) {
+        // Adds what may be a negative number: the sum wraps back.
+        self.shared.in_sockets.fetch_add(bytes.wrapping_sub(self.bytes), Relaxed);
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for InSocket {
+    fn drop(&mut self) {
+        self.set(0);
+    }
 }
 
 async fn flush(link: usize, sender: &mut dyn DataSender, lane: &mpsc::Sender<DataMessage>) -> Result<(), LinkError> {

@@ -119,6 +119,8 @@ pub trait DataSender: Send {
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>>;
     /// What blocks this link, asked while a flush is pending.
     fn pressure(&mut self) -> Pressure;
+    /// Bytes that the kernel holds of what it was handed: not sent, or not acknowledged.
+    fn unacknowledged_bytes(&self) -> u64;
 }
 
 /// The two halves of a control link whose handshake is done.

@@ -1,8 +1,9 @@
 //! A node in virtual time: the allocator and the learnt total together, round by round, over sources, paths and one line.
 //!
 //! Below the plan stands an ideal scheduler (assigned first, then lending by weight up to the total in force), below that a
-//! line that, when more is offered than it carries, gives to all in proportion to what they send, as many TCP flows do. A
-//! plan is in force one round after the round that it was made from; measurements carry 3 % of noise.
+//! line that, when more is offered than it carries, gives to all in proportion to what they send, as many TCP flows do, and
+//! before it, sockets that hold some of what it does not carry. A plan is in force one round after the round that it was
+//! made from; measurements carry 3 % of noise.
 #![allow(dead_code)] // Each program that uses it uses its part.
 
 use flow::{
@@ -28,10 +29,16 @@ pub(crate) const GREEDY: Source = Source { weight: 1.0, offered: f64::INFINITY, 
 /// Has nothing to send.
 pub(crate) const IDLE: Source = Source { offered: 0.0, ..GREEDY };
 
+/// What sockets and queues hold at most, in rounds of the line: a quarter of a second of it.
+const BUFFERS: f64 = 0.1;
+
 /// All of it.
 pub(crate) struct World {
     /// Bytes per second that the line carries.
     pub(crate) line: f64,
+    /// Held by sockets and queues, and the most that they hold: bytes per second of one round.
+    queued: f64,
+    buffers: f64,
     pub(crate) sources: Vec<Source>,
     pub(crate) total: TotalController,
     snapshot: Snapshot,
@@ -55,7 +62,7 @@ impl World {
         };
         let total = TotalController::new(limit, TotalKnobs::default());
         let achieved = vec![0.0; sources.len()];
-        Self { line, sources, total, snapshot, plan: Plan::default(), achieved, noise: 1 }.planned()
+        Self { line, queued: 0.0, buffers: BUFFERS * line, sources, total, snapshot, plan: Plan::default(), achieved, noise: 1 }.planned()
     }
 
     fn planned(mut self) -> Self {
@@ -104,17 +111,21 @@ impl World {
     pub(crate) fn round(&mut self) {
         let released = self.released();
         let sum: f64 = released.iter().sum();
-        let squeezed = (self.line / sum).min(1.0);
+        let taken = sum.min(self.line + self.buffers - self.queued);
+        let carried = self.line.min(taken + self.queued);
+        self.queued += taken - carried;
+        let squeezed = taken / sum.max(1.0);
         let mut seen = RoundObservation {
             used: 0.0,
+            released: 0.0,
             in_force: self.plan.total,
             bytes_by_limiter: [0.0; 6],
             short_of_tokens: false,
         };
         for (index, released) in released.into_iter().enumerate() {
             let source = self.sources[index];
-            self.achieved[index] = released * squeezed;
-            let measured = self.measured(self.achieved[index]);
+            self.achieved[index] = released * squeezed * carried / taken.max(1.0);
+            let measured = self.measured(released * squeezed);
             let limiter = if squeezed < 0.999 {
                 Limiter::Network
             } else if released >= source.offered {
@@ -124,7 +135,7 @@ impl World {
             } else {
                 Limiter::Tokens
             };
-            seen.used += measured;
+            seen.released += measured;
             seen.bytes_by_limiter[limiter.index()] += measured;
             seen.short_of_tokens |= limiter == Limiter::Tokens;
             let leaf = &mut self.snapshot.leaves[index];
@@ -132,6 +143,7 @@ impl World {
             leaf.achieved = measured;
             leaf.limited = LimiterShares::all(limiter);
         }
+        seen.used = (seen.released - taken + carried).max(0.0);
         self.snapshot.total = self.total.round(&seen);
         self.replan();
     }
