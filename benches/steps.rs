@@ -51,7 +51,7 @@ struct Scene {
 impl Scene {
     fn new(peers: usize) -> Self {
         let server = Server::start(&["--open", "--upload-limit", "20MB/s"]);
-        File::create(server.share().join("large.bin")).unwrap().set_len(64 << 30).unwrap();
+        File::create(server.share().join("large.bin")).unwrap().set_len(2 << 30).unwrap();
         let (mut clients, mut parts) = (Vec::new(), Vec::new());
         for index in 0..peers {
             let (state, out) = (server.stranger(&format!("peer-{index}")), server.path(&format!("got-{index}.bin")));

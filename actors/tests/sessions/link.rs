@@ -147,6 +147,10 @@ impl DataSender for DataOut {
     fn pressure(&mut self) -> Pressure {
         Pressure::Network
     }
+
+    fn unacknowledged_bytes(&self) -> u64 {
+        0
+    }
 }
 
 struct DataIn {

@@ -62,7 +62,18 @@ impl World {
         };
         let total = TotalController::new(limit, TotalKnobs::default());
         let achieved = vec![0.0; sources.len()];
-        Self { line, queued: 0.0, buffers: BUFFERS * line, sources, total, snapshot, plan: Plan::default(), achieved, noise: 1 }.planned()
+        Self {
+            line,
+            queued: 0.0,
+            buffers: BUFFERS * line,
+            sources,
+            total,
+            snapshot,
+            plan: Plan::default(),
+            achieved,
+            noise: 1,
+        }
+        .planned()
     }
 
     fn planned(mut self) -> Self {
