@@ -26,15 +26,31 @@ pub(crate) struct Inbox<C, D> {
     control: mpsc::Receiver<C>,
     data: mpsc::Receiver<D>,
     /// A data message was yielded in this turn: give everybody else on the worker a turn before the next.
+    #[cfg(not(feature = "lanes-off"))]
     data_turn_taken: bool,
+    /// A control message, and how many data messages came before it.
+    #[cfg(feature = "lanes-off")]
+    held: Option<(C, usize)>,
 }
+
+/// The message that is held is moved out and never pinned.
+#[cfg(feature = "lanes-off")]
+impl<C, D> Unpin for Inbox<C, D> {}
 
 impl<C, D> Inbox<C, D> {
     /// Two lanes with their written limits, and the inbox that reads them.
     pub(crate) fn new(control_max: usize, data_max: usize) -> (mpsc::Sender<C>, mpsc::Sender<D>, Self) {
         let (control_sender, control) = mpsc::channel(control_max);
         let (data_sender, data) = mpsc::channel(data_max);
-        (control_sender, data_sender, Self { control, data, data_turn_taken: false })
+        let inbox = Self {
+            control,
+            data,
+            #[cfg(not(feature = "lanes-off"))]
+            data_turn_taken: false,
+            #[cfg(feature = "lanes-off")]
+            held: None,
+        };
+        (control_sender, data_sender, inbox)
     }
 }
 
@@ -63,17 +79,22 @@ impl<C, D> Stream for Inbox<C, D> {
         }
     }
 
-    /// The benchmark build without lanes: data that waits goes first, as many as there are, as in a mailbox that knows no
-    /// priority.
+    /// The benchmark build without lanes: one queue in the order of arrival, and no turns. A control message waits for the
+    /// data messages that lay there when it was seen.
     #[cfg(feature = "lanes-off")]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match self.data.poll_recv(cx) {
-            Poll::Ready(Some(message)) => return Poll::Ready(Some(Item::Data(message))),
-            Poll::Ready(None) => return Poll::Ready(None),
-            Poll::Pending => {}
+        if self.held.is_none()
+            && let Poll::Ready(message) = self.control.poll_recv(cx)
+        {
+            let Some(message) = message else { return Poll::Ready(None) };
+            self.held = Some((message, self.data.len()));
         }
-        self.data_turn_taken = false;
-        self.control.poll_recv(cx).map(|message| message.map(Item::Control))
+        match self.held.take() {
+            Some((message, 0)) => return Poll::Ready(Some(Item::Control(message))),
+            Some((message, before)) => self.held = Some((message, before - 1)),
+            None => {}
+        }
+        self.data.poll_recv(cx).map(|message| message.map(Item::Data))
     }
 }
 

@@ -33,7 +33,7 @@ use crate::{
 
 /// How often a thread looks at its sockets at the latest, in task polls: tokio's own 61 would let a burst of ready peers
 /// keep control waiting.
-const EVENT_INTERVAL: u32 = 13;
+const EVENT_INTERVAL: u32 = if cfg!(feature = "lanes-off") { 61 } else { 13 };
 
 /// Which threads the peer actors live on.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]

@@ -9,6 +9,7 @@
 #![allow(unsafe_code)]
 
 mod beneath;
+mod cached;
 mod clock;
 mod descriptor;
 mod queue;
@@ -16,6 +17,7 @@ mod socket;
 mod tcp_info;
 
 pub use beneath::open_beneath;
+pub use cached::read_cached;
 pub use clock::{cores, monotonic_nanos, process_cpu_nanos, thread_cpu_nanos};
 pub use descriptor::{DescriptorLimit, descriptor_limit, raise_descriptor_limit};
 pub use queue::{unacked_bytes, unsent_bytes};

@@ -415,7 +415,15 @@ fn hash_step(file: &OwnedFd, stamp: &Stamp, first: usize) -> Result<Vec<Group>, 
 /// `Shrunk` when the file ends before.
 pub(super) fn read_exact_at(file: &OwnedFd, offset: u64, len: usize, buffer: &mut Vec<u8>) -> Result<(), DigestFault> {
     buffer.clear();
-    buffer.reserve_exact(len);
+    fill_from(file, offset, len, buffer)
+}
+
+/// The same behind the bytes from `offset` that `buffer` has already.
+///
+/// # Errors
+/// `Shrunk` when the file ends before.
+pub(super) fn fill_from(file: &OwnedFd, offset: u64, len: usize, buffer: &mut Vec<u8>) -> Result<(), DigestFault> {
+    buffer.reserve_exact(len.saturating_sub(buffer.len()));
     while buffer.len() < len {
         let at = offset + buffer.len() as u64;
         // `reserve_exact` may give more than was asked; what is beyond `len` is cut off below.

@@ -101,6 +101,8 @@ pub struct PeerActor {
     inbox: Option<Inbox<ControlMessage, DataMessage>>,
     /// When the frame in hand became readable; answers carry it to the writer.
     pub(super) cause: Option<Moment>,
+    #[cfg(feature = "lanes-off")]
+    pub(super) behind_data: VecDeque<(Message, Option<Moment>)>,
 }
 
 impl PeerActor {
@@ -147,6 +149,8 @@ impl PeerActor {
             early_due: false,
             inbox: Some(inbox),
             cause: None,
+            #[cfg(feature = "lanes-off")]
+            behind_data: VecDeque::new(),
         };
         actor.start();
         control_lane
@@ -168,8 +172,14 @@ impl PeerActor {
     }
 
     fn send(&mut self, message: Message) {
+        #[cfg(feature = "lanes-off")]
+        let Some(message) = self.keep_behind_data(message) else { return };
+        self.send_now(message, self.cause);
+    }
+
+    pub(super) fn send_now(&mut self, message: Message, cause: Option<Moment>) {
         let Some(outbox) = &self.outbox else { return };
-        if !outbox.put(message, self.cause) {
+        if !outbox.put(message, cause) {
             // It asks and does not read the answers: what waits for it is bounded, and so is our patience.
             self.outbox = None;
             self.violated(Violation::Flood);
@@ -230,6 +240,8 @@ impl PeerActor {
             link.in_flight = None;
             link.blocked = None;
         }
+        #[cfg(feature = "lanes-off")]
+        self.let_go();
         self.drive_link(index);
     }
 
@@ -377,6 +389,8 @@ impl PeerActor {
             self.take_chunks();
             self.pump(ctx);
         }
+        #[cfg(feature = "lanes-off")]
+        self.let_go_if_no_data();
         self.cause = None;
         if matches!(self.life, Life::Gone) {
             ctx.stop();

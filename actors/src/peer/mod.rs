@@ -12,6 +12,8 @@ mod link;
 mod membership;
 mod message;
 mod serve;
+#[cfg(feature = "lanes-off")]
+mod unlaned;
 mod upload;
 mod user;
 

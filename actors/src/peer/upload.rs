@@ -115,6 +115,12 @@ impl Upload {
         due.then(|| wanted.min(self.size - self.read_to) as u32)
     }
 
+    /// Whether it has asked to send what it has ready.
+    #[cfg(feature = "lanes-off")]
+    pub(super) fn is_queued(&self) -> bool {
+        self.requested
+    }
+
     fn take_ready(&mut self, len: usize) -> Bytes {
         let Some(front) = self.ready.front_mut() else { return Bytes::new() };
         let piece = front.split_to(len.min(front.remaining()));
