@@ -178,7 +178,13 @@ fn idle() {
             Command::Get { tag, path, resume: None, weight: 1.0, class: Class::Foreground, open }
         };
         handle.command(get(0, "small.bin", small)).await;
-        while !matches!(events.recv().await.unwrap(), SessionEvent::Done { tag: 0 }) {}
+        loop {
+            match events.recv().await.unwrap() {
+                SessionEvent::Done { tag: 0 } => break,
+                event @ (SessionEvent::Failed { .. } | SessionEvent::Ended { .. }) => panic!("{event:?}"),
+                _ => {}
+            }
+        }
         tokio::time::sleep(Duration::from_secs(20)).await;
         let wanted = Instant::now();
         handle.command(get(1, "large.bin", large)).await;
