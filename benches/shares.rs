@@ -1,6 +1,6 @@
 //! The figures about shares: the real program, real sockets, what receivers have on disk.
 //!
-//! `cargo bench --bench shares -- [steady|idle|lowered|line]...`; README.md in this folder says what each case is.
+//! `cargo bench --bench shares -- [line]...`; README.md in this folder says what each case is.
 
 mod support;
 
@@ -11,8 +11,10 @@ use std::process::ExitCode;
 
 use support::program::Words;
 
-/// Cases, by name.
-const CASES: &[(&str, fn() -> Result<(), Words>)] = &[("line", line::run)];
+/// A case, by name.
+type Case = (&'static str, fn() -> Result<(), Words>);
+
+const CASES: &[Case] = &[("line", line::run)];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();

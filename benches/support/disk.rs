@@ -48,11 +48,6 @@ impl Watch {
         Self { stop, looks, thread: Some(thread) }
     }
 
-    /// Bytes of all files now.
-    pub(crate) fn sum(&self) -> u64 {
-        self.looks.lock().ok().and_then(|looks| Some(looks.last()?.bytes.iter().sum())).unwrap_or(0)
-    }
-
     /// Stops and gives back all looks.
     pub(crate) fn stop(mut self) -> Looks {
         self.stop.store(true, Relaxed);
@@ -74,21 +69,10 @@ impl Looks {
         last.bytes.iter().zip(&first.bytes).map(|(last, first)| last.saturating_sub(*first) as f64 / seconds).collect()
     }
 
-    /// Bytes per second of all files between two moments.
-    pub(crate) fn rate(&self, from: Instant, to: Instant) -> f64 {
-        self.rates(from, to).iter().sum()
-    }
-
     /// The last look before `moment`.
     pub(crate) fn at(&self, moment: Instant) -> Option<&Look> {
         let after = self.0.partition_point(|look| look.at <= moment);
         self.0.get(after.saturating_sub(1))
-    }
-
-    /// The first moment after `from` at which `holds` is true of the looks between it and `window` before it.
-    pub(crate) fn first(&self, from: Instant, window: Duration, holds: impl Fn(&[f64]) -> bool) -> Option<Duration> {
-        let after = self.0.partition_point(|look| look.at < from + window);
-        self.0[after..].iter().find(|look| holds(&self.rates(look.at - window, look.at))).map(|look| look.at - from)
     }
 
     /// The longest time between two looks.
