@@ -274,3 +274,23 @@ fn every_handle_of_a_metric_is_used() {
     let unused: Vec<_> = uses.filter(|used| !code.contains(used.as_str())).collect();
     assert_none("a metric that nothing moves says something false", &unused);
 }
+
+#[test]
+fn every_setting_is_used() {
+    let settings = fs::read_to_string(root().join("src/config/settings.rs")).unwrap();
+    let fields = settings
+        .lines()
+        .filter_map(|line| line.strip_prefix("    pub ")?.split_once(": "))
+        .map(|(name, _)| name)
+        .filter(|name| !name.contains('('));
+    let code: Vec<_> = files(&[".rs"])
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("src/") && !name.starts_with("src/config/"))
+        .collect();
+    let code: String = code.into_iter().filter_map(without_tests).map(|(_, text)| text).collect();
+    let unused: Vec<_> = fields
+        .filter(|name| !code.contains(&format!(".{name}")))
+        .map(|name| format!("{name} is read and unused"))
+        .collect();
+    assert_none("a key that does nothing says something false", &unused);
+}

@@ -100,11 +100,6 @@ fn shaping(mut section: Section<'_, '_>) -> ShapingSettings {
         ),
         quantum_min_bytes: section.read("quantum_min", u64::from(default.quantum_min_bytes), bytes()) as u32,
         quantum_max_bytes: section.read("quantum_max", u64::from(default.quantum_max_bytes), bytes()) as u32,
-        burst: section.read(
-            "burst",
-            default.burst,
-            value::duration(Duration::from_millis(1)..=Duration::from_millis(100)),
-        ),
     };
     section.finish();
     settings

@@ -95,18 +95,11 @@ pub struct ShapingSettings {
     pub quantum_min_bytes: u32,
     /// The greatest quantum.
     pub quantum_max_bytes: u32,
-    /// The root may burst what its rate yields in this time.
-    pub burst: Duration,
 }
 
 impl Default for ShapingSettings {
     fn default() -> Self {
-        Self {
-            quantum: Duration::from_millis(400),
-            quantum_min_bytes: 8 << 10,
-            quantum_max_bytes: 64 << 10,
-            burst: Duration::from_millis(5),
-        }
+        Self { quantum: Duration::from_millis(400), quantum_min_bytes: 8 << 10, quantum_max_bytes: 64 << 10 }
     }
 }
 
