@@ -1,11 +1,10 @@
-//! The command line: what is written becomes options (`args` -> `options`), options become calls (`run`), results become
+//! The command line: what is written becomes the node's options (`args` -> `options`), options become calls (`run`), results become
 //! text and an exit code.
 //!
 //! A running node is reached through its admin API alone (`ctl`).
 
 mod args;
 mod ctl;
-pub mod exit;
 mod help;
 mod listing;
 mod options;
@@ -17,10 +16,7 @@ mod target;
 mod tests;
 mod value;
 
-pub use exit::{Exit, Failure};
-pub use options::{DemoOptions, Download, GetOptions, LsOptions, PutOptions, ServeOptions, SessionOptions, Upload};
-pub use progress::TransferProgress;
-pub use target::{Endpoint, Target, TargetError};
+pub use target::{Target, TargetError};
 
 use std::{
     io::{self, Write as _},
@@ -30,7 +26,10 @@ use std::{
 
 use clap::{CommandFactory as _, Parser as _};
 
-use crate::config::{Config, Overrides};
+use crate::{
+    config::{Config, Overrides},
+    node::{Exit, Failure},
+};
 use args::{Cli, Command, ConfigCommand};
 
 /// The whole program. Help, version and usage errors end it here, as clap does.

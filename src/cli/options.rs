@@ -1,120 +1,24 @@
-//! What a command line means: resolved values, no clap. The node's functions take these.
+//! What a command line means: arguments in, the node's options out.
 
 use std::{
     collections::HashSet,
     env,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
-use flow::{Class, Rate};
-use wire::PeerId;
+use flow::Class;
 
 use super::{
     args::{DemoArgs, GetArgs, LsArgs, PutArgs, ServeArgs, TransferArgs},
-    exit::{Exit, Failure},
-    target::{Endpoint, Target},
+    target::Target,
 };
 use crate::{
     config::{Config, Overrides, Secret, Share},
     identity::StateDir,
+    node::{
+        DemoOptions, Download, Exit, Failure, GetOptions, LsOptions, PutOptions, ServeOptions, SessionOptions, Upload,
+    },
 };
-
-/// `evenkeel serve`
-#[derive(Clone, Debug)]
-pub struct ServeOptions {
-    /// File and flags. Never without a share.
-    pub config: Config,
-    /// From `--state`, the file, or the default.
-    pub state: StateDir,
-    /// No share was named: the only one is ./share, to be made with a sample file if it is not there.
-    pub sample_share: bool,
-}
-
-/// `evenkeel get`
-#[derive(Clone, Debug)]
-pub struct GetOptions {
-    /// Keys and pins.
-    pub state: StateDir,
-    /// What to fetch; no two have one destination.
-    pub downloads: Vec<Download>,
-    /// How.
-    pub session: SessionOptions,
-}
-
-/// One file to fetch.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Download {
-    /// From which node.
-    pub endpoint: Endpoint,
-    /// `SHARE/PATH`.
-    pub path: String,
-    /// The file to write.
-    pub destination: PathBuf,
-}
-
-/// `evenkeel put`
-#[derive(Clone, Debug)]
-pub struct PutOptions {
-    /// Keys and pins.
-    pub state: StateDir,
-    /// To which node.
-    pub endpoint: Endpoint,
-    /// What to send; no two have one path.
-    pub uploads: Vec<Upload>,
-    /// How.
-    pub session: SessionOptions,
-}
-
-/// One file to send.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Upload {
-    /// The file to read.
-    pub source: PathBuf,
-    /// `SHARE/PATH`.
-    pub path: String,
-}
-
-/// What a client's session asks for.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SessionOptions {
-    /// One's own total, and what the node is asked for.
-    pub limit: Rate,
-    /// For all transfers.
-    pub class: Class,
-    /// Among one's own transfers, 0.001 ..= 1000.
-    pub weight: f64,
-    /// 1 ..= 64
-    pub data_links: u32,
-    /// The node's id if the user gave it; otherwise pins decide.
-    pub peer_id: Option<PeerId>,
-}
-
-/// `evenkeel ls`
-#[derive(Clone, Debug)]
-pub struct LsOptions {
-    /// Keys and pins.
-    pub state: StateDir,
-    /// Which node.
-    pub endpoint: Endpoint,
-    /// Empty = the shares; no slash at the end.
-    pub path: String,
-    /// The node's id if the user gave it; otherwise pins decide.
-    pub peer_id: Option<PeerId>,
-}
-
-/// `evenkeel demo`
-#[derive(Clone, Debug)]
-pub struct DemoOptions {
-    /// How many peers.
-    pub peers: u32,
-    /// What they share; never unlimited.
-    pub upload_limit: Rate,
-    /// How long.
-    pub duration: Duration,
-    /// Where to keep keys and files; `None` = a temporary directory.
-    pub state: Option<PathBuf>,
-}
 
 /// What `serve` alone uses where nobody named a share.
 const SAMPLE_SHARE: &str = "share";

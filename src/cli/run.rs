@@ -2,14 +2,9 @@
 
 use actors::port::{FileEntry, Rights};
 
-use super::{
-    exit::{Exit, Failure},
-    options::{DemoOptions, GetOptions, LsOptions, PutOptions, ServeOptions},
-    progress::TransferProgress,
-};
 use crate::{
     identity::{self, Identity, StateDir},
-    node,
+    node::{self, DemoOptions, Exit, Failure, GetOptions, LsOptions, PutOptions, ServeOptions, TransferProgress},
 };
 
 /// Runs a node until it is told to stop.

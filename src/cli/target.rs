@@ -1,25 +1,8 @@
 //! `HOST:PORT/SHARE/PATH`: where a file is.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
-/// Where a node listens.
-#[derive(Clone, Debug, Eq, PartialEq, Hash, Ord, PartialOrd)]
-pub struct Endpoint {
-    /// A name or an address; an IPv6 address without brackets.
-    pub host: String,
-    /// Never 0.
-    pub port: u16,
-}
-
-/// `HOST:PORT`, with brackets around an IPv6 address, as in known_peers and in socket addresses.
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port),
-            false => write!(f, "{}:{}", self.host, self.port),
-        }
-    }
-}
+use crate::node::Endpoint;
 
 /// A node and a path on it.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -16,9 +16,7 @@ use flow::Class;
 use tokio::{sync::mpsc, time::Instant};
 use wire::{FailureCode, Refusal};
 
-use crate::cli::TransferProgress;
-
-use super::session::Client;
+use super::{TransferProgress, session::Client};
 
 /// Transfers under way at once: enough to fill a line with small files, few enough to be fair to one large one.
 const AT_ONCE: usize = 16;

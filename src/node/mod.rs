@@ -4,10 +4,18 @@
 mod compose;
 mod demo;
 pub mod errands;
+pub mod exit;
+mod options;
+mod progress;
 mod serve;
 pub mod session;
 mod transfer;
 
 pub use demo::demo;
+pub use exit::{Exit, Failure};
+pub use options::{
+    DemoOptions, Download, Endpoint, GetOptions, LsOptions, PutOptions, ServeOptions, SessionOptions, Upload,
+};
+pub use progress::TransferProgress;
 pub use serve::serve;
 pub use transfer::{get, ls, put};

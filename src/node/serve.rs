@@ -13,7 +13,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     admin,
-    cli::{Exit, Failure, ServeOptions},
     config::{Config, LogFormat, Share},
     files::{self, FilesConfig, ShareConfig, Shares},
     identity::{AuthorizedPeers, Identity},
@@ -21,7 +20,7 @@ use crate::{
     transport::{self, Credentials, Listener},
 };
 
-use super::compose;
+use super::{Exit, Failure, ServeOptions, compose};
 
 /// Runs a node until it is told to end, by a signal or by its operator.
 ///

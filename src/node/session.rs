@@ -12,13 +12,12 @@ use tokio::sync::mpsc;
 use wire::{ClassCode, Hello, PeerId};
 
 use crate::{
-    cli::{Exit, Failure},
     files::{FilesConfig, LocalFiles},
     identity::{Identity, KnownPeers, StateDir},
     transport::{self, Credentials, DialConfig, TcpDialer},
 };
 
-use super::compose;
+use super::{Exit, Failure, compose};
 
 /// Events that a session may be ahead of its user: a start and an end of every transfer that can be under way.
 const EVENTS_MAX: usize = 1024;

@@ -10,9 +10,8 @@ use flow::Rate;
 use tokio::sync::oneshot;
 use wire::{EntryKind, FailureCode, Listing};
 
-use crate::cli::{Exit, Failure, GetOptions, LsOptions, PutOptions, SessionOptions, TransferProgress};
-
 use super::{
+    Exit, Failure, GetOptions, LsOptions, PutOptions, SessionOptions, TransferProgress,
     errands::{self, Errand, ErrandError, Landing, Manner, Outcome},
     session::{Client, Wish},
 };

@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use ureq::{Agent, http};
 
-use crate::cli::exit::{Exit, Failure};
+use crate::node::{Exit, Failure};
 
 /// One node's API.
 pub(super) struct Client {

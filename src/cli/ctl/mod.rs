@@ -15,10 +15,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use ureq::http::Method;
 
-use super::{
-    exit::{Exit, Failure},
-    options::admin_token,
-};
+use super::options::admin_token;
+use crate::node::{Exit, Failure};
 
 /// Asks or orders; gives back what to print.
 pub(super) fn run(args: &CtlArgs) -> Result<String, Failure> {

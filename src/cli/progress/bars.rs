@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::TransferProgress;
+use crate::node::TransferProgress;
 
 /// Bars on standard error.
 #[derive(Debug, Default)]

@@ -10,7 +10,8 @@ use std::{
 
 use flow::Rate;
 
-use super::{TransferProgress, percent, show_bytes, show_seconds};
+use super::{percent, show_bytes, show_seconds};
+use crate::node::TransferProgress;
 
 /// Writes lines to `out`; the last state is written when it is dropped.
 pub struct Plain<W: Write + Send> {

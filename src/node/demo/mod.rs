@@ -26,9 +26,8 @@ use self::{
     table::Live,
     verdict::{Sample, Verdict},
 };
-use super::compose;
+use super::{DemoOptions, Exit, Failure, compose};
 use crate::{
-    cli::{DemoOptions, Exit, Failure},
     config::{Config, Overrides, Share},
     files::{FilesConfig, ShareConfig, Shares},
     identity::{AuthorizedPeers, Identity, StateDir},

@@ -15,9 +15,11 @@ use actors::peer::client::{Command, SessionEvent};
 use flow::Rate;
 
 use crate::{
-    cli::{Exit, Failure},
     identity::StateDir,
-    node::session::{Client, Wish},
+    node::{
+        Exit, Failure,
+        session::{Client, Wish},
+    },
 };
 
 use super::cast::Part;
