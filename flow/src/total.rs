@@ -24,6 +24,9 @@ pub struct TotalKnobs {
     pub probe_excess: f64,
     /// How much more the next one asks for after one that was carried: the line has changed, by nobody knows how much.
     pub search_excess: f64,
+    /// Part of a round that a try lasts, and the draining after it. What a try sends beyond the line stands in sockets,
+    /// where TCP and not the weights decide whose bytes go first: the less, the better.
+    pub try_part: f64,
 }
 
 impl Default for TotalKnobs {
@@ -35,6 +38,7 @@ impl Default for TotalKnobs {
             probe_every: 2,
             probe_excess: 0.08,
             search_excess: 1.2,
+            try_part: 0.4,
         }
     }
 }
@@ -112,8 +116,8 @@ enum Probe {
     Resting,
     /// This total, above the margin, was answered; its round is to come.
     Asked { total: f64 },
-    /// This total, below the margin, was answered, so that queues drain.
-    Draining { total: f64 },
+    /// This total, below the margin, was answered, so that queues drain, for this part of a round.
+    Draining { total: f64, part: f64 },
 }
 
 impl TotalController {
@@ -125,11 +129,11 @@ impl TotalController {
 
     /// Changes the configured limit at once. Clearing it forgets what was learnt and gates nothing.
     pub fn set_limit(&mut self, limit: Rate) {
-        if limit == self.limit {
-            return;
-        }
         if limit.is_unlimited() {
             *self = Self::new(limit, self.knobs);
+            return;
+        }
+        if limit == self.limit {
             return;
         }
         self.limit = limit;
@@ -141,9 +145,18 @@ impl TotalController {
     /// The total for the next round; [`Rate::UNLIMITED`] while nothing is gated.
     pub fn allowed(&self) -> Rate {
         match (self.probe, self.total) {
-            (Probe::Asked { total } | Probe::Draining { total }, _) => Rate::from_f64(total),
+            (Probe::Asked { total } | Probe::Draining { total, .. }, _) => Rate::from_f64(total),
             (Probe::Resting, Some(total)) => Rate::from_f64(total),
             (Probe::Resting, None) => Rate::UNLIMITED,
+        }
+    }
+
+    /// The part of a round after which what was answered last is to be judged.
+    pub fn span(&self) -> f64 {
+        match self.probe {
+            Probe::Resting => 1.0,
+            Probe::Asked { .. } => self.knobs.try_part,
+            Probe::Draining { part, .. } => part,
         }
     }
 
@@ -206,7 +219,7 @@ impl TotalController {
             let total = self.bound().min(total);
             self.total = Some(total);
             // Every socket is full.
-            self.probe = Probe::Draining { total: total * (1.0 - DRAIN_MAX) };
+            self.probe = Probe::Draining { total: total * (1.0 - DRAIN_MAX), part: 1.0 };
         } else {
             self.total = Some(total - self.knobs.damping * (total - used / self.knobs.threshold).max(0.0));
         }
@@ -254,7 +267,7 @@ impl TotalController {
             self.ask(self.knobs.search_excess);
         } else if short || network {
             let left_behind = (seen.released - seen.used).clamp(0.0, DRAIN_MAX * total);
-            self.probe = Probe::Draining { total: total - left_behind };
+            self.probe = Probe::Draining { total: total - left_behind, part: self.knobs.try_part };
         }
     }
 
@@ -368,6 +381,29 @@ mod tests {
         assert_eq!(total.capacity(), Some(Rate::from_f64(capacity)));
         assert_eq!(total.allowed(), Rate::from_f64(0.97 * capacity - 40_000.0));
         assert_eq!(round(&mut total, 0.97 * capacity - 40_000.0, Limiter::Tokens), (0.97 * capacity).round() as u64);
+    }
+
+    #[test]
+    fn a_try_and_the_draining_after_it_are_short() {
+        let mut total = settled();
+        round(&mut total, 970_000.0, Limiter::Tokens);
+        assert_eq!(total.span(), 1.0);
+        let tried = round(&mut total, 970_000.0, Limiter::Tokens) as f64;
+        assert_eq!(total.span(), TotalKnobs::default().try_part);
+        let mut try_seen = seen(&total, tried, Limiter::Tokens);
+        try_seen.used = 1_000_000.0;
+        total.round(&try_seen);
+        assert!(total.allowed() < rate(970_000));
+        assert_eq!(total.span(), TotalKnobs::default().try_part);
+        round(&mut total, 930_000.0, Limiter::Tokens);
+        assert_eq!(total.span(), 1.0);
+    }
+
+    #[test]
+    fn clearing_a_limit_that_was_never_set_forgets_the_line_too() {
+        let mut total = settled();
+        total.set_limit(Rate::UNLIMITED);
+        assert_eq!((total.allowed(), total.capacity()), (Rate::UNLIMITED, None));
     }
 
     #[test]

@@ -75,7 +75,9 @@ impl Allocator {
     fn tick(&mut self, ctx: &mut Context<Self>) {
         let now = self.shared.clock.now();
         self.sample(now);
-        if now.saturating_since(self.last_round) + SAMPLE / 2 >= self.shared.config.interval {
+        // While a total is tried, the round is as short as the try.
+        let part = self.totals.iter().map(TotalController::span).fold(1.0, f64::min);
+        if now.saturating_since(self.last_round) + SAMPLE / 2 >= self.shared.config.interval.mul_f64(part) {
             self.last_round = now;
             self.round(Cause::Tick);
         }
