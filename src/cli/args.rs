@@ -103,18 +103,23 @@ pub(super) struct TrustArgs {
     pub(super) peer_id: Option<PeerId>,
 }
 
-/// Fetches files and checks them; interrupted ones are continued.
+/// Fetches files, directories and shares, and checks them; interrupted ones are continued.
+///
+/// A directory or a share comes with everything beneath it. Files that are here already with the size and the time that the
+/// node lists are left as they are, so the same command goes on where it was interrupted.
 #[derive(Debug, Args)]
 #[command(after_help = examples!(RATES;
     "get 127.0.0.1:7400/share/welcome.txt",
     "get host:7400/iso/a.iso host:7400/iso/b.iso -o downloads/ --bwlimit 10MB/s",
+    "get host:7400/iso -o mirror --data-links 4",
     "get '[2001:db8::1]:7400/iso/a.iso' --background",
 ))]
 pub(super) struct GetArgs {
     /// What to fetch.
-    #[arg(value_name = "HOST:PORT/SHARE/PATH", required = true)]
+    #[arg(value_name = "HOST:PORT/SHARE[/PATH]", required = true)]
     pub(super) targets: Vec<Target>,
-    /// File to write, or directory for several [default: the file's own name, here].
+    /// File to write, or directory to write into; with a slash at the end, or for several, each gets its own name in it
+    /// [default: its own name, here].
     #[arg(short, long, value_name = "OUT")]
     pub(super) output: Option<PathBuf>,
     #[command(flatten)]

@@ -107,26 +107,28 @@ pub(super) fn admin_token() -> Option<String> {
     env::var("EVENKEEL_ADMIN_TOKEN").ok().filter(|token| !token.is_empty())
 }
 
-/// As `cp` does it: OUT is a directory if it is one, ends with a slash, or several files go there.
+/// As `cp` does it: OUT is a directory if it is one, ends with a slash, or several files go there. But what is in a directory
+/// goes into OUT itself unless OUT ends with a slash or takes several: whether OUT is there must make no difference, since
+/// the same command is to go on after an interruption.
 fn downloads(targets: Vec<Target>, output: Option<&Path>) -> Result<Vec<Download>, Failure> {
-    let directory = match output {
-        Some(out) => out.is_dir() || out.as_os_str().as_encoded_bytes().ends_with(b"/") || targets.len() > 1,
-        None => true,
-    };
+    let collects = |out: &Path| out.as_os_str().as_encoded_bytes().ends_with(b"/") || targets.len() > 1;
+    let (collects, is_directory) = output.map_or((true, true), |out| (collects(out), collects(out) || out.is_dir()));
     let mut destinations = HashSet::new();
     let mut downloads = Vec::new();
     for target in targets {
-        let name = target.file_name().map_err(|error| Failure::usage(error.to_string()))?;
-        let destination = match output {
-            Some(out) if directory => out.join(name),
-            Some(out) => out.to_owned(),
-            None => PathBuf::from(name),
+        let name = target.name().map_err(|error| Failure::usage(error.to_string()))?;
+        let under_its_name = output.unwrap_or(Path::new("")).join(name);
+        let place = |is_beneath: bool| match output {
+            Some(out) if !is_beneath => out.to_owned(),
+            _ => under_its_name.clone(),
         };
+        let (destination, tree) = (place(is_directory), place(collects));
         if !destinations.insert(destination.clone()) {
             let message = format!("two files would be written to {}: fetch one of them with -o", destination.display());
             return Err(Failure::usage(message));
         }
-        downloads.push(Download { endpoint: target.endpoint, path: target.path, destination });
+        let path = target.path.trim_end_matches('/').to_owned();
+        downloads.push(Download { endpoint: target.endpoint, path, destination, tree });
     }
     Ok(downloads)
 }
@@ -188,7 +190,25 @@ mod tests {
         assert_eq!(to(&["h:1/s/a", "h:1/s/b"], Some(Path::new("x"))).unwrap().len(), 2);
         let twice = to(&["h:1/s/a", "h:2/s/a"], None).unwrap_err();
         assert_eq!(twice.exit, Exit::Usage);
-        assert!(to(&["h:1/s"], None).unwrap_err().message.contains("names no file"));
+        assert!(to(&["h:1"], None).unwrap_err().message.contains("names no file"));
+    }
+
+    #[test]
+    fn a_directory_goes_to_the_same_place_whether_it_is_there_or_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = |text: &str, out: Option<&Path>| {
+            let download = downloads(vec![target(text)], out).unwrap().remove(0);
+            (download.path, download.tree)
+        };
+        for text in ["h:1/s/d", "h:1/s/d/"] {
+            assert_eq!(tree(text, None), ("s/d".to_owned(), PathBuf::from("d")));
+            assert_eq!(tree(text, Some(Path::new("new"))).1, PathBuf::from("new"));
+            assert_eq!(tree(text, Some(dir.path())).1, dir.path());
+            assert_eq!(tree(text, Some(Path::new("new/"))).1, PathBuf::from("new/d"));
+        }
+        assert_eq!(tree("h:1/s", None), ("s".to_owned(), PathBuf::from("s")));
+        let both = downloads(vec![target("h:1/s/d"), target("h:1/s/e")], Some(Path::new("new"))).unwrap();
+        assert_eq!(both[1].tree, PathBuf::from("new/e"));
     }
 
     #[test]

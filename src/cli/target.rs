@@ -33,18 +33,18 @@ impl FromStr for Target {
 }
 
 impl Target {
-    /// The last part of the path, which names a file; an error where it does not.
-    pub fn file_name(&self) -> Result<&str, TargetError> {
-        let shown = format!("{}/{}", self.endpoint, self.path);
-        match self.path.rsplit_once('/') {
-            None | Some((_, "")) => wrong(format!(
-                "`{shown}` names no file: write HOST:PORT/SHARE/PATH; `evenkeel ls {}` shows what there is",
-                shown.trim_end_matches('/')
+    /// The last part of the path, which names a file, a directory or a share; an error where it does not.
+    pub fn name(&self) -> Result<&str, TargetError> {
+        match self.path.trim_end_matches('/').rsplit('/').next().unwrap_or_default() {
+            "" => wrong(format!(
+                "`{0}` names no file and no share: write HOST:PORT/SHARE/PATH; `evenkeel ls {0}` shows what there is",
+                self.endpoint
             )),
-            Some((_, "." | "..")) => {
-                wrong(format!("`{shown}` names a directory: write HOST:PORT/SHARE/PATH of a file"))
+            "." | ".." => {
+                let shown = format!("{}/{}", self.endpoint, self.path);
+                wrong(format!("`{shown}` does not say a name: write HOST:PORT/SHARE/PATH without `.` and `..`"))
             }
-            Some((_, name)) => Ok(name),
+            name => Ok(name),
         }
     }
 }
@@ -165,12 +165,16 @@ mod tests {
     }
 
     #[test]
-    fn file_names_are_the_last_part() {
-        let name = |text: &str| text.parse::<Target>().unwrap().file_name().map(str::to_owned);
-        assert_eq!(name("h:1/s/a/b.txt").unwrap(), "b.txt");
-        for text in ["h:1", "h:1/s", "h:1/s/", "h:1/s/d/"] {
-            assert!(name(text).unwrap_err().to_string().contains("evenkeel ls"), "{text}");
+    fn names_are_the_last_part() {
+        let name = |text: &str| text.parse::<Target>().unwrap().name().map(str::to_owned);
+        for (text, last) in [("h:1/s/a/b.txt", "b.txt"), ("h:1/s", "s"), ("h:1/s/", "s"), ("h:1/s/d/", "d")] {
+            assert_eq!(name(text).unwrap(), last, "{text}");
         }
-        assert!(name("h:1/s/..").is_err());
+        for text in ["h:1", "h:1/"] {
+            assert!(name(text).unwrap_err().to_string().contains("evenkeel ls h:1"), "{text}");
+        }
+        for text in ["h:1/s/..", "h:1/s/../", "h:1/."] {
+            assert!(name(text).is_err(), "{text}");
+        }
     }
 }

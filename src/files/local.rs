@@ -5,6 +5,9 @@
 //! Whatever else the other side asks for is refused.
 
 mod peek;
+mod tree;
+
+pub use tree::Prepared;
 
 use std::{
     collections::HashMap,
@@ -89,7 +92,7 @@ impl LocalFiles {
         remote: &str,
         meta: SinkMeta,
     ) -> PortFuture<Result<OpenedSink, FileError>> {
-        let destination = BelowPath::parse(below).map(|below| Destination { root: root.to_owned(), below });
+        let destination = Destination::beneath(root, below);
         let (this, remote) = (self.clone(), remote.to_owned());
         Box::pin(async move { this.open(destination?, remote, meta).await })
     }
@@ -114,7 +117,7 @@ impl LocalFiles {
     /// # Errors
     /// `BadPath` when `below` tries to.
     pub fn expect_beneath(&self, remote: &str, root: &Path, below: &str) -> Result<(), FileError> {
-        let destination = Destination { root: root.to_owned(), below: BelowPath::parse(below)? };
+        let destination = Destination::beneath(root, below)?;
         self.lock().expected.insert(remote.to_owned(), destination);
         Ok(())
     }
@@ -195,7 +198,11 @@ impl Destination {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
         };
-        Ok(Self { root, below: BelowPath::parse(name)? })
+        Self::beneath(&root, name)
+    }
+
+    fn beneath(root: &Path, below: &str) -> Result<Self, FileError> {
+        Ok(Self { root: root.to_owned(), below: BelowPath::parse(below)? })
     }
 }
 

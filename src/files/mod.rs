@@ -32,7 +32,7 @@ mod stamp;
 mod testing;
 mod tools;
 
-pub use local::LocalFiles;
+pub use local::{LocalFiles, Prepared};
 pub use path::SharePath;
 pub use sample::{DATA_NAME, sample_share};
 pub use shares::{FilesStats, ShareConfig, ShareInfo, Shares, SharesError};

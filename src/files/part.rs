@@ -161,7 +161,7 @@ impl Place {
 }
 
 /// Opens `path` beneath `root`, making what is not there. Links are not followed.
-fn make_directories(root: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
+pub(super) fn make_directories(root: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;
     let mut directory = host::open_beneath(root, Path::new("."), flags)?;
     for name in path.split('/').filter(|name| !name.is_empty()) {

@@ -74,6 +74,11 @@ impl BelowPath {
         self.0.rsplit_once('/').unwrap_or(("", &self.0))
     }
 
+    /// As it was said.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// As a path for the operating system.
     pub(super) fn as_path(&self) -> &Path {
         Path::new(&self.0)

@@ -10,7 +10,7 @@ use std::{
 use actors::{
     LeafEntry, SessionHandle,
     peer::client::{Command, SessionEvent},
-    port::{FileError, LinkError},
+    port::{FileError, LinkError, PortFuture},
 };
 use flow::Class;
 use tokio::{sync::mpsc, time::Instant};
@@ -30,8 +30,13 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Where a got file goes.
 #[derive(Clone, Debug)]
 pub enum Landing {
-    /// A path that the user chose.
-    File(PathBuf),
+    /// Paths that the user chose: of the file, or, if it is a directory there, of what is in it.
+    Chosen {
+        /// The file to write.
+        file: PathBuf,
+        /// The directory to write into.
+        tree: PathBuf,
+    },
     /// A name from the node, beneath a directory that the user chose.
     Beneath(PathBuf, String),
 }
@@ -70,8 +75,8 @@ pub struct Outcome {
     pub done: usize,
     /// By path: what failed and why.
     pub failed: Vec<(String, FailureCode, String)>,
-    /// Paths that are directories: nothing was moved.
-    pub directories: Vec<(String, Landing)>,
+    /// Paths that are directories, and where what is in them goes: nothing was moved.
+    pub directories: Vec<(String, PathBuf)>,
 }
 
 /// Why the errands could not be run.
@@ -233,8 +238,8 @@ impl Work {
         let Some((errand, leaf)) = self.end(tag) else { return };
         let resumed = leaf.is_some_and(|leaf| leaf.meter.offset() > leaf.meter.bytes());
         match errand {
-            Errand::Get { path, landing } if code == FailureCode::IsDirectory => {
-                self.outcome.directories.push((path, landing));
+            Errand::Get { path, landing: Landing::Chosen { tree, .. } } if code == FailureCode::IsDirectory => {
+                self.outcome.directories.push((path, tree));
             }
             errand @ Errand::Get { .. } if code == FailureCode::Changed && resumed && self.anew.insert(tag) => {
                 self.left.push_front((tag, errand));
@@ -283,13 +288,17 @@ async fn command(
             let files = client.files.clone();
             let resume = match &landing {
                 _ if anew => None,
-                Landing::File(local) => files.resume_point(local, &path).await,
-                Landing::Beneath(root, below) => files.resume_point(&root.join(below), &path).await,
+                Landing::Chosen { file, .. } => files.resume_point(file, &path).await,
+                Landing::Beneath(root, below) => files.resume_point_beneath(root, below, &path).await,
             };
             let remote = path.clone();
-            let open = Box::new(move |meta| match &landing {
-                Landing::File(local) => files.write(local, &remote, meta),
-                Landing::Beneath(root, below) => files.write_beneath(root, below, &remote, meta),
+            let open = Box::new(move |meta| {
+                let opened = match &landing {
+                    Landing::Chosen { file, .. } => files.write(file, &remote, meta),
+                    Landing::Beneath(root, below) => files.write_beneath(root, below, &remote, meta),
+                };
+                let opened: PortFuture<_> = Box::pin(async move { opened.await.map_err(in_the_way) });
+                opened
             });
             Ok(Command::Get { tag, path, resume, weight, class, open })
         }
@@ -297,5 +306,13 @@ async fn command(
             let source = client.files.read(&local).await?;
             Ok(Command::Put { tag, path, source, weight, class })
         }
+    }
+}
+
+/// A directory of this side under the file's name: not to be taken for one of the node's, which would be fetched whole.
+fn in_the_way(error: FileError) -> FileError {
+    match error.code {
+        FailureCode::IsDirectory => FileError::new(FailureCode::Exists, error.message),
+        _ => error,
     }
 }

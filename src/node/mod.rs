@@ -5,11 +5,13 @@ mod compose;
 mod demo;
 pub mod errands;
 pub mod exit;
+mod listing;
 mod options;
 mod progress;
 mod serve;
 pub mod session;
 mod transfer;
+mod tree;
 
 pub use demo::demo;
 pub use exit::{Exit, Failure};

@@ -29,15 +29,17 @@ pub struct GetOptions {
     pub session: SessionOptions,
 }
 
-/// One file to fetch.
+/// One file, directory or share to fetch.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Download {
     /// From which node.
     pub endpoint: Endpoint,
-    /// `SHARE/PATH`.
+    /// `SHARE/PATH` or `SHARE`, without a slash at the end.
     pub path: String,
     /// The file to write.
     pub destination: PathBuf,
+    /// Where its content goes if it is a directory.
+    pub tree: PathBuf,
 }
 
 /// `evenkeel put`

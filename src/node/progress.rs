@@ -2,6 +2,8 @@
 
 /// Told by a running `get` or `put` what happens. `id` is the transfer's own number; calls come from one thread.
 pub trait TransferProgress: Send {
+    /// So many transfers, of so many bytes together, are still to be started.
+    fn planned(&mut self, transfers: u64, bytes: u64);
     /// A transfer of `size` bytes begins at `start`, which is above 0 when an earlier one is continued.
     fn started(&mut self, id: u32, name: &str, size: u64, start: u64);
     /// Bytes up to `offset` are here (or there).

@@ -2,18 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use actors::{
-    peer::client::{Command, SessionEvent},
-    port::{FileEntry, FileKind, LinkError},
-};
+use actors::port::{FileEntry, LinkError};
 use flow::Rate;
-use tokio::sync::oneshot;
-use wire::{EntryKind, FailureCode, Listing};
+use wire::FailureCode;
 
 use super::{
     Exit, Failure, GetOptions, LsOptions, PutOptions, SessionOptions, TransferProgress,
     errands::{self, Errand, ErrandError, Landing, Manner, Outcome},
+    listing::list,
     session::{Client, Wish},
+    tree::get_tree,
 };
 
 /// Fetches; `Ok` only when every file passed its check.
@@ -26,7 +24,8 @@ pub fn get(options: GetOptions, mut progress: Box<dyn TransferProgress>) -> Resu
     // One session per node; in the order in which they were named.
     let mut by_node: BTreeMap<String, Vec<Errand>> = BTreeMap::new();
     for download in options.downloads {
-        let errand = Errand::Get { path: download.path, landing: Landing::File(download.destination) };
+        let landing = Landing::Chosen { file: download.destination, tree: download.tree };
+        let errand = Errand::Get { path: download.path, landing };
         by_node.entry(download.endpoint.to_string()).or_default().push(errand);
     }
     actix_rt::System::new().block_on(async move {
@@ -50,33 +49,17 @@ async fn get_from(
     let outcome = errands::run(client, endpoint, errands, manner, progress).await.map_err(failure)?;
     let mut result = judge(&outcome);
     // A directory is fetched with everything beneath it.
-    for (path, landing) in outcome.directories {
-        let done = get_tree(client, endpoint, &path, &landing, manner, progress).await;
-        result = worse(result, done);
+    for (path, root) in outcome.directories {
+        let done = get_tree(client, endpoint, &path, &root, manner, progress).await;
+        let told = done.map_err(|failure| {
+            if !failure.message.is_empty() {
+                progress.note(&format!("`{}`: {failure}", wire::printable(&path)));
+            }
+            Failure::new(failure.exit, "")
+        });
+        result = worse(result, told);
     }
     result
-}
-
-async fn get_tree(
-    client: &Client,
-    endpoint: &str,
-    path: &str,
-    landing: &Landing,
-    manner: Manner,
-    progress: &mut dyn TransferProgress,
-) -> Result<(), Failure> {
-    let Landing::File(root) = landing else {
-        return Err(Failure::new(Exit::Failed, format!("{path} became a directory while it was fetched")));
-    };
-    let entries = list(client, endpoint, path, true).await?;
-    std::fs::create_dir_all(root)
-        .map_err(|error| Failure::new(Exit::Machine, format!("can't make {}: {error}", root.display())))?;
-    let files = entries.into_iter().filter(|entry| entry.kind == FileKind::File).map(|entry| Errand::Get {
-        path: format!("{path}/{}", entry.name),
-        landing: Landing::Beneath(root.clone(), entry.name),
-    });
-    let outcome = errands::run(client, endpoint, files.collect(), manner, progress).await.map_err(failure)?;
-    judge(&outcome)
 }
 
 /// Sends; `Ok` only when every file was stored.
@@ -112,65 +95,12 @@ pub fn ls(options: LsOptions) -> Result<Vec<FileEntry>, Failure> {
     };
     actix_rt::System::new().block_on(async move {
         let client = Client::start(options.state, wish)?;
-        list(&client, &options.endpoint.to_string(), &options.path, false).await
+        let mut entries = list(&client, &options.endpoint.to_string(), &options.path, false).await?;
+        for entry in &mut entries {
+            entry.name = wire::printable(&entry.name).into_owned();
+        }
+        Ok(entries)
     })
-}
-
-/// Every page of a listing, over a session of its own.
-async fn list(client: &Client, endpoint: &str, path: &str, recursive: bool) -> Result<Vec<FileEntry>, Failure> {
-    let (handle, mut events) = client.connect(endpoint).await.map_err(|error| failure(error.into()))?;
-    loop {
-        match events.recv().await {
-            Some(SessionEvent::Welcomed(_)) => break,
-            Some(SessionEvent::Refused(refusal)) => return Err(failure(ErrandError::Refused(refusal))),
-            Some(SessionEvent::Ended { why, .. }) => return Err(ended(why)),
-            Some(_) => {}
-            None => return Err(ended(None)),
-        }
-    }
-    let mut entries: Vec<FileEntry> = Vec::new();
-    loop {
-        let (reply, answer) = oneshot::channel();
-        let after = entries.last().map(|entry| entry.name.clone()).unwrap_or_default();
-        handle.command(Command::List { path: path.to_owned(), recursive, after, reply }).await;
-        let page: Listing = tokio::select! {
-            page = answer => page.map_err(|_| ended(None))?,
-            why = session_end(&mut events) => return Err(ended(why)),
-        };
-        if let Some(error) = page.error {
-            return Err(Failure::new(Exit::Failed, wire::printable(&error.message).into_owned()));
-        }
-        let before = entries.len();
-        entries.extend(page.entries.into_iter().map(entry));
-        if !page.more || entries.len() == before {
-            handle.command(Command::Leave).await;
-            session_end(&mut events).await;
-            return Ok(entries);
-        }
-    }
-}
-
-async fn session_end(events: &mut tokio::sync::mpsc::Receiver<SessionEvent>) -> Option<String> {
-    loop {
-        match events.recv().await {
-            Some(SessionEvent::Ended { why, .. }) => return why,
-            None => return None,
-            Some(_) => {}
-        }
-    }
-}
-
-fn ended(why: Option<String>) -> Failure {
-    Failure::new(Exit::Unreachable, why.unwrap_or_else(|| "the node ended the session".into()))
-}
-
-fn entry(entry: wire::Entry) -> FileEntry {
-    let kind = match entry.kind() {
-        EntryKind::Share => FileKind::Share,
-        EntryKind::Directory => FileKind::Directory,
-        EntryKind::File | EntryKind::Unspecified => FileKind::File,
-    };
-    FileEntry { name: wire::printable(&entry.name).into_owned(), size: entry.size, mtime_ns: entry.mtime_ns, kind }
 }
 
 fn wish(session: &SessionOptions) -> Wish {
@@ -190,7 +120,7 @@ fn manner(session: &SessionOptions) -> Manner {
 }
 
 /// Single files have been reported while they failed; the exit code says the worst of it.
-fn judge(outcome: &Outcome) -> Result<(), Failure> {
+pub(super) fn judge(outcome: &Outcome) -> Result<(), Failure> {
     let worst = outcome.failed.iter().map(|(_, code, _)| match code {
         FailureCode::HashMismatch => Exit::HashMismatch,
         FailureCode::Forbidden | FailureCode::ReadOnly => Exit::Refused,
@@ -210,7 +140,11 @@ fn worse(left: Result<(), Failure>, right: Result<(), Failure>) -> Result<(), Fa
     }
 }
 
-fn failure(error: ErrandError) -> Failure {
+pub(super) fn ended(why: Option<String>) -> Failure {
+    Failure::new(Exit::Unreachable, why.unwrap_or_else(|| "the node ended the session".into()))
+}
+
+pub(super) fn failure(error: ErrandError) -> Failure {
     let exit = match &error {
         // They are full, busy or going down: later they may say yes.
         ErrandError::Refused(refusal) if refusal.retry_after_ms > 0 => Exit::Unreachable,

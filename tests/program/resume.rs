@@ -42,6 +42,27 @@ fn a_get_that_was_killed_goes_on_where_it_was() {
 }
 
 #[test]
+fn a_directory_whose_get_was_killed_goes_on_where_it_was() {
+    let server = Server::start(&["--upload-limit", SLOW]);
+    fs::create_dir_all(server.share().join("d/e")).unwrap();
+    noise(&server.share().join("d/e/a.bin"), SIZE, 1);
+    noise(&server.share().join("d/small.bin"), 1000, 2);
+    let (remote, local) = (server.at("d"), server.path("out"));
+    let args = ["get", &remote, "-o", &local];
+    let client = server.spawn(&args);
+    await_middle(Path::new(&server.path("out/e/a.bin.part")));
+    client.kill();
+    lift_limits(&server);
+    let before = moved(&server, "upload");
+    let said = server.run(&args).expect_code(0).err();
+    assert!(said.contains("1 of 2 files are here already"), "{said}");
+    assert_same(server.share().join("d/e/a.bin"), server.path("out/e/a.bin"));
+    assert_same(server.share().join("d/small.bin"), server.path("out/small.bin"));
+    let again = moved(&server, "upload") - before;
+    assert!(again < (SIZE as f64) * 0.8, "{again} bytes were sent again");
+}
+
+#[test]
 fn a_put_that_was_killed_goes_on_where_it_was() {
     let server = Server::start(&["--download-limit", SLOW]);
     noise(Path::new(&server.path("a.bin")), SIZE, 2);

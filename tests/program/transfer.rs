@@ -85,6 +85,48 @@ fn a_directory_is_fetched_whole() {
 }
 
 #[test]
+fn a_share_is_fetched_whole_and_again_only_what_is_missing() {
+    let server = Server::start::<&str>(&[]);
+    fs::create_dir_all(server.share().join("deep/empty")).unwrap();
+    let names = ["a.bin", "deep/b.bin", "deep.bin", "größe\n.bin"];
+    for (index, name) in names.iter().enumerate() {
+        noise(&server.share().join(name), 100_000 + index, index as u64);
+    }
+    let (share, copy) = (format!("{}/share", server.peers), server.path("copy"));
+    let get = ["get", &share, "-o", &copy];
+    let said = server.run(&get).expect_code(0).err();
+    assert!(said.trim_end().ends_with("4 of 4 files: 100% of 400.0 KB, done"), "{said}");
+    let same = || names.iter().for_each(|name| assert_same(server.share().join(name), Path::new(&copy).join(name)));
+    same();
+    assert!(Path::new(&copy).join("deep/empty").is_dir());
+    // What is here is told by size and time: the one that is gone, and the one that changed there, come again.
+    fs::remove_file(Path::new(&copy).join("a.bin")).unwrap();
+    noise(&server.share().join("deep/b.bin"), 100_001, 7);
+    let said = server.run(&get).expect_code(0).err();
+    assert!(said.contains("2 of 4 files are here already"), "{said}");
+    same();
+    let said = server.run(&get).expect_code(0).err();
+    assert!(said.contains("4 of 4 files are here already"), "{said}");
+    // One that can't be written is named, and the others come.
+    for name in ["a.bin", "deep.bin"] {
+        fs::remove_file(Path::new(&copy).join(name)).unwrap();
+    }
+    fs::create_dir(Path::new(&copy).join("deep.bin")).unwrap();
+    let said = server.run(&get).expect_code(1).err();
+    assert!(said.contains("deep.bin") && said.contains("a directory has that name"), "{said}");
+    assert_same(server.share().join("a.bin"), Path::new(&copy).join("a.bin"));
+}
+
+#[test]
+fn a_directory_in_the_way_of_a_file_is_not_taken_for_one_there() {
+    let server = Server::start::<&str>(&[]);
+    noise(&server.share().join("a.bin"), 1000, 1);
+    fs::create_dir_all(server.path("out/a.bin")).unwrap();
+    let said = server.run(&["get", &server.at("a.bin"), "-o", &server.path("out/")]).expect_code(1).err();
+    assert!(said.contains("a directory has that name"), "{said}");
+}
+
+#[test]
 fn names_with_spaces_and_other_alphabets_work() {
     let server = Server::start::<&str>(&[]);
     for name in ["a file.txt", "größe.txt", "文件.bin", "a#b?c%20d", "-dash"] {

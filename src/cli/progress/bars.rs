@@ -11,12 +11,19 @@ use crate::node::TransferProgress;
 pub struct Bars {
     screen: MultiProgress,
     live: HashMap<u32, ProgressBar>,
+    /// Of everything that was planned; then the bars of single transfers go when they are done.
+    sum: Option<ProgressBar>,
 }
 
 impl Bars {
     /// Nothing is drawn before the first transfer.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    fn bar(&self, size: u64) -> ProgressBar {
+        let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
+        ProgressBar::new(size).with_style(style.progress_chars("=> "))
     }
 
     fn line(&self, text: &str) {
@@ -26,11 +33,21 @@ impl Bars {
 }
 
 impl TransferProgress for Bars {
+    fn planned(&mut self, transfers: u64, bytes: u64) {
+        let sum = self.screen.insert(0, self.bar(bytes));
+        sum.set_message(format!("{transfers} files"));
+        if let Some(before) = self.sum.replace(sum) {
+            before.finish();
+        }
+    }
+
     fn started(&mut self, id: u32, name: &str, size: u64, start: u64) {
-        let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = self.screen.add(ProgressBar::new(size).with_style(style.progress_chars("=> ")));
+        let bar = self.screen.add(self.bar(size));
         bar.set_message(wire::printable(name).into_owned());
         bar.set_position(start);
+        if let Some(sum) = &self.sum {
+            sum.inc(start);
+        }
         // What was there before is no sign of the rate.
         bar.reset_eta();
         self.live.insert(id, bar);
@@ -38,13 +55,19 @@ impl TransferProgress for Bars {
 
     fn moved(&mut self, id: u32, offset: u64) {
         if let Some(bar) = self.live.get(&id) {
+            if let Some(sum) = &self.sum {
+                sum.inc(offset.saturating_sub(bar.position()));
+            }
             bar.set_position(offset);
         }
     }
 
     fn done(&mut self, id: u32) {
         if let Some(bar) = self.live.remove(&id) {
-            bar.finish();
+            match &self.sum {
+                Some(_) => bar.finish_and_clear(),
+                None => bar.finish(),
+            }
         }
     }
 
@@ -82,5 +105,18 @@ mod tests {
         bars.moved(2, 10);
         bars.done(2);
         assert!(bars.live.is_empty());
+    }
+
+    #[test]
+    fn the_sum_moves_with_its_transfers() {
+        let mut bars = Bars::new();
+        bars.planned(2, 30);
+        for (id, start) in [(0, 5), (1, 0)] {
+            bars.started(id, "name", 15, start);
+            bars.moved(id, 10);
+            bars.moved(id, 15);
+            bars.done(id);
+        }
+        assert_eq!(bars.sum.unwrap().position(), 30);
     }
 }

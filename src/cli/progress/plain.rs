@@ -30,12 +30,15 @@ struct Transfer {
     offset: u64,
 }
 
-/// Over the whole run.
+/// Over the whole run. Files: those that were started, or failed before.
 #[derive(Default)]
 struct Counts {
     files: u64,
     done: u64,
     failed: u64,
+    /// Files that are still to be started, and their bytes.
+    planned: u64,
+    planned_size: u64,
     /// Bytes of all files that were started.
     size: u64,
     /// Bytes that are there: of live, done and failed ones.
@@ -85,20 +88,22 @@ impl<W: Write + Send> Plain<W> {
     /// `NAME: 45% of 1.5 GB, 10.0 MB/s (80 Mbit/s), 3 min 20 s left`, or the same of all files.
     fn state(&self, rate: f64) -> String {
         let counts = &self.counts;
-        let what = match (counts.files, self.live.values().next()) {
+        let size = counts.size + counts.planned_size;
+        let what = match (counts.files + counts.planned, self.live.values().next()) {
             (1, Some(only)) => only.name.clone(),
             (1, None) => "1 file".to_owned(),
-            _ => format!("{} of {} files", counts.done, counts.files),
+            (files, _) => format!("{} of {files} files", counts.done),
         };
-        if counts.size == 0 && counts.failed > 0 {
+        if size == 0 && counts.failed > 0 {
             return format!("{what}: ended, {} failed", counts.failed);
         }
-        let mut line = format!("{what}: {}% of {}", percent(counts.offset, counts.size), show_bytes(counts.size));
-        if self.live.is_empty() {
+        let mut line = format!("{what}: {}% of {}", percent(counts.offset, size), show_bytes(size));
+        if self.live.is_empty() && counts.planned == 0 {
             line.push_str(if counts.failed == 0 { ", done" } else { ", ended" });
         } else {
             line.push_str(&format!(", {}", Rate::from_f64(rate)));
-            let missing: u64 = self.live.values().map(|transfer| transfer.size - transfer.offset).sum();
+            let live: u64 = self.live.values().map(|transfer| transfer.size - transfer.offset).sum();
+            let missing = live + counts.planned_size;
             if rate > 0.0 {
                 line.push_str(&format!(", {} left", show_seconds(missing as f64 / rate)));
             }
@@ -115,10 +120,24 @@ impl<W: Write + Send> Plain<W> {
     }
 }
 
+impl Counts {
+    /// A file of `size` bytes is no longer to be started. It may have another size by now than it was planned with.
+    fn begin(&mut self, size: u64) {
+        self.files += 1;
+        self.planned = self.planned.saturating_sub(1);
+        self.planned_size = if self.planned == 0 { 0 } else { self.planned_size.saturating_sub(size) };
+    }
+}
+
 impl<W: Write + Send> TransferProgress for Plain<W> {
+    fn planned(&mut self, transfers: u64, bytes: u64) {
+        self.counts.planned += transfers;
+        self.counts.planned_size += bytes;
+    }
+
     fn started(&mut self, id: u32, name: &str, size: u64, start: u64) {
         let start = start.min(size);
-        self.counts.files += 1;
+        self.counts.begin(size);
         self.counts.size += size;
         self.counts.offset += start;
         self.news = true;
@@ -148,7 +167,7 @@ impl<W: Write + Send> TransferProgress for Plain<W> {
     fn failed(&mut self, id: u32, why: &str) {
         if self.live.remove(&id).is_none() {
             // Refused before its size was known.
-            self.counts.files += 1;
+            self.counts.begin(0);
         }
         self.counts.failed += 1;
         self.news = true;
@@ -249,6 +268,32 @@ mod tests {
         assert_eq!(text.lines().count(), 3, "{text}");
         assert!(text.starts_with("x: the disk is full\n"), "{text}");
         assert!(text.ends_with("999 of 1000 files: 100% of 10.0 KB, ended, 1 failed\n"), "{text}");
+    }
+
+    #[test]
+    fn what_is_planned_is_part_of_the_sum() {
+        let (mut plain, log, millis) = plain();
+        plain.planned(4, 4_000_000);
+        plain.started(0, "a", 1_000_000, 0);
+        plain.moved(0, 500_000);
+        millis.store(1000, Ordering::Relaxed);
+        plain.moved(0, 1_000_000);
+        plain.done(0);
+        plain.failed(1, "b: no such file");
+        // Larger than it was listed.
+        plain.started(2, "c", 2_500_000, 0);
+        millis.store(2000, Ordering::Relaxed);
+        plain.moved(2, 2_500_000);
+        plain.done(2);
+        plain.started(3, "d", 1_000_000, 1_000_000);
+        plain.done(3);
+        drop(plain);
+        insta::assert_snapshot!(log.text(), @r"
+        0 of 4 files: 25% of 4.0 MB, 1.0 MB/s (8 Mbit/s), 3 s left
+        b: no such file
+        1 of 4 files: 87% of 4.0 MB, 2.5 MB/s (20 Mbit/s), 1 s left, 1 failed
+        3 of 4 files: 100% of 4.5 MB, ended, 1 failed
+        ");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use actors::port::{PortFuture, PrefixHash, ResumePoint};
+use actors::port::{FileError, PortFuture, PrefixHash, ResumePoint};
 use data_encoding::HEXLOWER;
 
 use super::{Destination, LocalFiles};
@@ -12,7 +12,16 @@ impl LocalFiles {
     /// Where an earlier fetch of `remote` into `path` can go on, by its record. Opening the file for writing verifies the
     /// part against the record; whether the node still has the same prefix, the node says.
     pub fn resume_point(&self, path: &Path, remote: &str) -> PortFuture<Option<ResumePoint>> {
-        let (destination, remote) = (Destination::at(path, remote), remote.to_owned());
+        self.recorded(Destination::at(path, remote), remote)
+    }
+
+    /// As [`LocalFiles::resume_point`], for a name that came from the other side: nothing outside of `root` is looked at.
+    pub fn resume_point_beneath(&self, root: &Path, below: &str, remote: &str) -> PortFuture<Option<ResumePoint>> {
+        self.recorded(Destination::beneath(root, below), remote)
+    }
+
+    fn recorded(&self, destination: Result<Destination, FileError>, remote: &str) -> PortFuture<Option<ResumePoint>> {
+        let remote = remote.to_owned();
         let (pool, records) = (self.tools.pool.clone(), self.tools.records.clone());
         let found = pool.run(Lane::Prompt, move || {
             let Destination { root, below } = destination.ok()?;

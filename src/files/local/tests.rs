@@ -2,6 +2,8 @@
 
 use std::{fs, os::unix::fs::symlink};
 
+use actors::port::{FileEntry, FileKind};
+
 use super::super::testing::{MIB, block_on, hash, meta, noise, pour};
 use super::*;
 
@@ -108,5 +110,39 @@ fn what_cannot_be_read_or_written_is_told_without_paths() {
         assert!(!error.message.contains(root.path().to_str().unwrap()));
         let error = files.write(root.path(), "data/x", meta(b"x")).await.map(|_| ()).unwrap_err();
         assert_eq!(error.code, FailureCode::IsDirectory);
+    });
+}
+
+#[test]
+fn a_listing_from_the_other_side_touches_nothing_outside() {
+    let room = tempfile::tempdir().unwrap();
+    let files = files(room.path());
+    let into = room.path().join("into");
+    fs::create_dir(&into).unwrap();
+    fs::write(room.path().join("x"), b"x").unwrap();
+    fs::write(into.join("here"), b"here").unwrap();
+    symlink("..", into.join("up")).unwrap();
+    symlink("here", into.join("link")).unwrap();
+    let mtime_ns = |name: &str| Stamp::of(File::open(room.path().join(name)).unwrap()).unwrap().mtime_ns;
+    let entry = |name: &str, mtime_ns, kind| FileEntry { name: name.to_owned(), size: 4, mtime_ns, kind };
+    let absolute = room.path().join("made").display().to_string();
+    let mut entries: Vec<_> = ["", "..", "../made", "a/../../made", "up/made", &absolute, "a//b", "a\0b", "made.part"]
+        .map(|name| entry(name, 0, FileKind::Directory))
+        .into();
+    let bad = entries.len();
+    entries.push(entry("made/deep", 0, FileKind::Directory));
+    let here = mtime_ns("into/here");
+    for (name, mtime_ns) in [("here", here), ("link", here), ("here", here + 1), ("../x", mtime_ns("x")), ("new", 0)] {
+        entries.push(entry(name, mtime_ns, FileKind::File));
+    }
+    let prepared = block_on(files.prepare(&into, entries)).unwrap();
+    assert_eq!(prepared.faults.len(), bad, "{:?}", prepared.faults);
+    assert!(into.join("made/deep").is_dir() && !room.path().join("made").exists());
+    let missing: Vec<_> = prepared.missing.iter().map(|entry| entry.name.as_str()).collect();
+    assert_eq!(missing, ["link", "here", "../x", "new"]);
+    block_on(async {
+        for below in ["../x", "/etc/x", "a/../../x", "a\0b", ""] {
+            assert!(files.resume_point_beneath(&into, below, "data/x").await.is_none(), "{below}");
+        }
     });
 }

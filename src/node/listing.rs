@@ -1,0 +1,137 @@
+//! A listing as a client asks for it: every page, over a session of its own.
+
+use std::mem;
+
+use actors::{
+    peer::client::{Command, SessionEvent},
+    port::{FileEntry, FileKind},
+};
+use tokio::sync::{mpsc, oneshot};
+use wire::{EntryKind, Listing};
+
+use super::{
+    Exit, Failure,
+    errands::ErrandError,
+    session::Client,
+    transfer::{ended, failure},
+};
+
+/// What a listing may take of this machine's memory, whatever the node sends: two million names of ordinary length.
+const LISTING_BYTES_MAX: usize = 256 << 20;
+
+/// What is at `path`, in the order of names. The names are the node's: not to be shown, and not to be opened, as they are.
+///
+/// # Errors
+/// No session, or what the node says of the path.
+pub(super) async fn list(
+    client: &Client,
+    endpoint: &str,
+    path: &str,
+    recursive: bool,
+) -> Result<Vec<FileEntry>, Failure> {
+    let (handle, mut events) = client.connect(endpoint).await.map_err(|error| failure(error.into()))?;
+    loop {
+        match events.recv().await {
+            Some(SessionEvent::Welcomed(_)) => break,
+            Some(SessionEvent::Refused(refusal)) => return Err(failure(ErrandError::Refused(refusal))),
+            Some(SessionEvent::Ended { why, .. }) => return Err(ended(why)),
+            Some(_) => {}
+            None => return Err(ended(None)),
+        }
+    }
+    let mut pages = Pages::default();
+    loop {
+        let (reply, answer) = oneshot::channel();
+        let after = pages.entries.last().map(|entry| entry.name.clone()).unwrap_or_default();
+        handle.command(Command::List { path: path.to_owned(), recursive, after, reply }).await;
+        let page: Listing = tokio::select! {
+            page = answer => page.map_err(|_| ended(None))?,
+            why = session_end(&mut events) => return Err(ended(why)),
+        };
+        if pages.take(page)? {
+            handle.command(Command::Leave).await;
+            session_end(&mut events).await;
+            return Ok(pages.entries);
+        }
+    }
+}
+
+async fn session_end(events: &mut mpsc::Receiver<SessionEvent>) -> Option<String> {
+    loop {
+        match events.recv().await {
+            Some(SessionEvent::Ended { why, .. }) => return why,
+            None => return None,
+            Some(_) => {}
+        }
+    }
+}
+
+/// What has come so far.
+#[derive(Default)]
+struct Pages {
+    entries: Vec<FileEntry>,
+    bytes: usize,
+}
+
+impl Pages {
+    /// Takes a page; whether it was the last.
+    fn take(&mut self, page: Listing) -> Result<bool, Failure> {
+        let fault = |words: &str| Err(Failure::new(Exit::Failed, words));
+        if let Some(error) = page.error {
+            return fault(&wire::printable(&error.message));
+        }
+        let is_last = !page.more || page.entries.is_empty();
+        for entry in page.entries.into_iter().map(entry) {
+            // Names that grow can't come twice, and can't come for ever.
+            if self.entries.last().is_some_and(|last| !last.name.split('/').lt(entry.name.split('/'))) {
+                return fault("the node's listing is out of order");
+            }
+            self.bytes += mem::size_of::<FileEntry>() + entry.name.len();
+            if self.bytes > LISTING_BYTES_MAX {
+                return fault("the node lists more than fits into memory here; ask for its directories one by one");
+            }
+            self.entries.push(entry);
+        }
+        Ok(is_last)
+    }
+}
+
+fn entry(entry: wire::Entry) -> FileEntry {
+    let kind = match entry.kind() {
+        EntryKind::Share => FileKind::Share,
+        EntryKind::Directory => FileKind::Directory,
+        EntryKind::File | EntryKind::Unspecified => FileKind::File,
+    };
+    FileEntry { name: entry.name, size: entry.size, mtime_ns: entry.mtime_ns, kind }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(names: &[&str], more: bool) -> Listing {
+        let entry = |name: &&str| wire::Entry { name: (*name).to_owned(), ..wire::Entry::default() };
+        Listing { entries: names.iter().map(entry).collect(), more, ..Listing::default() }
+    }
+
+    #[test]
+    fn pages_follow_one_another() {
+        let mut pages = Pages::default();
+        assert!(!pages.take(page(&["a", "a/b", "a/c/d"], true)).unwrap());
+        assert!(pages.take(page(&["a.txt", "b"], false)).unwrap());
+        assert_eq!(pages.entries.len(), 5);
+        assert!(Pages::default().take(page(&[], true)).unwrap(), "an empty page is the last, whatever it says");
+    }
+
+    #[test]
+    fn a_node_cannot_list_for_ever() {
+        for again in ["b", "a", "a/z", ""] {
+            let mut pages = Pages::default();
+            pages.take(page(&["a", "b"], true)).unwrap();
+            let failure = pages.take(page(&[again], true)).unwrap_err();
+            assert!(failure.message.contains("out of order"), "{again}: {failure}");
+        }
+        let mut pages = Pages { bytes: LISTING_BYTES_MAX - 10, ..Pages::default() };
+        assert!(pages.take(page(&["a"], true)).unwrap_err().message.contains("one by one"));
+    }
+}
