@@ -1,5 +1,5 @@
-//! Pages of names. A page is made anew from the directories, so that nothing is held between two of them; a directory of
-//! any size needs the memory of one batch.
+//! Pages of names. A page is made anew from the directories, so that nothing is held between two of them but the names of
+//! large directories, as far as they fit; a directory of any size needs the memory of one batch.
 //!
 //! The order is that of the components: `a`, `a/b`, `a.txt`. So a page can begin behind any name by going down to it.
 
@@ -9,6 +9,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     path::Path,
     sync::atomic::{AtomicU64, Ordering},
+    time::SystemTime,
 };
 
 use actors::port::{FileEntry, FileError, FileKind, FilePage};
@@ -17,14 +18,15 @@ use rustix::fs::{AtFlags, Dir, FileType, fstat, statat};
 
 use super::{
     fault::{Deed, Label},
-    path::{PATH_BYTES_MAX, SharePath, is_plain_name, is_reserved},
+    names::{LargeDirectories, Listable},
+    path::{PATH_BYTES_MAX, SharePath},
     shares::Share,
     stamp::{Stamp, kind_of},
 };
 
 /// One page of the shares themselves.
-pub(super) fn shares(shares: &BTreeMap<String, Share>, recursive: bool, after: &str, hidden: &AtomicU64) -> FilePage {
-    let mut walk = Walk { page: FilePage::default(), names_bytes: 0, recursive, base_bytes: 0, hidden };
+pub(super) fn shares(shares: &BTreeMap<String, Share>, recursive: bool, after: &str, known: &Known) -> FilePage {
+    let mut walk = Walk { page: FilePage::default(), names_bytes: 0, recursive, base_bytes: 0, known };
     let (first, deeper) = split_first(after);
     for (name, share) in shares.range(first.to_owned()..) {
         let is_first = name == first;
@@ -53,7 +55,7 @@ pub(super) fn beneath(
     path: &SharePath,
     recursive: bool,
     after: &str,
-    hidden: &AtomicU64,
+    known: &Known,
     label: &Label,
 ) -> Result<FilePage, FileError> {
     let fault = |error: io::Error| label.io(Deed::Read, &error);
@@ -61,7 +63,7 @@ pub(super) fn beneath(
     let found = host::open_beneath(share.directory.as_fd(), Path::new(rest), OFlags::PATH).map_err(fault)?;
     let stat = fstat(&found).map_err(|errno| fault(errno.into()))?;
     let base_bytes = path.as_str().len() + 1;
-    let mut walk = Walk { page: FilePage::default(), names_bytes: 0, recursive, base_bytes, hidden };
+    let mut walk = Walk { page: FilePage::default(), names_bytes: 0, recursive, base_bytes, known };
     match kind_of(&stat) {
         FileType::Directory => {
             let directory = open_directory(&found, ".").map_err(fault)?;
@@ -80,13 +82,21 @@ pub(super) fn beneath(
     Ok(walk.page)
 }
 
+/// What listings share.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// Names that were left out because they are not UTF-8 or too long.
+    pub(super) hidden: AtomicU64,
+    large: LargeDirectories,
+}
+
 struct Walk<'a> {
     page: FilePage,
     names_bytes: usize,
     recursive: bool,
     /// Bytes of the path in front of every name.
     base_bytes: usize,
-    hidden: &'a AtomicU64,
+    known: &'a Known,
 }
 
 impl Walk<'_> {
@@ -160,22 +170,22 @@ impl Walk<'_> {
         prefix: &str,
         count_hidden: bool,
     ) -> io::Result<Vec<String>> {
+        let (now, room) = (SystemTime::now(), PATH_BYTES_MAX.saturating_sub(self.base_bytes + prefix.len()));
+        if let Some(names) = self.known.large.known(directory, now) {
+            let names = names.from(|name| !from.covers(name)).filter(|name| name.len() <= room);
+            return Ok(names.take(BATCH_NAMES).map(str::to_owned).collect());
+        }
         let mut least: BinaryHeap<String> = BinaryHeap::new();
         let mut hidden = 0;
         for entry in Dir::read_from(directory)? {
             let entry = entry?;
-            let bytes = entry.file_name().to_bytes();
-            let listable = matches!(entry.file_type(), FileType::RegularFile | FileType::Directory | FileType::Unknown);
-            if !listable || matches!(bytes, b"." | b"..") || is_reserved(bytes) {
-                continue;
-            }
-            let room = PATH_BYTES_MAX.saturating_sub(self.base_bytes + prefix.len());
-            let name = match std::str::from_utf8(bytes) {
-                Ok(name) if is_plain_name(name) && name.len() <= room => name,
-                _ => {
+            let name = match Listable::of(&entry) {
+                Listable::Name(name) if name.len() <= room => name,
+                Listable::Name(_) | Listable::Unspeakable => {
                     hidden += 1;
                     continue;
                 }
+                Listable::No => continue,
             };
             if !from.covers(name) {
                 continue;
@@ -189,8 +199,11 @@ impl Walk<'_> {
             least.push(name.to_owned());
         }
         if count_hidden && hidden > 0 {
-            self.hidden.fetch_add(hidden, Ordering::Relaxed);
+            self.known.hidden.fetch_add(hidden, Ordering::Relaxed);
             tracing::warn!(directory = prefix, names = hidden, "names that are not UTF-8 can't be shared");
+        }
+        if least.len() == BATCH_NAMES {
+            self.known.large.learn(directory, now)?;
         }
         Ok(least.into_sorted_vec())
     }

@@ -1,7 +1,7 @@
 //! Files: the node's shares and a client's own files, behind the ports [`actors::port::Files`], [`Source`] and [`Sink`].
 //!
 //! ```text
-//! Shares / LocalFiles   names -> open files             (shares, listing, path, local)
+//! Shares / LocalFiles   names -> open files             (shares, listing, names, path, local)
 //!   FileSource          pread, prefix, whole hash       (source -> digest -> groups)
 //!   FileSink            NAME.part, resume, rename       (sink -> part, lock, record)
 //! DiskPool              the only threads that wait for a disk
@@ -20,6 +20,7 @@ mod groups;
 mod listing;
 mod local;
 mod lock;
+mod names;
 mod part;
 mod path;
 mod record;

@@ -6,10 +6,7 @@ use std::{
     io,
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
 };
 
 use actors::port::{FileError, FilePage, Files, PortFuture, SinkMeta, Source, Viewer};
@@ -118,7 +115,7 @@ struct Inner {
     shares: ArcSwap<BTreeMap<String, Share>>,
     state_dir: PathBuf,
     tools: Tools,
-    unlistable_names: Arc<AtomicU64>,
+    listed: Arc<listing::Known>,
 }
 
 /// A share whose directory is open: it stays the same directory even when its path is given to another.
@@ -142,7 +139,7 @@ impl Shares {
                 shares: ArcSwap::from_pointee(opened),
                 state_dir: config.state_dir,
                 tools,
-                unlistable_names: Arc::default(),
+                listed: Arc::default(),
             }),
         })
     }
@@ -166,7 +163,7 @@ impl Shares {
     pub fn stats(&self) -> FilesStats {
         let tools = &self.inner.tools;
         FilesStats {
-            unlistable_names: self.inner.unlistable_names.load(Ordering::Relaxed),
+            unlistable_names: self.inner.listed.hidden.load(Ordering::Relaxed),
             hashed_bytes: tools.digests.hashed_bytes(),
             hash_cache_bytes: tools.digests.memory_bytes(),
             disk_jobs_waiting: tools.pool.waiting(),
@@ -218,10 +215,10 @@ impl Shares {
 
     async fn page(&self, path: String, recursive: bool, after: String) -> Result<FilePage, FileError> {
         let shares = self.inner.shares.load_full();
-        let hidden = self.inner.unlistable_names.clone();
+        let known = self.inner.listed.clone();
         let pool = &self.inner.tools.pool;
         if path.is_empty() {
-            let listed = pool.run(Lane::Patient, move || listing::shares(&shares, recursive, &after, &hidden));
+            let listed = pool.run(Lane::Patient, move || listing::shares(&shares, recursive, &after, &known));
             return listed.await.map_err(|_| Label::plain("the shares").gone());
         }
         let path = SharePath::parse(&path)?;
@@ -229,7 +226,7 @@ impl Shares {
         let label = Label::in_share(&path);
         let gone = label.gone();
         let listed =
-            pool.run(Lane::Patient, move || listing::beneath(&share, &path, recursive, &after, &hidden, &label));
+            pool.run(Lane::Patient, move || listing::beneath(&share, &path, recursive, &after, &known, &label));
         listed.await.map_err(|_| gone)?
     }
 }

@@ -82,6 +82,25 @@ fn many_names_come_in_pages_and_in_order() {
 }
 
 #[test]
+fn a_large_directory_at_rest_is_listed_as_one_that_moves() {
+    let bench = Bench::new();
+    (0..2600).for_each(|n| fs::write(bench.data(&format!("{:04}", n * 7919 % 10_000)), b"").unwrap());
+    block_on(async {
+        let moving = bench.names("data", true).await;
+        assert_eq!(moving.len(), 2600);
+        // Until its times say for certain that it is at rest.
+        std::thread::sleep(std::time::Duration::from_millis(2100));
+        for _ in 0..2 {
+            assert_eq!(bench.names("data", true).await, moving);
+        }
+        fs::write(bench.data("new"), b"").unwrap();
+        fs::remove_file(bench.data(&moving[0])).unwrap();
+        let now = bench.names("data", true).await;
+        assert_eq!((now.len(), &now[0], now[2599].as_str()), (2600, &moving[1], "new"));
+    });
+}
+
+#[test]
 fn a_listing_goes_64_directories_down() {
     let bench = Bench::new();
     fs::create_dir_all(bench.data(&vec!["d"; 80].join("/"))).unwrap();
