@@ -103,6 +103,7 @@ impl Node {
             groups: std::iter::once(default_group).chain(named).collect(),
             totals: config.limits.map(bucket),
             moved: Default::default(),
+            achieved: Default::default(),
             in_sockets: Default::default(),
             arrivals: bucket(config.limits[flow::Direction::Download.index()]),
             bells: (0..workers).map(|_| Arc::new(Notify::new())).collect(),

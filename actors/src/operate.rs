@@ -55,7 +55,6 @@ impl Console for NodeConsole {
         let book = shared.book.load();
         let registry = &shared.registry;
         let total = |direction: Direction| {
-            let seen = book.totals[direction.index()];
             let assigned = book.plans[direction.index()].iter().flat_map(|plan| &plan.leaves).map(|leaf| leaf.assigned);
             RatesView {
                 desired_bytes_per_second: registry
@@ -64,7 +63,7 @@ impl Console for NodeConsole {
                     .try_fold(0_u64, |sum, session| Some(sum.saturating_add(session.desired(direction).limit()?))),
                 allowed_bytes_per_second: shared.totals[direction.index()].rate().limit(),
                 assigned_bytes_per_second: sum(assigned),
-                achieved_bytes_per_second: seen.achieved as u64,
+                achieved_bytes_per_second: shared.achieved[direction.index()].load(Relaxed),
             }
         };
         ready(StatusView {
@@ -357,13 +356,19 @@ impl<'a> Scene<'a> {
         let settings = group.settings.load();
         let own = || self.leaves.iter().filter(|leaf| leaf.group == group.key);
         let peers: HashSet<_> = own().map(|leaf| leaf.peer.key).collect();
+        let side = |direction: Direction| {
+            let mut view = self.direction(direction, own(), &settings, None);
+            let total = self.shared.totals[direction.index()].rate();
+            view.rates.allowed_bytes_per_second = settings.cap[direction.index()].min(total).limit();
+            view
+        };
         GroupView {
             name: group.name.clone(),
             weight: settings.weight,
             peers: peers.len() as u64,
             transfers: own().count() as u64,
-            upload: self.direction(Direction::Upload, own(), &settings, None),
-            download: self.direction(Direction::Download, own(), &settings, None),
+            upload: side(Direction::Upload),
+            download: side(Direction::Download),
         }
     }
 

@@ -149,8 +149,6 @@ pub struct TotalView {
     pub allowed: Option<Rate>,
     /// Learnt.
     pub capacity: Option<Rate>,
-    /// Measured.
-    pub achieved: f64,
 }
 
 /// What all actors share.
@@ -167,6 +165,8 @@ pub struct Shared {
     pub totals: [Arc<SharedBucket>; 2],
     /// Payload bytes since the start, by direction, whoever moved them.
     pub moved: [AtomicU64; 2],
+    /// Payload bytes per second over the last rounds, by direction; 0 as soon as nothing is there to be moved.
+    pub achieved: [AtomicU64; 2],
     /// Bytes handed to data links' sockets that the other sides have not acknowledged, as of each link's last chunk: what
     /// was moved and the line has not carried yet.
     pub in_sockets: AtomicU64,

@@ -62,16 +62,17 @@ impl Guard {
 
     fn log(&self, request: &Line, status: u16) {
         let Line { method, path, peer, began } = request;
+        let peer = peer.map(tracing::field::display);
         let elapsed_us = began.elapsed().as_micros() as u64;
         if status == 401 || status == 403 {
             if let Some(suppressed) = self.refused.open(host::monotonic_nanos()) {
-                tracing::warn!(%method, ?path, ?peer, status, suppressed, "refused a request to the control API");
+                tracing::warn!(%method, ?path, peer, status, suppressed, "refused a request to the control API");
             }
         } else if *method == Method::GET || *method == Method::HEAD {
             // `ctl`, `top` and watchers ask every second: not news.
-            tracing::debug!(%method, ?path, ?peer, status, elapsed_us, "control API");
+            tracing::debug!(%method, ?path, peer, status, elapsed_us, "control API");
         } else {
-            tracing::info!(%method, ?path, ?peer, status, elapsed_us, "control API");
+            tracing::info!(%method, ?path, peer, status, elapsed_us, "control API");
         }
     }
 }

@@ -51,6 +51,21 @@ fn ctl_shows_a_node_under_load() {
 }
 
 #[test]
+fn a_group_is_allowed_its_cap_or_the_total_and_not_the_sum_of_its_transfers() {
+    let (server, _clients, _) = busy();
+    let group = || server.get("/v1/groups")[0].clone();
+    assert_eq!(group()["upload"]["allowed_bytes_per_second"], 4_000_000);
+    server.ctl(&["set", "group", "default", "--upload-cap", "1MB/s"]).expect_code(0);
+    assert_eq!(group()["upload"]["allowed_bytes_per_second"], 1_000_000);
+    assert_eq!(group()["download"]["allowed_bytes_per_second"], 4_000_000);
+    server.ctl(&["limit", "--upload", "500KB/s"]).expect_code(0);
+    assert_eq!(group()["upload"]["allowed_bytes_per_second"], 500_000);
+    // The log names the address of who ordered it, as every other line does.
+    let words = server.words();
+    assert!(words.contains("\"peer\":\"127.0.0.1:") && !words.contains("Some("), "{words}");
+}
+
+#[test]
 fn wrong_orders_are_refused_with_words_and_change_nothing() {
     let (server, _clients, stranger) = busy();
     let peer = format!("/v1/peers/{stranger}");

@@ -24,6 +24,8 @@ pub struct Allocator {
     pub(super) round_began: Moment,
     /// Rates of the totals.
     pub(super) achieved: [RateWindow; 2],
+    /// Payload bytes at the last sample.
+    pub(super) sampled_bytes: [u64; 2],
     /// Payload bytes at the last tick.
     pub(super) round_bytes: [u64; 2],
     pub(super) round_in_sockets: [u64; 2],
@@ -47,6 +49,7 @@ impl Allocator {
             limits: shared.config.limits,
             round_began: now,
             achieved: [RateWindow::new(now), RateWindow::new(now)],
+            sampled_bytes: [0; 2],
             round_bytes: [0; 2],
             round_in_sockets: [0; 2],
             last_round: now,

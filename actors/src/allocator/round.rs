@@ -54,6 +54,12 @@ impl Allocator {
         for direction in Direction::ALL {
             let (bytes, chunks) = (self.bytes(direction), self.survey.chunks(direction));
             self.achieved[direction.index()].sample(now, bytes, chunks);
+            let before = std::mem::replace(&mut self.sampled_bytes[direction.index()], bytes);
+            // The window is for decisions: it would show the rate of what has ended for seconds.
+            let at_rest = bytes == before && self.survey.of(direction).is_empty();
+            let rate = if at_rest { 0.0 } else { self.achieved[direction.index()].rate(now, bytes, chunks) };
+            self.shared.achieved[direction.index()].store(rate as u64, Relaxed);
+            self.shared.metrics.direction(direction).achieved.set(rate);
         }
     }
 
@@ -76,10 +82,6 @@ impl Allocator {
         let now = self.shared.clock.now();
         self.shared.metrics.round(cause.as_str()).increment(1);
         let mut book = PlanBook::default();
-        for direction in Direction::ALL {
-            let (bytes, chunks) = (self.bytes(direction), self.survey.chunks(direction));
-            book.totals[direction.index()].achieved = self.achieved[direction.index()].rate(now, bytes, chunks);
-        }
         let mut survey = std::mem::take(&mut self.survey);
         survey.meet(&self.shared.registry);
         for direction in Direction::ALL {
@@ -125,7 +127,6 @@ impl Allocator {
             limit: self.limit(direction).limit().map(Rate::from_bytes_per_second),
             allowed: plan.total.limit().map(Rate::from_bytes_per_second),
             capacity: self.totals[index].capacity(),
-            achieved: book.totals[index].achieved,
         };
         self.measure(direction, &plan, &snapshot, book, cause);
         book.conducts[index] = conducts;
@@ -275,8 +276,8 @@ impl Allocator {
         metrics.allowed.set(gauge(plan.total));
         let assigned = plan.leaves.iter().fold(Rate::ZERO, |sum_so_far, leaf| sum(sum_so_far, leaf.assigned));
         metrics.assigned.set(gauge(assigned));
-        metrics.achieved.set(total.achieved);
-        metrics.lent.set(if assigned.is_unlimited() { 0.0 } else { (total.achieved - gauge(assigned)).max(0.0) });
+        let achieved = self.shared.achieved[direction.index()].load(Relaxed) as f64;
+        metrics.lent.set(if assigned.is_unlimited() { 0.0 } else { (achieved - gauge(assigned)).max(0.0) });
         metrics.capacity.set(total.capacity.map_or(0.0, gauge));
         metrics.jain_index.set(book.jain[direction.index()].unwrap_or(f64::NAN));
         metrics.set_bindings(|binding: Binding| plan.leaves.iter().filter(|leaf| leaf.binding == binding).count());

@@ -87,6 +87,7 @@ fn shared(upload: u64) -> Arc<Shared> {
         groups: vec![group(0, "default"), group(1, "mirrors")],
         totals: config.limits.map(bucket),
         moved: Default::default(),
+        achieved: Default::default(),
         in_sockets: Default::default(),
         arrivals: bucket(Rate::UNLIMITED),
         bells: vec![Arc::new(Notify::new())],
@@ -284,6 +285,26 @@ fn a_peer_in_two_groups_keeps_its_own_cap_over_their_sum() {
         }
     }
     assert_eq!(assigned, [(one.key, rate(150_000)), (other.key, rate(150_000))]);
+}
+
+#[test]
+fn what_was_achieved_does_not_outlive_the_transfers() {
+    let shared = shared(0);
+    let (session, _lane) = join(&shared, "a");
+    let leaf = hungry(&shared, &session, 0);
+    let mut allocator = Allocator::new(shared.clone());
+    let (start, upload) = (shared.clock.now(), Direction::Upload.index());
+    let mut sample = |millis| {
+        allocator.sample(start + Duration::from_millis(millis));
+        shared.achieved[upload].load(Relaxed)
+    };
+    shared.moved[upload].store(1_000_000, Relaxed);
+    assert!(sample(1000) > 900_000);
+    assert!(sample(1250) > 700_000, "a pause is none: it is still there");
+    shared.moved[upload].store(1_000_001, Relaxed);
+    shared.registry.leaves.remove(&leaf.key);
+    assert!(sample(1500) > 0, "small files that come one by one are no rest");
+    assert_eq!(sample(1750), 0);
 }
 
 #[test]

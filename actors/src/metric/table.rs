@@ -213,7 +213,7 @@ pub const METRICS: &[Metric] = &[
         Unit::BytesPerSecond,
         &["direction"],
         "What was measured, in total.",
-        "Payload bytes of all leaves over the round, set in every round.",
+        "Payload bytes over the last 2.5 s, or longer until 40 chunks are in it; 0 once there is no transfer. Set every 250 ms.",
     ),
     gauge(
         "evenkeel_lent_bytes_per_second",
