@@ -181,8 +181,9 @@ impl Node {
         self.drained.subscribe()
     }
 
-    /// Lets transfers end, at most for `config.drain`; then closes what is left. New sessions are refused from now on.
-    pub async fn drain(&self) {
+    /// Lets transfers end, at most for `config.drain`; then closes what is left. New sessions are refused from now on. Gives
+    /// back how many sessions had to be closed.
+    pub async fn drain(&self) -> usize {
         self.shared.draining.store(true, Relaxed);
         let _ = self.drained.send(true);
         let sessions: Vec<_> = self.shared.registry.sessions.iter().map(|session| session.control.clone()).collect();
@@ -196,12 +197,13 @@ impl Node {
         }
         let left: Vec<_> = self.shared.registry.sessions.iter().map(|session| session.control.clone()).collect();
         for control in &left {
-            let _ = control.try_send(ControlMessage::Disconnect("the node is going down now".into()));
+            let _ = control.try_send(ControlMessage::Overdue);
         }
         if !left.is_empty() {
             // The last words need one more moment.
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+        left.len()
     }
 
     /// Ends the worker threads.

@@ -172,7 +172,7 @@ impl Console for NodeConsole {
         Box::pin(async move {
             for control in sessions {
                 // An actor whose lane is full takes its messages first; one that has ended is what was wanted.
-                let _ = control.send(ControlMessage::Disconnect("the operator closed this session".into())).await;
+                let _ = control.send(ControlMessage::Disconnect).await;
             }
             Ok(())
         })

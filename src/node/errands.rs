@@ -9,7 +9,7 @@ use std::{
 
 use actors::{
     LeafEntry, SessionHandle,
-    peer::client::{Command, SessionEvent},
+    peer::client::{Command, Next, SessionEvent},
     port::{FileError, LinkError, PortFuture},
 };
 use flow::Class;
@@ -91,6 +91,20 @@ pub enum ErrandError {
     /// The session ended, and dialling again did not help or would not.
     #[error("{0}")]
     Ended(String),
+    /// The node closed the session on purpose.
+    #[error("{0}")]
+    SentAway(String),
+}
+
+impl ErrandError {
+    /// As a session's last event says it.
+    pub(super) fn ended(why: Option<String>, next: Next) -> Self {
+        let why = why.unwrap_or_else(|| "the node ended the session".into());
+        match next {
+            Next::Ask => Self::SentAway(why),
+            Next::DialAgain | Next::ComeLater => Self::Ended(why),
+        }
+    }
 }
 
 /// How a transfer is asked for.
@@ -208,12 +222,10 @@ impl Work {
                     self.failed(tag as usize, failed.code(), &failed.message, progress);
                 }
                 Some(SessionEvent::Granted { .. } | SessionEvent::Pong(_)) => {}
-                Some(SessionEvent::Ended { why, retry: true }) => {
+                Some(SessionEvent::Ended { why, next: Next::DialAgain }) => {
                     return Ok(Some(self.lost(why.unwrap_or_else(|| "the session ended".into()))));
                 }
-                Some(SessionEvent::Ended { why, retry: false }) => {
-                    return Err(ErrandError::Ended(why.unwrap_or_else(|| "the node ended the session".into())));
-                }
+                Some(SessionEvent::Ended { why, next }) => return Err(ErrandError::ended(why, next)),
                 None => return Ok(Some(self.lost("the session ended".into()))),
             }
         }

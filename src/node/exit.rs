@@ -7,9 +7,10 @@
 //! | 2 | the command line makes no sense |
 //! | 64 | the configuration is bad: one message for each bad key, with its line |
 //! | 65 | a file arrived whole but is not the file that was sent (BLAKE3) |
-//! | 69 | nobody answers: the peer, or the admin API |
+//! | 69 | nobody answers, the peer or the admin API; or the node is full or going down: later may do |
 //! | 71 | this machine is in the way: a port in use, no state directory, too few descriptors |
-//! | 77 | refused: no rights, a server whose id changed, a wrong token |
+//! | 75 | a node ended before its transfers: by a second signal, or because its time to drain was over; they can be resumed |
+//! | 77 | refused: no rights, sent away by the operator, a server whose id changed, a wrong token |
 //! | 130 | interrupted by Ctrl-C |
 //!
 //! From 64 on they are those of `sysexits.h`. Where several transfers end differently, the greatest code wins.
@@ -33,6 +34,8 @@ pub enum Exit {
     Unreachable,
     /// 71
     Machine,
+    /// 75
+    CutOff,
     /// 77
     Refused,
     /// 130
@@ -50,6 +53,7 @@ impl Exit {
             Self::HashMismatch => 65,
             Self::Unreachable => 69,
             Self::Machine => 71,
+            Self::CutOff => 75,
             Self::Refused => 77,
             Self::Interrupted => 130,
         }

@@ -3,18 +3,13 @@
 use std::mem;
 
 use actors::{
-    peer::client::{Command, SessionEvent},
+    peer::client::{Command, Next, SessionEvent},
     port::{FileEntry, FileKind},
 };
 use tokio::sync::{mpsc, oneshot};
 use wire::{EntryKind, Listing};
 
-use super::{
-    Exit, Failure,
-    errands::ErrandError,
-    session::Client,
-    transfer::{ended, failure},
-};
+use super::{Exit, Failure, errands::ErrandError, session::Client, transfer::failure};
 
 /// What a listing may take of this machine's memory, whatever the node sends: two million names of ordinary length.
 const LISTING_BYTES_MAX: usize = 256 << 20;
@@ -34,9 +29,9 @@ pub(super) async fn list(
         match events.recv().await {
             Some(SessionEvent::Welcomed(_)) => break,
             Some(SessionEvent::Refused(refusal)) => return Err(failure(ErrandError::Refused(refusal))),
-            Some(SessionEvent::Ended { why, .. }) => return Err(ended(why)),
+            Some(SessionEvent::Ended { why, next }) => return Err(failure(ErrandError::ended(why, next))),
             Some(_) => {}
-            None => return Err(ended(None)),
+            None => return Err(gone()),
         }
     }
     let mut pages = Pages::default();
@@ -45,8 +40,8 @@ pub(super) async fn list(
         let after = pages.entries.last().map(|entry| entry.name.clone()).unwrap_or_default();
         handle.command(Command::List { path: path.to_owned(), recursive, after, reply }).await;
         let page: Listing = tokio::select! {
-            page = answer => page.map_err(|_| ended(None))?,
-            why = session_end(&mut events) => return Err(ended(why)),
+            page = answer => page.map_err(|_| gone())?,
+            failure = session_end(&mut events) => return Err(failure),
         };
         if pages.take(page)? {
             handle.command(Command::Leave).await;
@@ -56,14 +51,18 @@ pub(super) async fn list(
     }
 }
 
-async fn session_end(events: &mut mpsc::Receiver<SessionEvent>) -> Option<String> {
+async fn session_end(events: &mut mpsc::Receiver<SessionEvent>) -> Failure {
     loop {
         match events.recv().await {
-            Some(SessionEvent::Ended { why, .. }) => return why,
-            None => return None,
+            Some(SessionEvent::Ended { why, next }) => return failure(ErrandError::ended(why, next)),
+            None => return gone(),
             Some(_) => {}
         }
     }
+}
+
+fn gone() -> Failure {
+    failure(ErrandError::ended(None, Next::ComeLater))
 }
 
 /// What has come so far.

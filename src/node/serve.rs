@@ -99,10 +99,10 @@ async fn attend(
     let accepting = actix_rt::spawn(listener.run());
     until_told(node, &mut signals).await;
     accepting.abort();
-    end(node, config, &mut signals).await;
+    let ended = end(node, config, &mut signals).await;
     // It waits for requests in flight.
     let _ = tokio::task::spawn_blocking(move || admin.stop()).await;
-    Ok(())
+    ended
 }
 
 fn share_config(share: &Share) -> ShareConfig {
@@ -140,13 +140,19 @@ async fn until_told(node: &Node, signals: &mut Signals) {
     }
 }
 
-/// Drains; a second signal forces.
-async fn end(node: &Node, config: &Config, signals: &mut Signals) {
-    tracing::info!("draining: no new sessions; transfers may end within {} s", config.node.drain.as_secs());
-    tokio::select! {
-        () = node.drain() => tracing::info!("drained"),
-        () = signals.heard() => tracing::warn!("forced to end by a second signal"),
+/// Drains; a second signal forces. An error when somebody was cut off.
+async fn end(node: &Node, config: &Config, signals: &mut Signals) -> Result<(), Failure> {
+    let seconds = config.node.drain.as_secs();
+    tracing::info!("draining: no new sessions; transfers may end within {seconds} s");
+    let (left, why) = tokio::select! {
+        left = node.drain() => (left, "the time to drain was over"),
+        () = signals.heard() => (node.shared().registry.sessions.len(), "forced to end by a second signal"),
+    };
+    if left == 0 {
+        tracing::info!("drained");
+        return Ok(());
     }
+    Err(Failure::new(Exit::CutOff, format!("{why}; sessions cut off: {left}; their transfers can be resumed")))
 }
 
 /// Where the node is reached.

@@ -140,15 +140,11 @@ fn worse(left: Result<(), Failure>, right: Result<(), Failure>) -> Result<(), Fa
     }
 }
 
-pub(super) fn ended(why: Option<String>) -> Failure {
-    Failure::new(Exit::Unreachable, why.unwrap_or_else(|| "the node ended the session".into()))
-}
-
 pub(super) fn failure(error: ErrandError) -> Failure {
     let exit = match &error {
         // They are full, busy or going down: later they may say yes.
         ErrandError::Refused(refusal) if refusal.retry_after_ms > 0 => Exit::Unreachable,
-        ErrandError::Refused(_) | ErrandError::Link(LinkError::Identity(_)) => Exit::Refused,
+        ErrandError::Refused(_) | ErrandError::SentAway(_) | ErrandError::Link(LinkError::Identity(_)) => Exit::Refused,
         ErrandError::Link(LinkError::Local(_)) => Exit::Machine,
         ErrandError::Link(LinkError::PeerFault(_)) => Exit::Failed,
         ErrandError::Link(LinkError::Lost(_) | LinkError::HandshakeTimeout(_)) | ErrandError::Ended(_) => {

@@ -50,9 +50,10 @@ fn a_second_signal_does_not_wait() {
     std::thread::sleep(Duration::from_millis(200));
     let began = Instant::now();
     server.signal(Signal::TERM);
-    let (_, words) = server.wait(10);
+    let (code, words) = server.wait(10);
     assert!(began.elapsed() < Duration::from_secs(8), "{words}");
-    assert!(words.contains("second signal"), "{words}");
+    assert_eq!(code, 75, "{words}");
+    assert!(words.contains("forced to end by a second signal; sessions cut off: 1"), "{words}");
     client.kill();
 }
 
@@ -74,7 +75,9 @@ fn a_drain_s_deadline_ends_what_takes_too_long() {
     wait_until("bytes flow", 20, || server.metric("evenkeel_payload_bytes_total", &["upload"]) > 0.0);
     server.ctl(&["drain"]).expect_code(0);
     let (code, words) = server.wait(15);
-    assert_eq!(code, 0, "{words}");
+    assert_eq!(code, 75, "{words}");
+    assert!(words.contains("the time to drain was over; sessions cut off: 1"), "{words}");
+    wait_until("the client dials again", 10, || client.words().contains("going down now; trying again"));
     client.kill();
 }
 

@@ -18,7 +18,7 @@ use crate::{
     metric::Lane,
     peer::{
         ControlMessage, DataMessage,
-        client::SessionEvent,
+        client::{Next, SessionEvent},
         download::Download,
         link::{self, Link, Outbox, Tether},
         membership::Membership,
@@ -295,7 +295,8 @@ impl PeerActor {
         }
         let code = match reason {
             "disconnected" => GoodbyeCode::Disconnected,
-            "clean" | "drained" => GoodbyeCode::Done,
+            "clean" => GoodbyeCode::Done,
+            "drained" if self.transfers() == 0 => GoodbyeCode::Done,
             _ => GoodbyeCode::Internal,
         };
         let told = self.session.goodbye(code, words);
@@ -319,20 +320,19 @@ impl PeerActor {
         if self.user.is_none() && matches!(self.life, Life::Stranger) {
             self.count_refusal(&exit);
         }
-        let (reason, retry) = match &exit {
+        let (reason, next) = match &exit {
             // The machine ends a drained session by itself when its last transfer has ended.
-            Exit::Clean if self.draining => ("drained", false),
-            Exit::Clean => ("clean", false),
-            Exit::Refused(_) => ("refused", false),
-            Exit::Violation(_) => ("violation", false),
-            Exit::TimedOut(_) => ("timed_out", true),
-            Exit::Left(_) => ("disconnected", false),
-            Exit::PeerLeft(goodbye) if goodbye.code() == GoodbyeCode::Done => ("clean", false),
-            Exit::PeerLeft(goodbye) => ("clean", goodbye.code() == GoodbyeCode::TimedOut),
-            Exit::PeerGone => ("lost", true),
+            Exit::Clean if self.draining => ("drained", Next::ComeLater),
+            Exit::Clean => ("clean", Next::ComeLater),
+            Exit::Refused(_) => ("refused", Next::ComeLater),
+            Exit::Violation(_) => ("violation", Next::ComeLater),
+            Exit::TimedOut(_) => ("timed_out", Next::DialAgain),
+            Exit::Left(_) => ("disconnected", Next::ComeLater),
+            Exit::PeerLeft(goodbye) => ("clean", next_after(goodbye.code())),
+            Exit::PeerGone => ("lost", Next::DialAgain),
         };
-        let why = (!matches!(exit, Exit::Clean)).then(|| (exit.to_string(), retry));
-        self.end(reason, why);
+        let why = (!matches!(exit, Exit::Clean)).then(|| exit.to_string());
+        self.end(reason, why, next);
         ctx.stop();
     }
 
@@ -349,7 +349,7 @@ impl PeerActor {
     }
 
     /// The session is over: entries go, the writer says the last words and ends.
-    fn end(&mut self, reason: &'static str, why: Option<(String, bool)>) {
+    fn end(&mut self, reason: &'static str, why: Option<String>, next: Next) {
         if matches!(self.life, Life::Gone) {
             return;
         }
@@ -364,8 +364,7 @@ impl PeerActor {
             self.drop_download(transfer, "lost");
         }
         self.life = Life::Gone;
-        let (why, retry) = why.map_or((None, false), |(words, retry)| (Some(words), retry));
-        self.tell_user(SessionEvent::Ended { why, retry });
+        self.tell_user(SessionEvent::Ended { why, next });
         self.outbox = None;
     }
 
@@ -435,5 +434,17 @@ impl StreamHandler<Item<ControlMessage, DataMessage>> for PeerActor {
             }
         }
         self.after_turn(ctx);
+    }
+}
+
+/// What the other side's goodbye leaves to do.
+fn next_after(goodbye: GoodbyeCode) -> Next {
+    match goodbye {
+        // A node that failed, or went down with transfers under way, may be up again soon.
+        GoodbyeCode::TimedOut | GoodbyeCode::Internal => Next::DialAgain,
+        GoodbyeCode::Disconnected => Next::Ask,
+        GoodbyeCode::Unspecified | GoodbyeCode::Done | GoodbyeCode::Draining | GoodbyeCode::Violation => {
+            Next::ComeLater
+        }
     }
 }

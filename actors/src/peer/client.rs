@@ -116,9 +116,20 @@ pub enum SessionEvent {
     Ended {
         /// In words; `None` when it ended as wished.
         why: Option<String>,
-        /// Whether dialling again may help.
-        retry: bool,
+        /// What may help.
+        next: Next,
     },
+}
+
+/// What the user of a session that ended can do.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum Next {
+    /// Dial again: the line was lost.
+    DialAgain,
+    /// Come back later, if at all: the node is going down, or nothing was left to do.
+    ComeLater,
+    /// Ask whoever runs the node: it closed the session on purpose.
+    Ask,
 }
 
 impl std::fmt::Debug for crate::registry::LeafEntry {

@@ -1,6 +1,8 @@
 //! What comes in, and who takes it: the machine's events, the control lane, the data lane. Each is matched whole, without
 //! `_`: a new message is a compile error where it is ignored.
 
+use std::time::Duration;
+
 use flow::Direction;
 use wire::Event;
 
@@ -82,10 +84,11 @@ impl PeerActor {
                 let told = self.session.set_granted(download, upload);
                 self.complain(told);
             }
-            ControlMessage::Disconnect(words) => self.leave("disconnected", &words),
+            ControlMessage::Disconnect => self.leave("disconnected", "the operator closed this session"),
+            ControlMessage::Overdue => self.leave("drained", "the node is going down now"),
             ControlMessage::Drain => {
                 self.draining = true;
-                let deadline = self.worker.now() + self.shared.config.drain;
+                let deadline = self.worker.now() + self.shared.config.drain + OVERDUE;
                 let told = self.session.drain(deadline);
                 self.complain(told);
                 self.leave_if_drained();
@@ -141,3 +144,7 @@ impl PeerActor {
         }
     }
 }
+
+/// The node tells each session when its time to drain is over. Only one that is not told ends by its own clock, this much
+/// later: it fails its transfers, where those of the others are continued.
+const OVERDUE: Duration = Duration::from_secs(1);

@@ -34,10 +34,12 @@ pub enum ControlMessage {
         /// Peer to node.
         download: Rate,
     },
-    /// From the operator: close, with these words.
-    Disconnect(String),
-    /// From the operator: no new transfers; end when the last has ended.
+    /// From the operator: close.
+    Disconnect,
+    /// From the node: no new transfers; end when the last has ended.
     Drain,
+    /// From the node: the time to drain is over; close.
+    Overdue,
     /// From this program's own user (client sessions).
     Command(Command),
 }
