@@ -1,16 +1,27 @@
 //! The actor: its ticks, its early rounds, and the orders it takes.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use flow::{Direction, Moment, Rate, RateWindow, TotalController, TotalKnobs, allocation::Plan};
 
-use crate::{port::OperateError, shared::Shared};
+use crate::{
+    log_gate::{LOG_INTERVAL, LogGate},
+    port::OperateError,
+    shared::Shared,
+};
 
 use super::{Order, round::Cause, survey::Survey};
 
 /// Between two samples of the meters (DESIGN 7).
 const SAMPLE: Duration = Duration::from_millis(250);
+
+/// One that comes back with every round is logged once per interval.
+static PANICS: LogGate = LogGate::new(LOG_INTERVAL);
 
 /// The central allocator.
 pub struct Allocator {
@@ -35,26 +46,47 @@ pub struct Allocator {
 impl Allocator {
     /// An allocator for the node whose parts are `shared`.
     pub fn new(shared: Arc<Shared>) -> Self {
+        let limits = shared.config.limits;
+        Self::with_limits(shared, limits)
+    }
+
+    /// One that remembers nothing but the limits in force.
+    fn with_limits(shared: Arc<Shared>, limits: [Rate; 2]) -> Self {
         let knobs = TotalKnobs {
             threshold: shared.config.knobs.threshold,
             damping: shared.config.knobs.damping,
             ..TotalKnobs::default()
         };
-        let now = shared.clock.now();
-        let totals = shared.config.limits.map(|limit| TotalController::new(limit, knobs));
+        let moved: [u64; 2] = std::array::from_fn(|index| shared.moved[index].load(Relaxed));
         Self {
-            totals,
+            totals: limits.map(|limit| TotalController::new(limit, knobs)),
             survey: Survey::default(),
             told: Default::default(),
-            limits: shared.config.limits,
-            round_began: now,
-            achieved: [RateWindow::new(now), RateWindow::new(now)],
-            sampled_bytes: [0; 2],
-            round_bytes: [0; 2],
-            round_in_sockets: [0; 2],
-            last_round: now,
+            limits,
+            round_began: shared.clock.now(),
+            // Nothing had been moved when the node started.
+            achieved: [RateWindow::new(Moment::ZERO), RateWindow::new(Moment::ZERO)],
+            sampled_bytes: moved,
+            round_bytes: moved,
+            round_in_sockets: [shared.in_sockets.load(Relaxed), 0],
+            last_round: shared.clock.now(),
             shared,
         }
+    }
+
+    /// Does a part of the work. A panic, which is a bug of ours, costs what the allocator remembers and nothing else: limits
+    /// stay, sessions keep the rates that they have, and an early round plans anew from the registry and tells everybody.
+    pub(super) fn watched<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        let done = catch_unwind(AssertUnwindSafe(|| work(self)));
+        if done.is_err() {
+            self.shared.metrics.actor_panics.increment(1);
+            if let Some(suppressed) = PANICS.open(self.shared.clock.now().as_nanos()) {
+                tracing::error!(suppressed, "the allocator panicked; it begins anew from those who are here");
+            }
+            *self = Self::with_limits(self.shared.clone(), self.limits);
+            self.shared.early.ring();
+        }
+        done.ok()
     }
 
     /// The configured limit of `direction`.
@@ -92,7 +124,7 @@ impl Allocator {
         let shared = self.shared.clone();
         let heard = async move { shared.early.heard().await };
         ctx.spawn(heard.into_actor(self).map(|(), allocator, ctx| {
-            allocator.round(Cause::Early);
+            allocator.watched(|allocator| allocator.round(Cause::Early));
             let pause = allocator.shared.config.early;
             ctx.run_later(pause, Self::listen);
         }));
@@ -107,7 +139,7 @@ impl Actor for Allocator {
         for direction in Direction::ALL {
             self.put_total(direction, now);
         }
-        self.round(Cause::Tick);
+        self.watched(|allocator| allocator.round(Cause::Tick));
         self.listen(ctx);
         ctx.run_later(SAMPLE, Self::tick);
     }
@@ -117,6 +149,8 @@ impl Handler<Order> for Allocator {
     type Result = Result<(), OperateError>;
 
     fn handle(&mut self, order: Order, _: &mut Self::Context) -> Self::Result {
-        self.carry_out(&order)
+        let words = "the allocator failed over this order, and its log says how; ask what is in force";
+        self.watched(|allocator| allocator.carry_out(&order))
+            .unwrap_or_else(|| Err(OperateError::Conflict(words.into())))
     }
 }

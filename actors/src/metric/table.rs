@@ -321,7 +321,7 @@ pub const METRICS: &[Metric] = &[
         "evenkeel_actor_panics_total",
         Unit::Count,
         &[],
-        "Peer actors that panicked; each took only its own session down.",
+        "Actors that panicked: a peer actor takes its own session down, the allocator begins anew from the registry.",
         "Once per panic caught.",
     ),
     histogram(

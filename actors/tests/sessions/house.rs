@@ -5,7 +5,7 @@ use std::{
     future::Future,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -65,22 +65,35 @@ impl Policy for Rulebook {
 pub(crate) struct Counts(Arc<Mutex<HashMap<String, Arc<Count>>>>);
 
 #[derive(Default)]
-struct Count(AtomicU64);
+struct Count {
+    value: AtomicU64,
+    poisoned: AtomicBool,
+}
 
 impl CounterFn for Count {
     fn increment(&self, value: u64) {
-        self.0.fetch_add(value, Relaxed);
+        assert!(!self.poisoned.swap(false, Relaxed), "this count is poison (the test wants this panic)");
+        self.value.fetch_add(value, Relaxed);
     }
 
     fn absolute(&self, value: u64) {
-        self.0.store(value, Relaxed);
+        self.value.store(value, Relaxed);
     }
 }
 
 impl Counts {
     /// `name` or `name/value of the label`.
     pub(crate) fn get(&self, name: &str) -> u64 {
-        self.0.lock().unwrap().get(name).unwrap_or_else(|| panic!("no counter {name}")).0.load(Relaxed)
+        self.count(name).value.load(Relaxed)
+    }
+
+    /// Whoever counts there next panics.
+    pub(crate) fn poison(&self, name: &str) {
+        self.count(name).poisoned.store(true, Relaxed);
+    }
+
+    fn count(&self, name: &str) -> Arc<Count> {
+        self.0.lock().unwrap().get(name).unwrap_or_else(|| panic!("no counter {name}")).clone()
     }
 }
 

@@ -6,7 +6,7 @@ use actors::{
     NodeConfig,
     peer::client::{Command, SessionEvent},
     port::Console,
-    view::{Change, NodePatch},
+    view::{Change, LimitsPatch, NodePatch},
 };
 use flow::{Binding, Rate};
 
@@ -92,5 +92,35 @@ fn a_join_after_a_pause_has_its_round_at_once_and_a_burst_has_one() {
         let _more = (house.visitor("reader-b").await, house.visitor("reader-c").await);
         tokio::time::sleep(Duration::from_millis(300)).await;
         assert_eq!(early(), 1);
+    });
+}
+
+/// A bug in the allocator must not leave the node without one: it was gone for good, and nobody noticed.
+#[test]
+fn a_panicking_allocator_begins_anew() {
+    run(async {
+        let house = House::start(slow());
+        let limit = |upload| {
+            let patch = LimitsPatch { upload_bytes_per_second: Change(Some(Some(upload))), ..LimitsPatch::default() };
+            house.console().set_limits(patch)
+        };
+        limit(300_000).await.unwrap();
+        let mut visitors = vec![house.visitor("reader-a").await];
+        for cause in ["early", "order"] {
+            house.counts.poison(&format!("evenkeel_allocation_rounds_total/{cause}"));
+            if cause == "order" {
+                let words = house.console().set_limits(LimitsPatch::default()).await.unwrap_err().to_string();
+                assert!(words.contains("the allocator failed"), "{words}");
+            }
+            let name = format!("reader-{cause}");
+            visitors.push(house.visitor(&name).await);
+        }
+        until("both panics are counted", || house.counts.get("evenkeel_actor_panics_total") == 2).await;
+        visitors[0].get(1, "share/one").await;
+        house
+            .planned("the limit is remembered", |plan| plan.leaves.iter().any(|leaf| leaf.ceiling == rate(300_000)))
+            .await;
+        limit(20_000_000).await.unwrap();
+        assert_eq!(visitors[0].outcome(1).await, Ok(()));
     });
 }
