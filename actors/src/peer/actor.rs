@@ -22,7 +22,7 @@ use crate::{
         download::Download,
         link::{self, Link, Outbox, Tether},
         membership::Membership,
-        serve::Wish,
+        serve::Opening,
         upload::Upload,
         user::User,
     },
@@ -90,7 +90,7 @@ pub struct PeerActor {
     pub(super) links: Vec<Option<Link>>,
     pub(super) data_links_max: usize,
     /// Transfers whose file is being opened.
-    pub(super) opening: HashMap<u32, Wish>,
+    pub(super) opening: HashMap<u32, Opening>,
     pub(super) uploads: HashMap<u32, Upload>,
     pub(super) downloads: HashMap<u32, Download>,
     pub(super) transfer_of: HashMap<LeafKey, u32>,

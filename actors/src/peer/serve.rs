@@ -16,6 +16,7 @@ use crate::{
         actor::Life,
         disk,
         download::Download,
+        link::Tether,
         membership::Membership,
         upload::{Upload, not_open},
     },
@@ -124,17 +125,17 @@ impl PeerActor {
         let opening = self.shared.files.open_source(get.path.clone());
         let prefix = <[u8; 32]>::try_from(get.prefix_hash.as_slice()).ok().map(PrefixHash);
         let offset = get.offset;
-        self.opening.insert(transfer, get.into());
         let opened = async move { verified_start(opening.await?, offset, prefix).await };
-        disk::wait(&self.shared, &self.data_lane, "open", opened, move |result| DataMessage::SourceOpened {
-            transfer,
-            result,
+        // Hashing a long prefix takes a while: not for a peer that has given up.
+        let task = disk::tethered(&self.shared, &self.data_lane, "open", opened, move |result| {
+            DataMessage::SourceOpened { transfer, result }
         });
+        self.opening.insert(transfer, Opening { wish: get.into(), _task: Some(task) });
     }
 
     /// The file is open, and it is known where to start.
     pub(super) fn source_opened(&mut self, transfer: u32, result: Result<(Arc<dyn Source>, u64), FileError>) {
-        let Some(wish) = self.opening.remove(&transfer) else { return };
+        let Some(Opening { wish, .. }) = self.opening.remove(&transfer) else { return };
         let (source, start) = match result {
             Ok(opened) => opened,
             Err(error) => return self.fail_transfer(transfer, error),
@@ -162,7 +163,7 @@ impl PeerActor {
         }
         let meta = SinkMeta { size: put.size, mtime_ns: put.mtime_ns, owner: self.remote.peer };
         let opening = self.shared.files.open_sink(put.path.clone(), meta);
-        self.opening.insert(transfer, put.into());
+        self.opening.insert(transfer, Opening::new(put.into()));
         disk::wait(&self.shared, &self.data_lane, "open", opening, move |result| DataMessage::SinkOpened {
             transfer,
             result,
@@ -175,7 +176,7 @@ impl PeerActor {
         transfer: u32,
         result: Result<(Arc<dyn Sink>, Option<ResumePoint>), FileError>,
     ) {
-        let Some(wish) = self.opening.remove(&transfer) else { return };
+        let Some(Opening { wish, .. }) = self.opening.remove(&transfer) else { return };
         let (sink, resume) = match result {
             Ok(opened) => opened,
             Err(error) => return self.fail_transfer(transfer, error),
@@ -285,7 +286,20 @@ pub(super) async fn verified_start(
     Ok((source, start))
 }
 
-/// What a transfer was asked for, until its file is open.
+/// A transfer whose file is being opened.
+pub(super) struct Opening {
+    pub(super) wish: Wish,
+    /// The opening of a file to read; it ends with this. That of a part goes on, since it holds the part's lock.
+    _task: Option<Tether>,
+}
+
+impl Opening {
+    pub(super) fn new(wish: Wish) -> Self {
+        Self { wish, _task: None }
+    }
+}
+
+/// What a transfer was asked for.
 pub(super) struct Wish {
     pub(super) path: String,
     pub(super) weight_thousandths: u32,

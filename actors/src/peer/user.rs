@@ -16,7 +16,7 @@ use crate::{
         client::{Command, OpenSink, SessionEvent},
         disk,
         download::{Download, WINDOW_FIRST_BYTES},
-        serve::Wish,
+        serve::{Opening, Wish},
         upload::Upload,
     },
     port::{Dialer, FileEntry, FileError, FileKind, OpenedSink, PrefixHash, Rights, SinkMeta, Source},
@@ -79,7 +79,7 @@ impl PeerActor {
                 };
                 match self.session.get(request) {
                     Ok(transfer) => {
-                        self.opening.insert(transfer, wish);
+                        self.opening.insert(transfer, Opening::new(wish));
                         if let Some(user) = &mut self.user {
                             user.tags.insert(transfer, tag);
                             user.sinks.insert(transfer, open);
@@ -176,7 +176,7 @@ impl PeerActor {
     pub(super) fn opened(&mut self, opened: Opened) {
         let transfer = opened.transfer;
         let Some(open) = self.user.as_mut().and_then(|user| user.sinks.remove(&transfer)) else { return };
-        let Some(wish) = self.opening.get(&transfer) else { return };
+        let Some(Opening { wish, .. }) = self.opening.get(&transfer) else { return };
         let wish = Wish { path: wish.path.clone(), ..*wish };
         let Some((lease, rates)) = self.open_leaf(Direction::Download, transfer, &wish, opened.size) else { return };
         let mut download = Download::new(lease, rates, WINDOW_FIRST_BYTES);

@@ -13,6 +13,8 @@ use wire::FailureCode;
 
 /// A file of this name panics in the actor that reads it.
 pub(crate) const POISON: &str = "share/poison";
+/// Opening a file of this name takes for ever.
+pub(crate) const ENDLESS: &str = "share/endless";
 /// Bytes of every file.
 pub(crate) const SIZE: usize = 3_000_000;
 
@@ -120,6 +122,8 @@ impl Sink for FakeSink {
 pub(crate) struct FakeFiles {
     /// What peers put here.
     pub(crate) stored: Stored,
+    /// Each opening of the endless file that is under way holds it.
+    pub(crate) endless: Arc<()>,
 }
 
 impl Files for FakeFiles {
@@ -131,6 +135,13 @@ impl Files for FakeFiles {
     fn open_source(&self, path: String) -> PortFuture<Result<Arc<dyn Source>, FileError>> {
         if path.contains("missing") {
             return ready(Err(FileError::new(FailureCode::NotFound, "there is no such file")));
+        }
+        if path == ENDLESS {
+            let under_way = self.endless.clone();
+            return Box::pin(async move {
+                let _under_way = under_way;
+                std::future::pending().await
+            });
         }
         ready(Ok(FakeSource::new(&path) as Arc<dyn Source>))
     }

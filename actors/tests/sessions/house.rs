@@ -144,6 +144,8 @@ pub(crate) fn config() -> NodeConfig {
 pub(crate) struct House {
     pub(crate) node: Arc<Node>,
     pub(crate) stored: Stored,
+    /// Held by whatever waits for the endless file.
+    pub(crate) endless: Arc<()>,
     pub(crate) counts: Counts,
     client: Arc<Node>,
     rulebook: Arc<Rulebook>,
@@ -154,6 +156,7 @@ impl House {
         let counts = Counts::default();
         let rulebook = Arc::new(Rulebook::default());
         let files = FakeFiles::default();
+        let endless = files.endless.clone();
         let stored = files.stored.clone();
         let rights: Arc<dyn Policy> = rulebook.clone();
         let node = metrics::with_local_recorder(&counts, || {
@@ -162,7 +165,7 @@ impl House {
         let own = NodeConfig { id: id("client"), ..self::config() };
         let client =
             Node::start(own, Tree::default(), Arc::new(FakeFiles::default()), rulebook.clone(), Threads::Current);
-        Self { node, stored, counts, client, rulebook }
+        Self { node, stored, endless, counts, client, rulebook }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

@@ -1,11 +1,13 @@
 //! How sessions end, and that nothing of them stays.
 
+use std::sync::Arc;
+
 use actors::{NodeConfig, peer::client::Command, port::Console};
 use flow::Rate;
 use wire::RefusalCode;
 
 use crate::{
-    files::{POISON, content},
+    files::{ENDLESS, POISON, content},
     house::{House, config, id, run, until},
 };
 
@@ -50,6 +52,28 @@ fn a_panicking_actor_takes_only_its_own_session_down() {
         let mut next = house.visitor("reader-a").await;
         next.get(1, "share/two").await;
         assert_eq!(next.outcome(1).await, Ok(()));
+    });
+}
+
+/// It went on, however long it took: a peer could ask and give up, again and again.
+#[test]
+fn the_opening_of_a_cancelled_get_ends() {
+    run(async {
+        let house = House::start(config());
+        let mut visitor = house.visitor("reader-a").await;
+        // The house and its files.
+        const AT_REST: usize = 2;
+        let under_way = || Arc::strong_count(&house.endless) - AT_REST;
+        visitor.get(1, ENDLESS).await;
+        until("it is being opened", || under_way() == 1).await;
+        assert!(visitor.handle.command(Command::Cancel { tag: 1 }).await);
+        until("it is not any more", || under_way() == 0).await;
+        assert!(visitor.outcome(1).await.is_err());
+        // So does that of a session that ends.
+        visitor.get(2, ENDLESS).await;
+        until("it is being opened", || under_way() == 1).await;
+        assert!(visitor.handle.command(Command::Leave).await);
+        until("it is not any more", || under_way() == 0).await;
     });
 }
 
