@@ -92,6 +92,29 @@ fn each_rule_is_named_where_it_binds() {
     assert_eq!(plan.peers[2].binding, Binding::Total);
 }
 
+/// A client with `--bwlimit` asks for that rate and takes no more: that was said to be a receiver that is slow.
+#[test]
+fn a_receiver_that_takes_what_it_asked_for_is_held_by_its_wish() {
+    let mut tree = snapshot(1_000_000);
+    tree.peers = vec![PeerInput { negotiated: rate(40_000), ..peer(0) }];
+    for (used, binding) in
+        [(39_000.0, Binding::Negotiated), (40_000.0, Binding::Negotiated), (30_000.0, Binding::Receiver)]
+    {
+        tree.leaves = vec![using(0, 0, used, Limiter::Receiver)];
+        assert_eq!(find(&plan(&tree), 0).binding, binding, "{used}");
+    }
+    tree.leaves = vec![using(0, 0, 20_000.0, Limiter::Receiver), using(1, 0, 19_000.0, Limiter::Network)];
+    let both = plan(&tree);
+    assert_eq!((find(&both, 0).binding, find(&both, 1).binding), (Binding::Negotiated, Binding::Negotiated));
+    assert_eq!(both.peers[0].binding, Binding::Negotiated);
+    // What the operator decided is not the peer's wish, and a slow disk is neither.
+    tree.leaves = vec![using(0, 0, 39_000.0, Limiter::Disk)];
+    assert_eq!(find(&plan(&tree), 0).binding, Binding::Disk);
+    tree.peers = vec![PeerInput { cap: rate(40_000), ..peer(0) }];
+    tree.leaves = vec![using(0, 0, 39_000.0, Limiter::Receiver)];
+    assert_eq!(find(&plan(&tree), 0).binding, Binding::Receiver);
+}
+
 #[test]
 fn a_peers_cap_holds_over_its_groups_and_is_used_up() {
     // Group 1 is crowded and gives peer 0 only 10 000; group 0 gives the rest of its cap, not half of it.

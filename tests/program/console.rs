@@ -50,6 +50,27 @@ fn ctl_shows_a_node_under_load() {
     }
 }
 
+/// It keeps to that rate by itself, so the node saw a slow receiver, or a slow sender.
+#[test]
+fn a_client_s_own_limit_is_explained_as_what_it_asked_for() {
+    let server = Server::start(&["--open", "--upload-limit", "40MB/s"]);
+    for name in ["share/large.bin", "large.bin"] {
+        File::create(server.path(name)).unwrap().set_len(4 << 30).unwrap();
+    }
+    let limit = ["--bwlimit", "1MB/s"];
+    let (large, out, local, put) =
+        (server.at("large.bin"), server.path("out.bin"), server.path("large.bin"), server.at("put.bin"));
+    let _get = server.spawn_as("one", &["get", &large, "-o", &out, limit[0], limit[1]]);
+    let _put = server.spawn(&["put", &local, &put, limit[0], limit[1]]);
+    // At first nobody knows what they do with their rate.
+    let each = |is: &dyn Fn(&Value) -> bool| {
+        let transfers = server.get("/v1/transfers");
+        transfers.as_array().unwrap().iter().filter(|transfer| is(transfer)).count() == 2
+    };
+    wait_until("two rounds are over", 60, || each(&|transfer| transfer["bytes"].as_u64() > Some(6_000_000)));
+    wait_until("both are explained", 20, || each(&|transfer| transfer["binding"] == "negotiated"));
+}
+
 #[test]
 fn a_group_is_allowed_its_cap_or_the_total_and_not_the_sum_of_its_transfers() {
     let (server, _clients, _) = busy();

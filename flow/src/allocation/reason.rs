@@ -9,7 +9,7 @@ use super::{
     pass::Pass,
     tree::{Leaf, Tree},
 };
-use crate::{Binding, Class, Rate};
+use crate::{Binding, Class, Limiter, Rate};
 
 /// Part of a limit that may be missing through rounding when it is used up.
 const ROUNDING: f64 = 1e-9;
@@ -89,7 +89,9 @@ impl<'a> Reasons<'a> {
         // It has all that it showed to use, if not all of the headroom: not the tree holds it.
         let has_what_it_uses = !leaf.hungry && (satisfied || amount >= leaf.shown * (1.0 - ROUNDING));
         if has_what_it_uses {
-            return self.held_by_itself(index, leaf, amount);
+            let asked = (!satisfied && keeps_to_its_wish(leaf.limiter)).then(|| self.held_by_tree(index, leaf));
+            let asked = asked.filter(|reason| reason.binding == Binding::Negotiated);
+            return asked.unwrap_or_else(|| self.held_by_itself(index, leaf, amount));
         }
         self.held_by_tree(index, leaf)
     }
@@ -188,6 +190,15 @@ impl<'a> Reasons<'a> {
             self.cached = Some((index, class));
         }
         &self.curve
+    }
+}
+
+/// Whether what held a leaf may be its peer's wish, where that cuts its headroom off: who asks for a rate keeps to it by
+/// itself, and seen from here it takes, or sends, no more.
+fn keeps_to_its_wish(limiter: Limiter) -> bool {
+    match limiter {
+        Limiter::Receiver | Limiter::Network | Limiter::Source => true,
+        Limiter::Tokens | Limiter::Disk | Limiter::Worker => false,
     }
 }
 
