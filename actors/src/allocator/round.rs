@@ -86,6 +86,7 @@ impl Allocator {
         survey.meet(&self.shared.registry);
         for direction in Direction::ALL {
             let plan = self.plan(direction, survey.of(direction), now, cause, &mut book);
+            self.shared.totals[direction.index()].set_fair_rate(plan.fair_rate());
             self.tell(direction, &plan, &survey);
             book.plans[direction.index()] = Some(plan);
         }

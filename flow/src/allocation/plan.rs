@@ -24,6 +24,21 @@ pub struct Plan {
     pub floors_scaled: Option<f64>,
 }
 
+impl Plan {
+    /// The level to which it fills, in bytes per second for one unit of a transfer's weight: what one more would be assigned,
+    /// nearly. The most that anybody has whom the total holds, or, if it holds nobody, that anybody has.
+    pub fn fair_rate(&self) -> f64 {
+        let level = |held_by_total: bool| {
+            let of_it = |leaf: &&LeafPlan| {
+                !leaf.assigned.is_unlimited() && leaf.weight > 0.0 && (!held_by_total || leaf.binding == Binding::Total)
+            };
+            self.leaves.iter().filter(of_it).map(|leaf| leaf.assigned.as_f64() / leaf.weight).fold(0.0, f64::max)
+        };
+        let held = level(true);
+        if held > 0.0 { held } else { level(false) }
+    }
+}
+
 /// A transfer's part of the plan.
 #[derive(Copy, Clone, Debug, PartialEq)]
 pub struct LeafPlan {

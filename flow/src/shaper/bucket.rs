@@ -30,6 +30,8 @@ pub struct SharedBucket {
     last_borrower: AtomicU32,
     /// Shapers that draw on it as their total.
     workers: AtomicU32,
+    /// What a unit of weight is assigned below it, in bytes per second as the bits of an `f64`.
+    fair_rate: AtomicU64,
 }
 
 impl SharedBucket {
@@ -40,6 +42,7 @@ impl SharedBucket {
             spent_until: AtomicU64::new(0),
             last_borrower: AtomicU32::new(0),
             workers: AtomicU32::new(0),
+            fair_rate: AtomicU64::new(0.0_f64.to_bits()),
         }
     }
 
@@ -93,6 +96,16 @@ impl SharedBucket {
             u64::MAX => 0,
             _ => self.spent_until.load(Ordering::Relaxed).saturating_add(reserve_ns),
         }
+    }
+
+    /// Notes the level to which the allocator fills, in bytes per second for one unit of weight: what a leaf that wakes
+    /// may expect, on whichever worker it lives, until the allocator has seen it.
+    pub fn set_fair_rate(&self, per_weight: f64) {
+        self.fair_rate.store(per_weight.to_bits(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn fair_rate(&self) -> f64 {
+        f64::from_bits(self.fair_rate.load(Ordering::Relaxed))
     }
 
     /// Counts a worker in or out.

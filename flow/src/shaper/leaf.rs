@@ -86,7 +86,7 @@ impl Leaf {
         }
     }
 
-    /// Takes a request. `fair_rate_per_weight` is what siblings are assigned: a leaf that wakes is guaranteed as much until
+    /// Takes a request. `fair_rate_per_weight` is what others are assigned: a leaf that wakes is guaranteed as much until
     /// the allocator has seen it, or it would wait a round behind those who share its part (DESIGN 13: at once).
     pub(crate) fn ask(&mut self, bytes: u32, now: u64, fair_rate_per_weight: f64) {
         let away = |least_ns: u64| self.active_at.is_none_or(|at| now >= at.saturating_add(least_ns));

@@ -15,7 +15,6 @@ mod bucket;
 #[cfg(any(test, debug_assertions))]
 mod check;
 mod clock;
-mod fair;
 mod keys;
 mod leaf;
 mod pace;

@@ -7,7 +7,6 @@ use std::sync::{
 
 use super::bucket::{SharedBucket, rate_changes};
 use super::clock::{NANOS_PER_MILLI, NEVER, Slack, cost_ns};
-use super::fair::FairRate;
 use super::keys::KeyMap;
 use super::leaf::{Leaf, LeafRates};
 use super::quantum::ShaperConfig;
@@ -48,7 +47,6 @@ pub struct Shaper {
     /// Rate changes of buckets that parked branches have been told of, and when they were last told.
     changes_seen: u64,
     changes_seen_at: Option<u64>,
-    fair: FairRate,
 }
 
 impl Drop for Shaper {
@@ -85,7 +83,6 @@ impl Shaper {
             parked: 0,
             changes_seen: rate_changes(),
             changes_seen_at: None,
-            fair: FairRate::default(),
         };
         shaper.put_group(GroupKey(0), Arc::new(SharedBucket::new(Rate::UNLIMITED)), 1.0);
         shaper
@@ -147,7 +144,6 @@ impl Shaper {
             None => self.leaves.push(leaf),
         }
         self.leaf_of.insert(key, index);
-        self.fair.note(&rates, now.as_nanos());
         if request > 0 {
             self.request(key, request, now);
         }
@@ -159,7 +155,6 @@ impl Shaper {
         let leaf = &mut self.leaves[index as usize];
         leaf.set_rates(rates, now.as_nanos());
         self.tree.set_weight(leaf.node, rates.weight);
-        self.fair.note(&rates, now.as_nanos());
         self.settle(index, now.as_nanos());
     }
 
@@ -176,9 +171,8 @@ impl Shaper {
     pub fn request(&mut self, key: LeafKey, bytes: u32, now: Moment) {
         let Some(&index) = self.leaf_of.get(&key) else { return };
         let now = now.as_nanos();
-        let fair_rate_per_weight = self.fair.per_weight();
         let leaf = &mut self.leaves[index as usize];
-        leaf.ask(bytes, now, fair_rate_per_weight);
+        leaf.ask(bytes, now, self.total.fair_rate());
         self.settle(index, now);
     }
 

@@ -65,6 +65,7 @@ impl Sim {
 
     pub(super) fn join_at(&mut self, leaf: u64, peer: PeerKey, group: GroupKey, cap: Rate, rates: LeafRates) {
         let (now, worker) = (self.at(), self.worker(leaf));
+        self.note_fair_rate(&rates);
         let shaper = &mut self.shapers[worker];
         shaper.put_peer(peer, Arc::new(SharedBucket::new(cap)), 1.0);
         shaper.put_leaf(LeafKey(leaf), peer, group, rates, now);
@@ -87,7 +88,15 @@ impl Sim {
 
     pub(super) fn set(&mut self, leaf: u64, rates: LeafRates) {
         let (now, worker) = (self.at(), self.worker(leaf));
+        self.note_fair_rate(&rates);
         self.shapers[worker].set_leaf(LeafKey(leaf), rates, now);
+    }
+
+    /// As the allocator does after each round.
+    fn note_fair_rate(&self, rates: &LeafRates) {
+        if !rates.assigned.is_unlimited() && rates.assigned != Rate::ZERO {
+            self.total.set_fair_rate(rates.assigned.as_f64() / rates.weight);
+        }
     }
 
     /// Runs until `until`, then stands there.

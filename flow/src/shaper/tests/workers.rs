@@ -33,6 +33,36 @@ fn guarantees_of_one_worker_go_before_loans_of_another() {
 }
 
 #[test]
+fn a_leaf_that_wakes_alone_on_its_worker_has_its_share_at_once_though_rates_were_told_long_ago() {
+    let mut sim = Sim::new(rate(20_000_000), 2);
+    // All but leaf 0 live on worker 1, and are told once.
+    let others = [1, 3, 5, 7, 9, 11, 13, 15, 17];
+    for leaf in others {
+        sim.join(leaf, Rate::UNLIMITED, assigned(20_000_000 / 9));
+        sim.start(leaf);
+    }
+    sim.run(20 * SECOND);
+    // Come, seen idle by the allocator, then awake.
+    sim.join(0, Rate::UNLIMITED, borrowing(1.0));
+    sim.set(0, borrowing(1.0));
+    sim.run(30 * SECOND);
+    sim.set(0, borrowing(1.0));
+    let woken = sim.now;
+    sim.start(0);
+    // The early round that it rings for makes room for it; until then it takes turns with what is guaranteed to others.
+    sim.run(woken + 20 * MILLI);
+    let first = sim.bytes(woken, woken + 20 * MILLI, |leaf| leaf == 0);
+    assert!(first > 0, "nothing in 20 ms");
+    for leaf in others {
+        sim.set(leaf, assigned(2_000_000));
+    }
+    sim.set(0, assigned(2_000_000));
+    sim.run(woken + 520 * MILLI);
+    let got = sim.bytes(woken, woken + 520 * MILLI, |leaf| leaf == 0);
+    assert!(got + 65_536 >= 1_000_000, "{got} bytes in 520 ms");
+}
+
+#[test]
 fn workers_that_only_borrow_take_turns() {
     let mut sim = Sim::new(rate(20_000_000), 2);
     for leaf in 0..20 {
