@@ -19,6 +19,7 @@ mod dialer;
 mod halves;
 mod listener;
 mod opening;
+mod pressure;
 mod socket;
 mod tls;
 
