@@ -7,6 +7,7 @@
 pub mod allocator;
 mod clock;
 mod front;
+pub mod guest;
 mod inbox;
 pub mod log_gate;
 mod meter;

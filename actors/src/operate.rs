@@ -12,6 +12,7 @@ use flow::{
 
 use crate::{
     allocator::{Order, Target},
+    guest::{PeerName, parse_peer},
     node::Node,
     peer::ControlMessage,
     port::{Console, OperateError, PortFuture},
@@ -245,12 +246,12 @@ impl<'a> Scene<'a> {
         if id.len() < PREFIX_MIN {
             return Err(OperateError::Invalid(format!("give at least {PREFIX_MIN} letters of the peer's id")));
         }
-        if let Ok(id) = id.parse::<wire::PeerId>()
+        if let Ok(id) = parse_peer(&id)
             && let Some(peer) = self.shared.registry.peers.get(&id)
         {
             return Ok(peer.clone());
         }
-        let mut found = self.peers().into_iter().filter(|peer| peer.id.to_string().starts_with(&id));
+        let mut found = self.peers().into_iter().filter(|peer| PeerName(&peer.id).to_string().starts_with(&id));
         match (found.next(), found.next()) {
             (Some(peer), None) => Ok(peer),
             (Some(_), Some(_)) => Err(OperateError::Invalid(format!("more than one peer begins with `{id}`"))),
@@ -311,7 +312,7 @@ impl<'a> Scene<'a> {
             view
         };
         PeerView {
-            id: peer.id.to_string(),
+            id: PeerName(&peer.id).to_string(),
             comment: peer.comment.clone(),
             addresses: sessions.iter().map(|session| session.address.to_string()).collect(),
             transport: sessions.first().map(|session| session.transport.to_string()).unwrap_or_default(),
@@ -330,7 +331,7 @@ impl<'a> Scene<'a> {
         let settings = leaf.settings.load();
         TransferView {
             id: leaf.key.0.to_string(),
-            peer: leaf.peer.id.to_string(),
+            peer: PeerName(&leaf.peer.id).to_string(),
             path: leaf.path.clone(),
             group: self.group_name(leaf),
             direction: leaf.direction.to_string(),

@@ -183,6 +183,8 @@ pub struct Registry {
     pub tokens: DashMap<Token, TokenEntry>,
     /// Settings that outlive a peer's sessions: from the configuration and from the operator.
     pub peer_settings: DashMap<PeerId, NodeSettings>,
+    /// Sessions that are guests'.
+    pub guests: AtomicUsize,
     next_key: AtomicU64,
 }
 
@@ -190,6 +192,11 @@ impl Registry {
     /// A number never given before in this run.
     pub fn fresh_key(&self) -> u64 {
         self.next_key.fetch_add(1, Relaxed) + 1
+    }
+
+    /// Sessions of peers with a key: guests have limits of their own and take no places from them.
+    pub fn keyed_sessions(&self) -> usize {
+        self.sessions.len().saturating_sub(self.guests.load(Relaxed))
     }
 
     /// The entry of `id`, made if need be, with one more session.

@@ -11,9 +11,9 @@ use std::{
 
 use arc_swap::ArcSwap;
 use flow::{
-    GroupKey, Rate,
+    Class, Direction, GroupKey, Rate,
     allocation::{Knobs, Plan},
-    shaper::{ShaperConfig, SharedBucket},
+    shaper::{LeafRates, ShaperConfig, SharedBucket},
 };
 use tokio::sync::Notify;
 use wire::PeerId;
@@ -195,6 +195,13 @@ impl Shared {
     pub fn group_of(&self, path: &str, peer: &PeerId, address: IpAddr) -> &GroupEntry {
         let share = path.split('/').next().unwrap_or_default();
         self.groups[1..].iter().find(|group| (group.rule)(share, peer, address)).unwrap_or(&self.groups[0])
+    }
+
+    /// A new leaf before the allocator has seen it: nothing guaranteed, everything may be lent.
+    pub(crate) fn first_rates(&self, direction: Direction, weight: f64, class: Class) -> LeafRates {
+        let ungated = self.totals[direction.index()].rate().is_unlimited();
+        let assigned = if ungated { Rate::UNLIMITED } else { Rate::ZERO };
+        LeafRates { assigned, ceiling: Rate::UNLIMITED, weight, class }
     }
 
     /// Wakes every worker's driver.

@@ -19,6 +19,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::{
     clock::Clock,
+    guest::{Guests, PermitSlot},
     peer::DataMessage,
     registry::{LeafEntry, PeerEntry},
     shared::Shared,
@@ -42,7 +43,9 @@ pub struct Worker {
     pub shared: Arc<Shared>,
     clock: Clock,
     shapers: [RefCell<Shaper>; 2],
-    owners: RefCell<HashMap<LeafKey, mpsc::Sender<DataMessage>>>,
+    owners: RefCell<HashMap<LeafKey, Owner>>,
+    /// Those who live here.
+    pub(crate) guests: Guests,
     peers: RefCell<HashMap<PeerKey, (Arc<PeerEntry>, usize)>>,
     bell: Arc<Notify>,
     tree_version: Cell<u64>,
@@ -65,6 +68,7 @@ impl Worker {
             clock,
             shapers: Direction::ALL.map(shaper),
             owners: RefCell::default(),
+            guests: Guests::default(),
             peers: RefCell::default(),
             bell: shared.bells[index].clone(),
             tree_version: Cell::new(0),
@@ -90,17 +94,18 @@ impl Worker {
     }
 
     /// Gives `leaf` its place in the shaper of its direction; the lease takes it out again.
-    pub fn open_leaf(
-        self: &Rc<Self>,
-        leaf: Arc<LeafEntry>,
-        rates: LeafRates,
-        owner: mpsc::Sender<DataMessage>,
-    ) -> LeafLease {
+    pub(crate) fn open_leaf(self: &Rc<Self>, leaf: Arc<LeafEntry>, rates: LeafRates, owner: Owner) -> LeafLease {
         let now = self.now();
         self.owners.borrow_mut().insert(leaf.key, owner);
         self.shapers[leaf.direction.index()].borrow_mut().put_leaf(leaf.key, leaf.peer.key, leaf.group, rates, now);
         self.shared.registry.leaves.insert(leaf.key, leaf.clone());
         LeafLease { worker: self.clone(), leaf }
+    }
+
+    /// Brings new rates of a leaf into force, if it is still here.
+    pub(crate) fn set_rates(&self, direction: Direction, leaf: LeafKey, rates: LeafRates) {
+        self.shapers[direction.index()].borrow_mut().set_leaf(leaf, rates, self.now());
+        self.bell.notify_one();
     }
 
     /// Gives `peer` its place in both shapers; the lease takes it out again.
@@ -163,9 +168,15 @@ impl Worker {
             let now = self.now();
             let Some(release) = self.shapers[direction].borrow_mut().poll(now) else { break };
             handed_out += 1;
-            let message = DataMessage::Permit { leaf: release.leaf, bytes: release.bytes, at: now };
             let delivered = match self.owners.borrow().get(&release.leaf) {
-                Some(owner) => owner.try_send(message).is_ok(),
+                Some(Owner::Lane(lane)) => {
+                    let message = DataMessage::Permit { leaf: release.leaf, bytes: release.bytes, at: now };
+                    lane.try_send(message).is_ok()
+                }
+                Some(Owner::Slot(slot)) => {
+                    slot.put(release.bytes, now);
+                    true
+                }
                 None => false,
             };
             if !delivered {
@@ -203,11 +214,19 @@ async fn take(clock: &Clock, bucket: &SharedBucket, len: u32) {
     }
 }
 
+/// Where a leaf's permission goes.
+pub(crate) enum Owner {
+    /// To an actor's data lane.
+    Lane(mpsc::Sender<DataMessage>),
+    /// To the one task that moves this leaf alone: no queue, since there is at most one permission under way.
+    Slot(Rc<PermitSlot>),
+}
+
 /// A leaf's place in its worker's shaper and in the registry, given back on drop.
-pub struct LeafLease {
+pub(crate) struct LeafLease {
     worker: Rc<Worker>,
     /// The leaf.
-    pub leaf: Arc<LeafEntry>,
+    pub(crate) leaf: Arc<LeafEntry>,
 }
 
 impl LeafLease {
@@ -216,30 +235,30 @@ impl LeafLease {
     }
 
     /// Asks to move up to `bytes`; answered by one `Permit`.
-    pub fn request(&self, bytes: u32) {
+    pub(crate) fn request(&self, bytes: u32) {
         self.shaper().request(self.leaf.key, bytes, self.worker.now());
         self.worker.bell.notify_one();
     }
 
     /// Takes the request back.
-    pub fn cancel(&self) {
+    pub(crate) fn cancel(&self) {
         self.shaper().cancel(self.leaf.key);
     }
 
     /// Returns permission that was not used.
-    pub fn give_back(&self, bytes: u32) {
+    pub(crate) fn give_back(&self, bytes: u32) {
         self.shaper().give_back(self.leaf.key, bytes, self.worker.now());
         self.worker.bell.notify_one();
     }
 
     /// Takes over new rates.
-    pub fn set_rates(&self, rates: LeafRates) {
+    pub(crate) fn set_rates(&self, rates: LeafRates) {
         self.shaper().set_leaf(self.leaf.key, rates, self.worker.now());
         self.worker.bell.notify_one();
     }
 
     /// What one release is at most.
-    pub fn quantum(&self) -> u32 {
+    pub(crate) fn quantum(&self) -> u32 {
         self.shaper().quantum(self.leaf.key)
     }
 }

@@ -72,6 +72,11 @@ impl Source for FileSource {
         })
     }
 
+    fn read_cached(&self, offset: u64, len: u32, buffer: &mut Vec<u8>) -> usize {
+        let len = u64::from(len).min(self.stamp.size.saturating_sub(offset));
+        host::read_cached(&self.file, offset, len as usize, buffer)
+    }
+
     fn prefix_matches(&self, offset: u64, hash: PrefixHash) -> PortFuture<Result<bool, FileError>> {
         let this = self.clone();
         Box::pin(async move {

@@ -11,7 +11,7 @@ use flow::{
 };
 use wire::PeerId;
 
-use crate::{port::OperateError, registry::NodeSettings, shared::Shared};
+use crate::{guest::PeerName, port::OperateError, registry::NodeSettings, shared::Shared};
 
 use super::Target;
 
@@ -35,7 +35,9 @@ pub(super) fn fit(
         .map(|(index, group)| node(format!("group {}", group.name), Target::Group(index), &group.settings.load()));
     let groups: Vec<FloorNode> = groups.collect();
 
-    let peer = |id: &PeerId, settings: &NodeSettings| node(format!("peer {}", id.short()), Target::Peer(*id), settings);
+    let peer = |id: &PeerId, settings: &NodeSettings| {
+        node(format!("peer {}", PeerName(id).short()), Target::Peer(*id), settings)
+    };
     let settings = shared.registry.peer_settings.iter();
     let mut peers: HashMap<PeerId, FloorNode> =
         settings.map(|settings| (*settings.key(), peer(settings.key(), &settings))).collect();

@@ -54,13 +54,29 @@ const REFUSAL_REASONS: &[&str] = &[
     "rate_limited",
     "bad_token",
     "internal", // hello
+    "request_line",
+    "headers",
+    "header_timeout",
+    "smuggling",
+    "method",
+    "body",
+    "target",
+    "http_version",
+    "http2",
+    "tls_on_plain",
+    "ranges",
+    "stalled", // HTTP
     "other",
 ];
 
-const OUTCOMES: &[&str] = &["stored", "failed", "cancelled", "lost", "other"];
+const OUTCOMES: &[&str] = &["stored", "sent", "failed", "cancelled", "lost", "other"];
 const CAUSES: &[&str] = &["tick", "early", "order", "other"];
 const STATUSES: &[&str] =
     &["200", "202", "204", "400", "401", "403", "404", "405", "408", "409", "413", "415", "500", "503", "other"];
+const HTTP_STATUSES: &[&str] = &[
+    "200", "206", "301", "304", "400", "403", "404", "405", "408", "412", "414", "416", "429", "431", "500", "503",
+    "505", "other",
+];
 const OPERATIONS: &[&str] = &["open", "read", "write", "hash", "finish", "other"];
 
 /// Handles of one direction.
@@ -130,6 +146,7 @@ impl DirectionMetrics {
         let transport = match transport {
             Transport::Tcp => 0,
             Transport::TcpPlain => 1,
+            Transport::Http => 2,
         };
         &self.payload_bytes[class * Transport::ALL.len() + transport]
     }
@@ -141,7 +158,7 @@ impl DirectionMetrics {
         }
     }
 
-    /// `evenkeel_transfers_ended_total`: `stored`, `failed`, `cancelled`, `lost`.
+    /// `evenkeel_transfers_ended_total`: `stored`, `sent`, `failed`, `cancelled`, `lost`.
     pub fn ended(&self, outcome: &str) -> &Counter {
         self.ended.get(outcome)
     }
@@ -163,6 +180,8 @@ pub struct NodeMetrics {
     pub connections: Gauge,
     /// `evenkeel_connections_max`.
     pub connections_max: Gauge,
+    /// `evenkeel_http_connections`.
+    pub http_connections: Gauge,
     /// `evenkeel_allocation_round_duration_seconds`.
     pub round_duration: Histogram,
     /// `evenkeel_rate_updates_total`, outcome `sent`.
@@ -185,6 +204,7 @@ pub struct NodeMetrics {
     rounds: Cases<Counter>,
     disk_wait: Cases<Histogram>,
     api_requests: Cases<Counter>,
+    http_requests: Cases<Counter>,
 }
 
 impl NodeMetrics {
@@ -213,6 +233,7 @@ impl NodeMetrics {
             joins: counter("evenkeel_joins_total", &[]),
             connections: gauge("evenkeel_connections", &[]),
             connections_max: gauge("evenkeel_connections_max", &[]),
+            http_connections: gauge("evenkeel_http_connections", &[]),
             round_duration: histogram("evenkeel_allocation_round_duration_seconds", &[]),
             rate_updates_sent: rate_updates("sent"),
             rate_updates_suppressed: rate_updates("suppressed"),
@@ -230,6 +251,9 @@ impl NodeMetrics {
                 histogram("evenkeel_disk_wait_seconds", &[("operation", operation)])
             }),
             api_requests: Cases::new(STATUSES, |status| counter("evenkeel_api_requests_total", &[("status", status)])),
+            http_requests: Cases::new(HTTP_STATUSES, |status| {
+                counter("evenkeel_http_requests_total", &[("status", status)])
+            }),
         }
     }
 
@@ -279,6 +303,11 @@ impl NodeMetrics {
     /// `evenkeel_api_requests_total`, by HTTP status.
     pub fn api_request(&self, status: &str) -> &Counter {
         self.api_requests.get(status)
+    }
+
+    /// `evenkeel_http_requests_total`, by HTTP status.
+    pub fn http_request(&self, status: &str) -> &Counter {
+        self.http_requests.get(status)
     }
 
     /// `evenkeel_disk_wait_seconds`: `open`, `read`, `write`, `hash`, `finish`.

@@ -147,8 +147,8 @@ pub const METRICS: &[Metric] = &[
         Unit::Count,
         &["direction", "outcome"],
         "Transfers that ended.",
-        "Once per opened transfer: stored (the receiver has verified and named the file), failed, cancelled, or lost (the \
-         session ended first).",
+        "Once per opened transfer: stored (the receiver has verified and named the file), sent (the whole body of an HTTP answer \
+         was handed to the kernel), failed, cancelled, or lost (the session or connection ended first).",
     ),
     counter("evenkeel_joins_total", Unit::Count, &[], "Sessions that began.", "Once per welcome sent."),
     counter(
@@ -162,8 +162,9 @@ pub const METRICS: &[Metric] = &[
         "evenkeel_refusals_total",
         Unit::Count,
         &["reason"],
-        "Connections, links and hellos that were turned away.",
-        "Once per connection not admitted, handshake failed, data link without a good token, or hello refused.",
+        "Connections, links, hellos and HTTP requests that were turned away.",
+        "Once per connection not admitted, handshake failed, data link without a good token, hello refused, or HTTP \
+         request that was malformed, beyond a limit or too slow.",
     ),
     counter(
         "evenkeel_violations_total",
@@ -338,6 +339,21 @@ pub const METRICS: &[Metric] = &[
         &["status"],
         "Requests to the control message API.",
         "Once per answer, by its HTTP status.",
+    ),
+    // HTTP.
+    gauge(
+        "evenkeel_http_connections",
+        Unit::Count,
+        &[],
+        "HTTP connections that are open.",
+        "Up when one is admitted, down when its socket is closed; idle ones count.",
+    ),
+    counter(
+        "evenkeel_http_requests_total",
+        Unit::Count,
+        &["status"],
+        "Requests to the HTTP front.",
+        "Once per answer, by its HTTP status, when its head has been made; also for what is refused before it was a request.",
     ),
     // The process.
     gauge(

@@ -200,7 +200,7 @@ pub(super) async fn write_data(
     lane: mpsc::Sender<DataMessage>,
     shared: Arc<Shared>,
 ) {
-    let mut in_socket = InSocket { bytes: 0, shared };
+    let mut in_socket = InSocket::new(shared);
     while let Some((header, payload)) = chunks.recv().await {
         in_socket.set(sender.unacknowledged_bytes() + u64::from(header.len));
         let mut result = sender.start_send(header, payload);
@@ -220,13 +220,19 @@ pub(super) async fn write_data(
 }
 
 /// A link's part of what all sockets hold, given back on drop.
-struct InSocket {
+pub(crate) struct InSocket {
     bytes: u64,
     shared: Arc<Shared>,
 }
 
 impl InSocket {
-    fn set(&mut self, bytes: u64) {
+    /// A socket that holds nothing yet.
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { bytes: 0, shared }
+    }
+
+    /// It holds `bytes` now.
+    pub(crate) fn set(&mut self, bytes: u64) {
         // Adds what may be a negative number: the sum wraps back.
         self.shared.in_sockets.fetch_add(bytes.wrapping_sub(self.bytes), Relaxed);
         self.bytes = bytes;

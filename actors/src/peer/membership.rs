@@ -14,18 +14,18 @@ use crate::{
 };
 
 /// What a session holds while it is open.
-pub(super) struct Membership {
-    pub(super) session: Arc<SessionEntry>,
+pub(crate) struct Membership {
+    pub(crate) session: Arc<SessionEntry>,
     tokens: Vec<Token>,
     worker: Rc<Worker>,
     _place: PeerLease,
     /// Why it leaves; a label.
-    pub(super) reason: &'static str,
+    pub(crate) reason: &'static str,
 }
 
 impl Membership {
     /// Joins: one more session of `remote.peer`. `desired` is by the node's direction.
-    pub(super) fn join(
+    pub(crate) fn join(
         worker: &Rc<Worker>,
         remote: &Remote,
         agent: String,

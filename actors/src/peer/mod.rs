@@ -18,4 +18,6 @@ mod upload;
 mod user;
 
 pub use actor::{PeerActor, Start};
+pub(crate) use link::InSocket;
+pub(crate) use membership::Membership;
 pub use message::{ControlMessage, DataMessage, LeafRate};

@@ -22,7 +22,7 @@ use crate::{
     },
     port::{FileError, PrefixHash, ResumePoint, Rights, Sink, SinkMeta, Source, Viewer},
     registry::{LeafEntry, NodeSettings},
-    worker::LeafLease,
+    worker::{LeafLease, Owner},
 };
 
 impl PeerActor {
@@ -79,7 +79,7 @@ impl PeerActor {
             return Some((RefusalCode::Unauthorized, words, 0));
         }
         let sessions_max = self.shared.config.sessions_max;
-        (self.shared.registry.sessions.len() >= sessions_max)
+        (self.shared.registry.keyed_sessions() >= sessions_max)
             .then(|| (RefusalCode::Full, format!("all {sessions_max} sessions are taken; try again later"), 10_000))
     }
 
@@ -251,10 +251,10 @@ impl PeerActor {
             settings: ArcSwap::from_pointee(NodeSettings::default()),
             group_settings: group.settings.clone(),
         });
-        let rates = self.first_rates(direction, leaf.weight(), leaf.class());
+        let rates = self.shared.first_rates(direction, leaf.weight(), leaf.class());
         self.transfer_of.insert(leaf.key, transfer);
         self.shared.metrics.direction(direction).transfers.increment(1.0);
-        Some((self.worker.open_leaf(leaf, rates, self.data_lane.clone()), rates))
+        Some((self.worker.open_leaf(leaf, rates, Owner::Lane(self.data_lane.clone())), rates))
     }
 
     /// Takes a transfer out of wherever it is; `outcome` is counted.

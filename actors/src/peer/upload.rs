@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use flow::{Limiter, Moment, Rate, shaper::LeafRates};
+use flow::{Limiter, Moment, shaper::LeafRates};
 use wire::{DataHeader, FailureCode};
 
 use crate::{
@@ -332,13 +332,6 @@ impl PeerActor {
         self.complain(told);
         self.forget_transfer(transfer, "failed");
         self.user_failed(transfer, error.code, error.message);
-    }
-
-    /// A new leaf before the allocator has seen it: nothing guaranteed, everything may be lent.
-    pub(super) fn first_rates(&self, direction: flow::Direction, weight: f64, class: flow::Class) -> LeafRates {
-        let ungated = self.shared.totals[direction.index()].rate().is_unlimited();
-        let assigned = if ungated { Rate::UNLIMITED } else { Rate::ZERO };
-        LeafRates { assigned, ceiling: Rate::UNLIMITED, weight, class }
     }
 }
 

@@ -117,6 +117,11 @@ pub trait Source: Send + Sync + 'static {
     fn mtime_ns(&self) -> i64;
     /// `len` bytes at `offset`; fewer is an error (`Shrunk`).
     fn read(&self, offset: u64, len: u32) -> PortFuture<Result<Bytes, FileError>>;
+    /// Appends what is in memory already of the `len` bytes at `offset`, from the first on; returns how many bytes those were.
+    /// Never waits for a disk, so that a worker may ask; a source that can't tell has none.
+    fn read_cached(&self, _offset: u64, _len: u32, _buffer: &mut Vec<u8>) -> usize {
+        0
+    }
     /// Whether the first `offset` bytes have that hash.
     fn prefix_matches(&self, offset: u64, hash: PrefixHash) -> PortFuture<Result<bool, FileError>>;
     /// BLAKE3 of the whole, from the cache or computed once for all who ask. Fails with `Changed` when the file is no longer

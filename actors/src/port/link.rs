@@ -21,17 +21,20 @@ pub enum Transport {
     Tcp,
     /// TCP without encryption: a data link on a trusted network.
     TcpPlain,
+    /// HTTP/1.1, encrypted or not.
+    Http,
 }
 
 impl Transport {
     /// Every transport, in the order of the metrics table.
-    pub const ALL: [Self; 2] = [Self::Tcp, Self::TcpPlain];
+    pub const ALL: [Self; 3] = [Self::Tcp, Self::TcpPlain, Self::Http];
 
     /// The label's value.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
             Self::TcpPlain => "tcp_plain",
+            Self::Http => "http",
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod console;
 mod files;
+mod guest;
 mod link;
 mod policy;
 
@@ -12,6 +13,7 @@ pub use files::{
     FileEntry, FileError, FileKind, FilePage, Files, OpenedSink, PrefixHash, ResumePoint, Sink, SinkMeta, Source,
     Viewer,
 };
+pub use guest::{GuestFront, GuestPlace, GuestRefusal, GuestRequest, Passage};
 pub use link::{
     ControlLink, ControlReceiver, ControlSender, DataArrival, DataLink, DataReceiver, DataSender, Dialer, Front,
     LinkError, LinkFault, Pressure, Remote, Transport,

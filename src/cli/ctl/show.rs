@@ -229,9 +229,10 @@ fn both_units(bytes_per_second: Option<u64>) -> String {
     bytes_per_second.map_or(Rate::UNLIMITED, Rate::from_bytes_per_second).to_string()
 }
 
-/// As much of an id as a person compares; the API takes it as a prefix.
+/// As much of an id as a person compares; the API takes it as a prefix. A guest's is its address, whole.
 fn short(id: &str) -> String {
-    id.chars().take(8).collect()
+    let letters = if id.contains(':') { usize::MAX } else { 8 };
+    id.chars().take(letters).collect()
 }
 
 fn or_dash(text: &str) -> String {

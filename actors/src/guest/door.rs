@@ -1,0 +1,160 @@
+//! The door for guests: how many connections, from where, and on which worker they live.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use dashmap::DashMap;
+use flow::Direction;
+
+use crate::{
+    node::Node,
+    port::{Files, GuestFront, GuestPlace, GuestRefusal, GuestRequest, Passage},
+    worker::Worker,
+};
+
+use super::id::shared_address;
+
+/// How many guests there may be.
+#[derive(Copy, Clone, Debug)]
+pub struct GuestLimits {
+    /// Connections in all.
+    pub connections_max: usize,
+    /// Connections from one address.
+    pub per_address_max: usize,
+}
+
+/// A node as fronts without identities see it.
+pub struct Door {
+    node: Arc<Node>,
+    limits: GuestLimits,
+    crowd: Arc<Crowd>,
+}
+
+impl Door {
+    /// A door of `node`.
+    pub fn new(node: Arc<Node>, limits: GuestLimits) -> Arc<Self> {
+        Arc::new(Self { node, limits, crowd: Arc::default() })
+    }
+
+    fn refuse(&self, refusal: GuestRefusal) -> GuestRefusal {
+        self.node.shared.metrics.refusal(refusal.as_str()).increment(1);
+        refusal
+    }
+}
+
+/// Who has connections.
+#[derive(Default)]
+pub(super) struct Crowd {
+    all: AtomicUsize,
+    /// Addresses so far: they take turns over the workers.
+    turn: AtomicUsize,
+    by_address: DashMap<IpAddr, Party>,
+}
+
+/// The connections of one address.
+struct Party {
+    connections: usize,
+    worker: usize,
+    over: Arc<AtomicBool>,
+}
+
+impl Crowd {
+    /// All connections that the address has now are over; those that come later are not.
+    pub(super) fn eject(&self, address: IpAddr) {
+        if let Some(mut party) = self.by_address.get_mut(&shared_address(address)) {
+            std::mem::take(&mut party.over).store(true, Relaxed);
+        }
+    }
+}
+
+impl GuestFront for Door {
+    fn admit(&self, address: SocketAddr) -> Result<GuestPlace, GuestRefusal> {
+        let shared = &self.node.shared;
+        if shared.draining.load(Relaxed) {
+            return Err(self.refuse(GuestRefusal::Draining));
+        }
+        if self.crowd.all.load(Relaxed) >= self.limits.connections_max {
+            return Err(self.refuse(GuestRefusal::Connections));
+        }
+        let address = shared_address(address.ip());
+        let mut party = self.crowd.by_address.entry(address).or_insert_with(|| Party {
+            connections: 0,
+            worker: self.crowd.turn.fetch_add(1, Relaxed) % self.node.worker_count(),
+            over: Arc::default(),
+        });
+        if party.connections >= self.limits.per_address_max {
+            drop(party);
+            return Err(self.refuse(GuestRefusal::PerAddress));
+        }
+        party.connections += 1;
+        let (worker, over) = (party.worker, party.over.clone());
+        drop(party);
+        let open = self.crowd.all.fetch_add(1, Relaxed) + 1;
+        let gauge = shared.metrics.http_connections.clone();
+        gauge.set(open as f64);
+        let lease = Admission { crowd: self.crowd.clone(), address, gauge };
+        Ok(GuestPlace { worker, over, lease: Box::new(lease) })
+    }
+
+    fn run_on(&self, index: usize, job: Box<dyn FnOnce() + Send>) {
+        self.node.run(index, job);
+    }
+
+    fn is_draining(&self) -> bool {
+        self.node.shared.draining.load(Relaxed)
+    }
+
+    fn files(&self) -> &dyn Files {
+        &*self.node.shared.files
+    }
+
+    fn begin(&self, request: GuestRequest) -> Result<Box<dyn Passage>, GuestRefusal> {
+        if self.is_draining() {
+            return Err(self.refuse(GuestRefusal::Draining));
+        }
+        let Some(worker) = Worker::current() else {
+            tracing::error!("a guest's request came on a thread that is no worker");
+            return Err(self.refuse(GuestRefusal::Connections));
+        };
+        let guest = worker.guests.guest(&worker, &request, &self.crowd);
+        Ok(Box::new(guest.passage(&worker, request)))
+    }
+
+    fn answered(&self, status: &str, overhead_bytes: u64) {
+        let metrics = &self.node.shared.metrics;
+        metrics.http_request(status).increment(1);
+        metrics.direction(Direction::Upload).overhead_bytes.increment(overhead_bytes);
+    }
+
+    fn waited(&self, operation: &str, time: Duration) {
+        self.node.shared.metrics.disk_wait(operation).record(time.as_secs_f64());
+    }
+
+    fn refused(&self, reason: &'static str) {
+        self.node.shared.metrics.refusal(reason).increment(1);
+    }
+}
+
+/// One connection's place, given back on drop.
+struct Admission {
+    crowd: Arc<Crowd>,
+    address: IpAddr,
+    gauge: metrics::Gauge,
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        let open = self.crowd.all.fetch_sub(1, Relaxed) - 1;
+        self.gauge.set(open as f64);
+        if let Some(mut party) = self.crowd.by_address.get_mut(&self.address) {
+            party.connections -= 1;
+        }
+        self.crowd.by_address.remove_if(&self.address, |_, party| party.connections == 0);
+    }
+}

@@ -1,0 +1,158 @@
+//! One request that has a body: a leaf of the tree, from its first to its last byte.
+
+use std::{
+    cell::Cell,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use arc_swap::ArcSwap;
+use flow::{Direction, LeafKey, Limiter, Moment};
+
+use crate::{
+    meter::LeafMeter,
+    peer::InSocket,
+    port::{GuestRequest, Passage, Transport},
+    registry::{LeafEntry, NodeSettings},
+    shared::Shared,
+    worker::{LeafLease, Owner, Worker},
+};
+
+use super::attend::Guest;
+
+impl Guest {
+    /// Opens the leaf of one request.
+    pub(super) fn passage(self: &Rc<Self>, worker: &Rc<Worker>, request: GuestRequest) -> GuestPassage {
+        let shared = &worker.shared;
+        let group = shared.group_of(&request.path, &self.session.peer.id, request.address.ip());
+        self.requests.set(self.requests.get().wrapping_add(1));
+        self.in_flight.set(self.in_flight.get() + 1);
+        let leaf = Arc::new(LeafEntry {
+            key: LeafKey(shared.registry.fresh_key()),
+            direction: Direction::Upload,
+            peer: self.session.peer.clone(),
+            session: self.session.clone(),
+            transfer: self.requests.get(),
+            path: request.path,
+            group: group.key,
+            size: AtomicU64::new(request.size),
+            meter: LeafMeter::new(worker.now()),
+            share_thousandths: AtomicU64::new(1000),
+            class: flow::Class::default(),
+            settings: ArcSwap::from_pointee(NodeSettings::default()),
+            group_settings: group.settings.clone(),
+        });
+        leaf.meter.start_at(request.start);
+        let rates = shared.first_rates(Direction::Upload, leaf.weight(), leaf.class());
+        shared.metrics.direction(Direction::Upload).transfers.increment(1.0);
+        let slot = Rc::new(PermitSlot::default());
+        GuestPassage {
+            lease: worker.open_leaf(leaf, rates, Owner::Slot(slot.clone())),
+            slot,
+            requested: false,
+            outcome: "lost",
+            in_socket: InSocket::new(shared.clone()),
+            worker: worker.clone(),
+            guest: self.clone(),
+        }
+    }
+}
+
+/// A permission on its way from the worker's driver to whoever asked: there is at most one.
+#[derive(Default)]
+pub(crate) struct PermitSlot {
+    permit: Cell<Option<(u32, Moment)>>,
+    waker: Cell<Option<Waker>>,
+}
+
+impl PermitSlot {
+    /// Puts a permission in, and wakes who waits for it.
+    pub(crate) fn put(&self, bytes: u32, at: Moment) {
+        let before = self.permit.take().map_or(0, |(bytes, _)| bytes);
+        self.permit.set(Some((before + bytes, at)));
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// A request's place in the tree, given back on drop.
+pub(super) struct GuestPassage {
+    lease: LeafLease,
+    slot: Rc<PermitSlot>,
+    requested: bool,
+    outcome: &'static str,
+    in_socket: InSocket,
+    worker: Rc<Worker>,
+    guest: Rc<Guest>,
+}
+
+impl GuestPassage {
+    fn shared(&self) -> &Arc<Shared> {
+        &self.worker.shared
+    }
+}
+
+impl Passage for GuestPassage {
+    fn poll_permit(&mut self, wanted: u32, cx: &mut Context<'_>) -> Poll<u32> {
+        if let Some((bytes, at)) = self.slot.permit.take() {
+            self.requested = false;
+            // Since then it was only a matter of this thread's time.
+            self.lease.leaf.meter.hold(Limiter::Worker, at);
+            return Poll::Ready(bytes);
+        }
+        self.slot.waker.set(Some(cx.waker().clone()));
+        if !self.requested {
+            self.requested = true;
+            self.hold(Limiter::Tokens);
+            self.lease.request(wanted);
+        }
+        Poll::Pending
+    }
+
+    fn give_back(&mut self, bytes: u32) {
+        self.lease.give_back(bytes);
+    }
+
+    fn hold(&mut self, limiter: Limiter) {
+        let before = self.lease.leaf.meter.hold(limiter, self.worker.now());
+        if before == Limiter::Source && limiter != Limiter::Source {
+            self.shared().early.ring();
+        }
+    }
+
+    fn sent(&mut self, bytes: u32, offset: u64, unacknowledged_bytes: u64) {
+        let leaf = &self.lease.leaf;
+        let len = u64::from(bytes);
+        leaf.meter.count(len, offset);
+        let shared = &self.worker.shared;
+        let metrics = shared.metrics.direction(Direction::Upload);
+        metrics.payload_bytes(leaf.class(), Transport::Http).increment(len);
+        shared.moved[Direction::Upload.index()].fetch_add(len, Relaxed);
+        self.in_socket.set(unacknowledged_bytes);
+    }
+
+    fn end(&mut self, outcome: &'static str) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for GuestPassage {
+    fn drop(&mut self) {
+        if let Some((bytes, _)) = self.slot.permit.take() {
+            self.lease.give_back(bytes);
+        }
+        let metrics = self.shared().metrics.direction(Direction::Upload);
+        metrics.transfers.decrement(1.0);
+        metrics.ended(self.outcome).increment(1);
+        let left = self.guest.in_flight.get() - 1;
+        self.guest.in_flight.set(left);
+        if left == 0 {
+            self.guest.quiet.notify_one();
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Guests as a transport sees them: who may come in, and a passage through the tree for each request. The transport knows
+//! sockets and HTTP; rates, turns and meters are behind these traits.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use flow::Limiter;
+
+use super::Files;
+
+/// A connection's place, given back on drop.
+pub struct GuestPlace {
+    /// Where the connection must live: all connections of one address live on one worker.
+    pub worker: usize,
+    /// Set when the operator has ended what this address has open.
+    pub over: Arc<AtomicBool>,
+    /// What is given back.
+    pub lease: Box<dyn Send>,
+}
+
+impl GuestPlace {
+    /// Whether the operator has ended it.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Relaxed)
+    }
+}
+
+/// Why a guest is turned away; a label of the refusals counter.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum GuestRefusal {
+    /// This address has as many connections as one may have.
+    PerAddress,
+    /// All places are taken.
+    Connections,
+    /// The node is going down.
+    Draining,
+}
+
+impl GuestRefusal {
+    /// The label's value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PerAddress => "per_address",
+            Self::Connections => "connections",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+/// One request that has a body.
+#[derive(Clone, Debug)]
+pub struct GuestRequest {
+    /// Where it comes from.
+    pub address: SocketAddr,
+    /// What the client says it is.
+    pub agent: String,
+    /// `SHARE/PATH`.
+    pub path: String,
+    /// Bytes of the file; 0 where nobody knows them.
+    pub size: u64,
+    /// The first byte that will be sent.
+    pub start: u64,
+}
+
+/// What a front without identities calls. Implemented by the node.
+pub trait GuestFront: Send + Sync + 'static {
+    /// Admission, before anything is read or allocated for the connection. A refusal has been counted.
+    fn admit(&self, address: SocketAddr) -> Result<GuestPlace, GuestRefusal>;
+    /// Runs `job` on worker `index`: sockets are registered where they will be used.
+    fn run_on(&self, index: usize, job: Box<dyn FnOnce() + Send>);
+    /// Whether the node is going down: what runs may end, nothing new begins.
+    fn is_draining(&self) -> bool;
+    /// The node's shares, all of them: what guests may see is the front's own to check.
+    fn files(&self) -> &dyn Files;
+    /// Opens the transfer of one request, on the worker where its connection lives. A refusal has been counted.
+    fn begin(&self, request: GuestRequest) -> Result<Box<dyn Passage>, GuestRefusal>;
+    /// An answer was made: its status, and the bytes of it that are no file's.
+    fn answered(&self, status: &str, overhead_bytes: u64);
+    /// Somebody waited so long for an operation on files (`open`, `read`).
+    fn waited(&self, operation: &str, time: Duration);
+    /// A connection or a request was turned away before it meant anything; counted.
+    fn refused(&self, reason: &'static str);
+}
+
+/// One transfer to a guest: permission before each piece, and word of each piece afterwards. Lives on one worker; given
+/// back on drop, which counts as lost unless [`Passage::end`] said otherwise.
+pub trait Passage {
+    /// Permission to send: at most `wanted` bytes, in the order in which the tree gives it. One request is under way at a time.
+    fn poll_permit(&mut self, wanted: u32, cx: &mut Context<'_>) -> Poll<u32>;
+    /// Returns permission that was not used.
+    fn give_back(&mut self, bytes: u32);
+    /// What holds the transfer from now on.
+    fn hold(&mut self, limiter: Limiter);
+    /// The kernel took `bytes`; the file is now at `offset`, and the socket holds so many that nobody acknowledged.
+    fn sent(&mut self, bytes: u32, offset: u64, unacknowledged_bytes: u64);
+    /// How it ended; a label of the counter of transfers that ended.
+    fn end(&mut self, outcome: &'static str);
+}
