@@ -14,6 +14,9 @@ use super::{
 };
 use crate::config::{self, Share};
 
+/// Where `serve --http` listens without an address: on this machine, beside the other ports.
+const HTTP_LISTEN: &str = "127.0.0.1:7480";
+
 /// Moves files between peers and shares the line among them calmly.
 #[derive(Debug, Parser)]
 #[command(name = "evenkeel", version, propagate_version = true, max_term_width = 110)]
@@ -48,6 +51,7 @@ pub(super) enum Command {
     "serve",
     "serve --share music=/srv/music --upload-limit 20MB/s",
     "serve --config evenkeel.toml --listen 0.0.0.0:7400 --open",
+    "serve --share music=/srv/music --open --http 0.0.0.0:7480",
 ))]
 pub(super) struct ServeArgs {
     /// Configuration file; flags win over it.
@@ -65,6 +69,10 @@ pub(super) struct ServeArgs {
     /// Where Prometheus finds the metrics [default: 127.0.0.1:7491].
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = config::parse_socket_address)]
     pub(super) metrics: Option<SocketAddr>,
+    /// Serve public shares over HTTP as well (all of them with --open), at 127.0.0.1:7480 if no address is given.
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = config::parse_socket_address,
+        num_args = 0..=1, default_missing_value = HTTP_LISTEN)]
+    pub(super) http: Option<SocketAddr>,
     /// Most that all peers together get, per second [default: off, the line's maximum is found].
     #[arg(long, value_name = "RATE", value_parser = value::rate)]
     pub(super) upload_limit: Option<Rate>,

@@ -30,6 +30,7 @@ impl ServeArgs {
             peers: self.listen,
             admin: self.admin,
             metrics: self.metrics,
+            http: self.http,
             upload: self.upload_limit,
             download: self.download_limit,
             open: self.open,

@@ -16,6 +16,7 @@ use super::{
 pub(super) fn contradictions(config: &Config, sheet: &mut Sheet) {
     times(config, sheet);
     listeners(config, sheet);
+    certificate(config, sheet);
     names(config, sheet);
     groups(config, sheet);
     for direction in Direction::ALL {
@@ -53,11 +54,12 @@ fn fault_at_written<const N: usize>(keys: [&str; N], message: String, sheet: &mu
 }
 
 fn listeners(config: &Config, sheet: &mut Sheet) {
-    let listeners = [
+    let mut listeners = vec![
         ("listen.peers", "peers", config.listen.peers),
         ("listen.admin", "admin", config.listen.admin),
         ("listen.metrics", "metrics", config.listen.metrics),
     ];
+    listeners.extend(config.http.listen.map(|address| ("http.listen", "http", address)));
     for (index, (key, name, address)) in listeners.iter().enumerate() {
         for (other_key, other_name, other) in &listeners[..index] {
             if overlap(*address, *other) {
@@ -84,6 +86,13 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
         || one.ip().is_unspecified()
         || other.ip().is_unspecified();
     one.port() != 0 && one.port() == other.port() && meets
+}
+
+fn certificate(config: &Config, sheet: &mut Sheet) {
+    if config.http.certificate.is_some() != config.http.key.is_some() {
+        let message = "certificate and key belong together: name both files, or neither".to_owned();
+        fault_at_written(["http.certificate", "http.key"], message, sheet);
+    }
 }
 
 fn names(config: &Config, sheet: &mut Sheet) {

@@ -20,8 +20,8 @@ pub use address_range::AddressRange;
 pub use fault::{ConfigError, Fault, Origin};
 pub use overrides::Overrides;
 pub use settings::{
-    AccessSettings, AdminSettings, AllocationSettings, FileSettings, LimitSettings, ListenSettings, LogFormat,
-    LogSettings, NodeSettings, Secret, SessionSettings, ShapingSettings, TransportSettings,
+    AccessSettings, AdminSettings, AllocationSettings, FileSettings, HttpSettings, LimitSettings, ListenSettings,
+    LogFormat, LogSettings, NodeSettings, Secret, SessionSettings, ShapingSettings, TransportSettings,
 };
 pub use tree::{Bounds, Group, Peer, Share, Standing};
 
@@ -51,6 +51,8 @@ pub struct Config {
     pub sessions: SessionSettings,
     /// `[transport]`
     pub transport: TransportSettings,
+    /// `[http]`
+    pub http: HttpSettings,
     /// `[files]`
     pub files: FileSettings,
     /// `[access]`

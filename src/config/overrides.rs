@@ -17,6 +17,8 @@ pub struct Overrides {
     pub admin: Option<SocketAddr>,
     /// `--metrics`
     pub metrics: Option<SocketAddr>,
+    /// `--http`
+    pub http: Option<SocketAddr>,
     /// `--upload-limit`
     pub upload: Option<Rate>,
     /// `--download-limit`
@@ -45,6 +47,10 @@ impl Overrides {
                 *target = address;
                 set(key, flag);
             }
+        }
+        if self.http.is_some() {
+            config.http.listen = self.http;
+            set("http.listen", "--http");
         }
         for (value, target, key, flag) in [
             (self.upload, &mut config.limits.upload, "limits.upload", "--upload-limit"),

@@ -9,9 +9,9 @@ use toml::{Spanned, de::DeTable};
 use tracing::level_filters::LevelFilter;
 
 use super::{
-    AccessSettings, AdminSettings, AllocationSettings, Bounds, Config, FileSettings, Group, LimitSettings,
-    ListenSettings, LogFormat, LogSettings, NodeSettings, Peer, Secret, SessionSettings, ShapingSettings, Share,
-    Standing, TransportSettings,
+    AccessSettings, AdminSettings, AllocationSettings, Bounds, Config, FileSettings, Group, HttpSettings,
+    LimitSettings, ListenSettings, LogFormat, LogSettings, NodeSettings, Peer, Secret, SessionSettings,
+    ShapingSettings, Share, Standing, TransportSettings,
     sheet::{Section, Sheet},
     value,
 };
@@ -30,6 +30,7 @@ pub(super) fn config(sheet: &mut Sheet, table: Spanned<DeTable<'_>>, base: &Path
         shaping: shaping(root.section("shaping")),
         sessions: sessions(root.section("sessions")),
         transport: transport(root.section("transport")),
+        http: http(root.section("http"), base),
         files: files(root.section("files")),
         access: access(root.section("access")),
         admin: admin(root.section("admin")),
@@ -138,6 +139,25 @@ fn transport(mut section: Section<'_, '_>) -> TransportSettings {
             u64::from(default.not_sent_low_water_bytes),
             value::size(4 << 10..=64 << 20),
         ) as u32,
+    };
+    section.finish();
+    settings
+}
+
+fn http(mut section: Section<'_, '_>, base: &Path) -> HttpSettings {
+    let default = HttpSettings::default();
+    let wait = || value::duration(Duration::from_millis(100)..=HOUR);
+    let settings = HttpSettings {
+        listen: section.read("listen", None, value::socket_address_or_none),
+        connections_max: section.read("connections_max", default.connections_max as u64, value::count(1..=1_000_000))
+            as usize,
+        per_address_max: section.read("per_address_max", default.per_address_max as u64, value::count(1..=1_000_000))
+            as usize,
+        head_timeout: section.read("head_timeout", default.head_timeout, wait()),
+        idle_timeout: section.read("idle_timeout", default.idle_timeout, wait()),
+        stall_timeout: section.read("stall_timeout", default.stall_timeout, wait()),
+        certificate: section.read("certificate", None, value::text_or_none).map(|path| base.join(path)),
+        key: section.read("key", None, value::text_or_none).map(|path| base.join(path)),
     };
     section.finish();
     settings
@@ -271,7 +291,7 @@ fn group_name(text: &str) -> Result<String, String> {
 }
 
 fn peer_id(text: &str) -> Result<wire::PeerId, String> {
-    text.parse().map_err(|error| format!("{error}; `evenkeel id` prints it"))
+    actors::guest::parse_peer(text).map_err(|error| format!("{error}; `evenkeel id` prints it"))
 }
 
 fn path(text: &str) -> Result<PathBuf, String> {

@@ -159,6 +159,42 @@ impl Default for TransportSettings {
     }
 }
 
+/// `[http]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpSettings {
+    /// Where clients without Evenkeel connect; `None` = nowhere.
+    pub listen: Option<SocketAddr>,
+    /// Connections in all.
+    pub connections_max: usize,
+    /// Connections from one address.
+    pub per_address_max: usize,
+    /// From a request's first byte to the end of its head.
+    pub head_timeout: Duration,
+    /// Between two requests of a connection.
+    pub idle_timeout: Duration,
+    /// How long a client may take nothing of what is sent to it.
+    pub stall_timeout: Duration,
+    /// PEM file with the certificate and its chain; `None` = plain HTTP.
+    pub certificate: Option<PathBuf>,
+    /// PEM file with its key; there exactly when the certificate is.
+    pub key: Option<PathBuf>,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            listen: None,
+            connections_max: 16_384,
+            per_address_max: 1024,
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_secs(60),
+            certificate: None,
+            key: None,
+        }
+    }
+}
+
 /// `[files]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct FileSettings {

@@ -110,6 +110,14 @@ pub(super) fn socket_address(value: &DeValue<'_>) -> Result<SocketAddr, String> 
     parse_socket_address(&text(value)?)
 }
 
+/// `ADDRESS:PORT`, where an empty text or `off` means none.
+pub(super) fn socket_address_or_none(value: &DeValue<'_>) -> Result<Option<SocketAddr>, String> {
+    match text(value)?.as_str() {
+        "" | "off" => Ok(None),
+        written => parse_socket_address(written).map(Some),
+    }
+}
+
 /// A list, each item read by `parse`; the first bad item is the fault.
 pub(super) fn list<T>(
     parse: impl Fn(&DeValue<'_>) -> Result<T, String>,

@@ -1,12 +1,15 @@
 //! From a configuration to the parts of a node.
 
-use actors::{GroupRule, NodeConfig, NodeSettings, Tree};
+use actors::{GroupRule, NodeConfig, NodeSettings, Tree, guest::GuestLimits};
 use flow::{Direction, allocation::Knobs, shaper::ShaperConfig};
 use wire::PeerId;
 
 use crate::{
     config::{Bounds, Config, SessionSettings, Standing},
-    transport::{ListenConfig, SocketConfig},
+    transport::{
+        ListenConfig, SocketConfig,
+        http::{CertificateError, HttpConfig, Visible, tls_from_files},
+    },
 };
 
 /// What a node says it runs, in its hellos.
@@ -95,11 +98,40 @@ pub(super) fn listen_config(config: &Config) -> ListenConfig {
     ListenConfig {
         handshake_ms: config.sessions.handshake.as_millis() as u64,
         data_encryption: config.transport.data_encryption,
-        socket: SocketConfig {
-            not_sent_low_water_bytes: config.transport.not_sent_low_water_bytes,
-            congestion: config.transport.congestion.clone(),
-            ..SocketConfig::default()
-        },
+        socket: socket_config(config),
         ..ListenConfig::default()
     }
+}
+
+fn socket_config(config: &Config) -> SocketConfig {
+    SocketConfig {
+        not_sent_low_water_bytes: config.transport.not_sent_low_water_bytes,
+        congestion: config.transport.congestion.clone(),
+        ..SocketConfig::default()
+    }
+}
+
+/// How many guests there may be.
+pub(super) fn guest_limits(config: &Config) -> GuestLimits {
+    GuestLimits { connections_max: config.http.connections_max, per_address_max: config.http.per_address_max }
+}
+
+/// How to serve guests over HTTP.
+///
+/// # Errors
+/// What is wrong with the certificate.
+pub(super) fn http_config(config: &Config) -> Result<HttpConfig, CertificateError> {
+    let tls = match (&config.http.certificate, &config.http.key) {
+        (Some(certificate), Some(key)) => Some(tls_from_files(certificate, key)?),
+        (_, _) => None,
+    };
+    let public = config.shares.iter().filter(|share| share.public).map(|share| share.name.clone());
+    Ok(HttpConfig {
+        head_timeout: config.http.head_timeout,
+        idle_timeout: config.http.idle_timeout,
+        stall_timeout: config.http.stall_timeout,
+        visible: if config.access.open { Visible::All } else { Visible::Named(public.collect()) },
+        tls,
+        socket: socket_config(config),
+    })
 }

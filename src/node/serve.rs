@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use actors::{Node, NodeConsole, Threads};
+use actors::{Node, NodeConsole, Threads, guest::Door};
 use flow::Rate;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -17,7 +17,7 @@ use crate::{
     files::{self, FilesConfig, ShareConfig, Shares},
     identity::{AuthorizedPeers, Identity},
     telemetry::{self, MetricsPage},
-    transport::{self, Credentials, Listener},
+    transport::{self, Credentials, Listener, http::HttpListener},
 };
 
 use super::{Exit, Failure, ServeOptions, compose};
@@ -85,24 +85,35 @@ async fn attend(
         .map_err(machine)?;
     let peers = listener.local_addr().map_err(machine)?;
     node.set_listen(peers);
+    let http = http(node, config)?;
+    let guests = http.as_ref().map(HttpListener::local_addr).transpose().map_err(machine)?;
     let admin_config = admin::AdminConfig {
         token: config.admin.token.as_ref().map(|token| token.reveal().to_owned()),
         metrics: node.shared().metrics.clone(),
     };
     let console = Arc::new(NodeConsole(node.clone()));
     let admin = admin::Server::bind(config.listen.admin, console, admin_config).map_err(machine)?;
-    let addresses = Addresses { peers, admin: admin.address(), metrics: page.address() };
+    let addresses = Addresses { peers, admin: admin.address(), metrics: page.address(), guests };
     // Before anybody is told that there is a node: whoever reads it may signal at once.
     let mut signals = Signals::listen().map_err(machine)?;
     // Nobody may be reading what a service prints.
     let _ = announce(config, identity, &addresses);
-    let accepting = actix_rt::spawn(listener.run());
+    let mut accepting = vec![actix_rt::spawn(listener.run())];
+    accepting.extend(http.map(|listener| actix_rt::spawn(listener.run())));
     until_told(node, &mut signals).await;
-    accepting.abort();
+    accepting.iter().for_each(tokio::task::JoinHandle::abort);
     let ended = end(node, config, &mut signals).await;
     // It waits for requests in flight.
     let _ = tokio::task::spawn_blocking(move || admin.stop()).await;
     ended
+}
+
+/// The port for clients without Evenkeel, if there is to be one.
+fn http(node: &Arc<Node>, config: &Config) -> Result<Option<HttpListener>, Failure> {
+    let Some(address) = config.http.listen else { return Ok(None) };
+    let http_config = compose::http_config(config).map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
+    let door = Door::new(node.clone(), compose::guest_limits(config));
+    HttpListener::bind(address, door, http_config).map(Some).map_err(machine)
 }
 
 fn share_config(share: &Share) -> ShareConfig {
@@ -160,22 +171,32 @@ struct Addresses {
     peers: SocketAddr,
     admin: SocketAddr,
     metrics: SocketAddr,
+    guests: Option<SocketAddr>,
 }
 
 /// What a person wants to see first: where it is, and what to try next.
 fn announce(config: &Config, identity: &Identity, addresses: &Addresses) -> io::Result<()> {
-    let Addresses { peers, admin, metrics } = addresses;
+    let Addresses { peers, admin, metrics, guests } = addresses;
     let mut out = io::stdout().lock();
     writeln!(out, "evenkeel {}", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "id       {}", identity.id())?;
     writeln!(out, "peers    {peers}")?;
     writeln!(out, "admin    http://{admin}")?;
     writeln!(out, "metrics  http://{metrics}/metrics")?;
+    let scheme = if config.http.certificate.is_some() { "https" } else { "http" };
+    if let Some(guests) = guests {
+        writeln!(out, "http     {scheme}://{guests}/")?;
+    }
     writeln!(out, "upload   {}", limit(config.limits.upload))?;
     writeln!(out, "download {}", limit(config.limits.download))?;
     for share in &config.shares {
         let rights = if share.writable { "read and write" } else { "read only" };
-        writeln!(out, "share    {} = {} ({rights})", share.name, share.path.display())?;
+        let public = if guests.is_some() && (share.public || config.access.open) { ", public over HTTP" } else { "" };
+        writeln!(out, "share    {} = {} ({rights}{public})", share.name, share.path.display())?;
+    }
+    let shown = config.shares.iter().find(|share| share.public || config.access.open);
+    if guests.is_some() && shown.is_none() {
+        writeln!(out, "\nno share is public: mark one `public = true` in the configuration, or add --open")?;
     }
     writeln!(out, "\ntry next, in another terminal:")?;
     let program = std::env::args().next().unwrap_or_else(|| "evenkeel".into());
@@ -187,6 +208,9 @@ fn announce(config: &Config, identity: &Identity, addresses: &Addresses) -> io::
                 writeln!(out, "  {program} put /tmp/{name} {peers}/{}/copy-of-{name}", share.name)?;
             }
         }
+    }
+    if let (Some(guests), Some(share)) = (guests, shown) {
+        writeln!(out, "  curl {scheme}://{guests}/{}/", share.name)?;
     }
     writeln!(out, "  {program} ctl --admin http://{admin} status")?;
     writeln!(out, "  {program} ctl --admin http://{admin} limit --upload 5MB/s")?;

@@ -23,7 +23,7 @@ use super::{
 
 /// How long nothing is accepted after the machine ran out of descriptors or memory: long enough not to spin, short enough
 /// that a client hardly notices. Waiting connections stay in the backlog.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
 /// How to listen.
 #[derive(Clone, Debug)]
@@ -63,7 +63,7 @@ impl Listener {
         config: ListenConfig,
     ) -> io::Result<Self> {
         let tls = tls::server_config(credentials).map_err(io::Error::other)?;
-        let socket = listen(address, &config).map_err(|error| explain(address, &error))?;
+        let socket = listen(address, config.backlog, &config.socket).map_err(|error| explain(address, &error))?;
         let reception = Arc::new(Reception { front, tls, config, turn: AtomicUsize::new(0) });
         Ok(Self { socket, reception })
     }
@@ -111,7 +111,7 @@ fn greet(reception: &Arc<Reception>, stream: TcpStream, address: SocketAddr) {
 }
 
 /// `accept(2)` also reports what had become of the connection it would have returned: nothing to wait for.
-fn is_of_the_connection(error: &io::Error) -> bool {
+pub(super) fn is_of_the_connection(error: &io::Error) -> bool {
     [
         Errno::CONNABORTED,
         Errno::INTR,
@@ -126,7 +126,7 @@ fn is_of_the_connection(error: &io::Error) -> bool {
     .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-fn listen(address: SocketAddr, config: &ListenConfig) -> io::Result<net::TcpListener> {
+pub(super) fn listen(address: SocketAddr, backlog: u32, config: &SocketConfig) -> io::Result<net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A port whose old connections are still in TIME_WAIT may be taken at once after a restart.
     socket.set_reuse_address(true)?;
@@ -134,13 +134,13 @@ fn listen(address: SocketAddr, config: &ListenConfig) -> io::Result<net::TcpList
         socket.set_only_v6(false)?;
     }
     socket.set_nonblocking(true)?;
-    config.socket.prepare(&socket)?;
+    config.prepare(&socket)?;
     socket.bind(&address.into())?;
-    socket.listen(i32::try_from(config.backlog).unwrap_or(i32::MAX))?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     Ok(socket.into())
 }
 
-fn explain(address: SocketAddr, error: &io::Error) -> io::Error {
+pub(super) fn explain(address: SocketAddr, error: &io::Error) -> io::Error {
     let advice = match error.kind() {
         io::ErrorKind::AddrInUse => {
             "another process listens there (another `evenkeel serve`?): stop it, or choose another port"

@@ -17,6 +17,7 @@ mod credentials;
 mod data_frames;
 mod dialer;
 mod halves;
+pub mod http;
 mod listener;
 mod opening;
 mod pressure;

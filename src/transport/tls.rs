@@ -93,7 +93,7 @@ pub(super) fn peer_of_chain(chain: Option<&[CertificateDer<'_>]>) -> Result<Peer
 
 /// ring, TLS 1.3's suites only, AES-128 first: its 128 bits are what X25519 and Ed25519 offer, and it costs a third less CPU
 /// per byte than AES-256.
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     let mut provider = ring::default_provider();
     provider.cipher_suites = vec![
         cipher_suite::TLS13_AES_128_GCM_SHA256,

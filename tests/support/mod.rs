@@ -212,6 +212,8 @@ pub struct Server {
     pub admin: String,
     /// `ADDRESS:PORT` of the metrics.
     pub metrics: String,
+    /// `ADDRESS:PORT` for clients without Evenkeel; empty without `--http`.
+    pub http: String,
     /// The node's peer id.
     pub id: String,
     /// Holds `share/` (the share `share`, writable, where the arguments name no other), `state/` and what a test puts there.
@@ -251,8 +253,8 @@ impl Server {
             follow(child.stdout.take().unwrap(), Arc::clone(&words)),
             follow(child.stderr.take().unwrap(), Arc::clone(&words)),
         ];
-        let [peers, admin, metrics, id] = std::array::from_fn(|_| String::new());
-        let mut server = Self { child, words, readers, peers, admin, metrics, id, room };
+        let [peers, admin, metrics, http, id] = std::array::from_fn(|_| String::new());
+        let mut server = Self { child, words, readers, peers, admin, metrics, http, id, room };
         server.await_addresses();
         server
     }
@@ -297,6 +299,8 @@ impl Server {
                 (value("id"), value("peers"), value("admin"), value("metrics"), words.contains("ctl --admin"))
             {
                 let metrics = metrics.trim_end_matches("/metrics").to_owned();
+                let http = value("http").unwrap_or_default();
+                self.http = http.trim_start_matches("https://").trim_end_matches('/').to_owned();
                 (self.id, self.peers, self.admin, self.metrics) = (id, peers, admin, metrics);
                 return;
             }

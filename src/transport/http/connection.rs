@@ -1,0 +1,214 @@
+//! One connection: hears a request, has it answered, and so on until either side has had enough.
+//!
+//! While it waits it holds a socket, a row and nothing else: what is read lands on the stack first, and the state of an
+//! answer is made for the answer.
+
+use std::{
+    future::poll_fn,
+    mem::MaybeUninit,
+    net::SocketAddr,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, SystemTime},
+};
+
+use tokio::io::ReadBuf;
+
+use super::{
+    Frontage, answer,
+    head::{self, HEAD_BYTES_MAX, Refusal},
+    rows::{End, Row},
+    stream::Stream,
+};
+
+/// Read at once; a request of a browser has one to two thousand bytes.
+const READ_BYTES: usize = 4 * 1024;
+/// How long the other side may take to close after our last word, and what it may still send: then a connection reset can't
+/// take that word away from it.
+const PARTING: Duration = Duration::from_secs(2);
+const PARTING_BYTES_MAX: usize = 256 * 1024;
+
+/// Why an answer, or a connection, ends early.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The client went away, or its socket failed.
+    Lost,
+    /// It took nothing for too long.
+    Late,
+    /// The operator closed it.
+    Over,
+    /// The file could not be read to its end: what was promised can't be sent.
+    File(actors::port::FileError),
+}
+
+impl From<End> for Stop {
+    fn from(end: End) -> Self {
+        match end {
+            End::Late => Self::Late,
+            End::Over => Self::Over,
+        }
+    }
+}
+
+/// What was heard.
+enum Heard {
+    /// A whole head of so many bytes.
+    Head(usize),
+    /// None that is served.
+    Bad(Refusal),
+    /// Nothing more.
+    Nothing,
+}
+
+/// A connection on its worker.
+pub(super) struct Connection {
+    pub(super) frontage: Arc<Frontage>,
+    pub(super) address: SocketAddr,
+    pub(super) row: Row,
+    pub(super) stream: Stream,
+    /// What was read and not used; empty and without memory while idle.
+    input: Vec<u8>,
+    scanned: usize,
+}
+
+impl Connection {
+    /// A connection that nothing was read of.
+    pub(super) fn new(frontage: Arc<Frontage>, address: SocketAddr, row: Row, stream: Stream) -> Self {
+        Self { frontage, address, row, stream, input: Vec::new(), scanned: 0 }
+    }
+
+    /// Serves it to its end.
+    pub(super) async fn serve(mut self) {
+        let mut patience = self.frontage.config.head_timeout;
+        loop {
+            match self.hear(patience).await {
+                Heard::Head(len) => {
+                    let served = Box::pin(self.serve_one(len)).await;
+                    if !served {
+                        return;
+                    }
+                }
+                Heard::Bad(refusal) => return Box::pin(self.turn_away(refusal)).await,
+                Heard::Nothing => return,
+            }
+            patience = self.frontage.config.idle_timeout;
+        }
+    }
+
+    /// Waits for a head; for its first byte at most `patience`.
+    async fn hear(&mut self, patience: Duration) -> Heard {
+        let head_timeout = self.frontage.config.head_timeout;
+        self.row.idle(if self.input.is_empty() { patience } else { head_timeout });
+        loop {
+            match head::cut(&self.input, &mut self.scanned) {
+                Ok(Some(len)) => return Heard::Head(len),
+                Ok(None) => {}
+                Err(refusal) => return Heard::Bad(refusal),
+            }
+            let was_empty = self.input.is_empty();
+            match self.read().await {
+                Ok(0) => return Heard::Nothing,
+                Ok(_) if was_empty => self.row.idle(head_timeout),
+                Ok(_) => {}
+                Err(Stop::Late) if !was_empty => return Heard::Bad(Refusal::too_slow()),
+                Err(_) => return Heard::Nothing,
+            }
+        }
+    }
+
+    /// Reads what there is, behind what was read before.
+    async fn read(&mut self) -> Result<usize, Stop> {
+        let Self { stream, row, input, .. } = self;
+        poll_fn(|cx| {
+            if let Some(end) = row.poll_end(cx) {
+                return Poll::Ready(Err(end.into()));
+            }
+            let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
+            let room = (HEAD_BYTES_MAX + 1).saturating_sub(input.len()).clamp(1, READ_BYTES);
+            let mut buffer = ReadBuf::uninit(&mut bytes[..room]);
+            stream.poll_read(cx, &mut buffer).map(|read| match read {
+                Ok(()) => {
+                    input.extend_from_slice(buffer.filled());
+                    Ok(buffer.filled().len())
+                }
+                Err(_) => Err(Stop::Lost),
+            })
+        })
+        .await
+    }
+
+    /// Answers the request whose head lies in front; whether another may follow.
+    async fn serve_one(&mut self, len: usize) -> bool {
+        let parsed = head::parse(&self.input[..len]);
+        self.input.drain(..len);
+        if self.input.is_empty() {
+            self.input = Vec::new();
+        }
+        self.scanned = 0;
+        self.row.busy();
+        let request = match parsed {
+            Ok(request) => request,
+            Err(refusal) if refusal.close => {
+                self.turn_away(refusal).await;
+                return false;
+            }
+            Err(refusal) => return self.refuse(&refusal).await.is_ok(),
+        };
+        let keep_alive = request.keep_alive;
+        match self.answer(request).await {
+            Ok(()) if keep_alive && !self.frontage.front.is_draining() => true,
+            Ok(()) => {
+                self.part().await;
+                false
+            }
+            Err(stop) => {
+                self.note(&stop);
+                false
+            }
+        }
+    }
+
+    fn note(&self, stop: &Stop) {
+        let address = self.address;
+        match stop {
+            Stop::Late => self.frontage.front.refused("stalled"),
+            Stop::File(error) => {
+                let words = wire::printable(&error.message);
+                tracing::info!(%address, code = %error.code, "an answer was cut short: {words}");
+            }
+            Stop::Lost | Stop::Over => {}
+        }
+    }
+
+    /// Says why a request is not served.
+    async fn refuse(&mut self, refusal: &Refusal) -> Result<(), Stop> {
+        self.frontage.front.refused(refusal.reason);
+        let bytes = answer::refusal(refusal, SystemTime::now());
+        self.frontage.front.answered(refusal.status.as_str(), bytes.len() as u64);
+        self.write(&bytes).await
+    }
+
+    /// Says why a request is not served, and closes.
+    async fn turn_away(&mut self, refusal: Refusal) {
+        self.row.busy();
+        if self.refuse(&refusal).await.is_ok() {
+            self.part().await;
+        }
+    }
+
+    /// Ends our side, and listens a moment longer.
+    async fn part(&mut self) {
+        self.row.idle(PARTING);
+        if poll_fn(|cx| self.stream.poll_shutdown(cx)).await.is_err() {
+            return;
+        }
+        let mut heard = 0;
+        while heard < PARTING_BYTES_MAX {
+            self.input = Vec::new();
+            match self.read().await {
+                Ok(0) | Err(_) => return,
+                Ok(bytes) => heard += bytes,
+            }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The sending path: the only place where bytes of an answer go to a socket.
+//!
+//! Precise mode: the tree gives permission for one quantum, the quantum is read from the page cache and written at once, from
+//! memory that is still in this core's cache. So a transfer that waits for its turn holds no buffer. What the page cache does
+//! not hold is read on a disk thread, its permission given back meanwhile. [`Connection::push_file`] is where another way to
+//! bring a permitted span into the socket would stand beside this one.
+
+use std::{cell::RefCell, future::poll_fn, ops::Range, task::Poll};
+
+use actors::port::{Passage, Pressure, Source};
+use bytes::Bytes;
+use flow::Limiter;
+
+use super::{
+    connection::{Connection, Stop},
+    rows::Row,
+    stream::Stream,
+};
+use crate::transport::pressure::Limits;
+
+/// Asked for at once; the tree gives a quantum, which is less.
+const WISH_BYTES_MAX: u64 = 256 * 1024;
+/// Least and most that one read takes from a disk.
+const COLD_BYTES: std::ops::RangeInclusive<u64> = 16 * 1024..=256 * 1024;
+
+thread_local! {
+    /// One quantum on its way from the page cache to a socket; a worker moves one at a time.
+    static QUANTUM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A transfer on its way out: its place in the tree, and what holds its socket.
+pub(super) struct Sending {
+    passage: Box<dyn Passage>,
+    limits: Limits,
+}
+
+impl Sending {
+    /// A transfer that nothing was sent of.
+    pub(super) fn new(passage: Box<dyn Passage>) -> Self {
+        Self { passage, limits: Limits::default() }
+    }
+
+    /// All of it was sent.
+    pub(super) fn done(mut self) {
+        self.passage.end("sent");
+    }
+
+    /// It can't be sent to its end.
+    pub(super) fn failed(mut self) {
+        self.passage.end("failed");
+    }
+
+    fn took(&mut self, bytes: usize, offset: u64, stream: &Stream) {
+        // A socket that is gone holds nothing.
+        let unacknowledged = host::unacked_bytes(stream.tcp()).unwrap_or(0);
+        self.passage.sent(bytes as u32, offset, unacknowledged);
+    }
+
+    fn blocked(&mut self, stream: &Stream) {
+        if let Ok(info) = host::tcp_info(stream.tcp()) {
+            self.limits.observe(&info);
+        }
+        let limiter = match self.limits.pressure {
+            Pressure::Network => Limiter::Network,
+            Pressure::Receiver => Limiter::Receiver,
+        };
+        self.passage.hold(limiter);
+    }
+}
+
+impl Connection {
+    /// Writes what is no file's: heads, words. Not shaped, and counted by whoever made it.
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+        self.push(bytes, None, 0).await
+    }
+
+    /// Sends `span` of a file.
+    pub(super) async fn send_file(
+        &mut self,
+        sending: &mut Sending,
+        source: &dyn Source,
+        span: Range<u64>,
+    ) -> Result<(), Stop> {
+        let mut at = span.start;
+        let mut cold = Bytes::new();
+        while at < span.end {
+            let wanted = if cold.is_empty() { (span.end - at).min(WISH_BYTES_MAX) } else { cold.len() as u64 };
+            let permit = permission(&self.row, sending, wanted as u32).await?;
+            let sent = match cold.is_empty() {
+                true => self.push_file(sending, source, at, permit).await?,
+                false => {
+                    let piece = cold.split_to(cold.len().min(permit as usize));
+                    self.push(&piece, Some(&mut *sending), at).await?;
+                    piece.len() as u32
+                }
+            };
+            at += u64::from(sent);
+            if sent < permit {
+                sending.passage.give_back(permit - sent);
+            }
+            if sent == 0 {
+                let len = (2 * u64::from(permit)).clamp(*COLD_BYTES.start(), *COLD_BYTES.end()).min(span.end - at);
+                cold = self.load(sending, source, at, len as u32).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads from a disk, which may take a while.
+    async fn load(&self, sending: &mut Sending, source: &dyn Source, at: u64, len: u32) -> Result<Bytes, Stop> {
+        sending.passage.hold(Limiter::Disk);
+        let began = tokio::time::Instant::now();
+        let loaded = source.read(at, len).await.map_err(Stop::File);
+        self.frontage.front.waited("read", began.elapsed());
+        loaded
+    }
+
+    /// Sends what was made in memory, a page of a listing.
+    pub(super) async fn send_text(&mut self, sending: &mut Sending, text: &[u8], offset: u64) -> Result<(), Stop> {
+        let mut sent = 0;
+        while sent < text.len() {
+            let wanted = (text.len() - sent).min(WISH_BYTES_MAX as usize);
+            let permit = permission(&self.row, sending, wanted as u32).await? as usize;
+            let piece = &text[sent..sent + permit.min(wanted)];
+            self.push(piece, Some(&mut *sending), offset + sent as u64).await?;
+            sent += piece.len();
+        }
+        Ok(())
+    }
+
+    /// Brings at most `len` permitted bytes at `at` from the page cache into the socket; returns how many the page cache held.
+    async fn push_file(&mut self, sending: &mut Sending, source: &dyn Source, at: u64, len: u32) -> Result<u32, Stop> {
+        let stream = &mut self.stream;
+        // Ready at once: what the socket does not take leaves the quantum's memory to the next connection.
+        let (read, sent, rest) = poll_fn(|cx| {
+            QUANTUM.with_borrow_mut(|quantum| {
+                quantum.clear();
+                let read = source.read_cached(at, len, quantum);
+                let mut sent = 0;
+                while sent < read {
+                    match stream.poll_write(cx, &quantum[sent..read]) {
+                        Poll::Ready(Ok(bytes)) if bytes > 0 => sent += bytes,
+                        Poll::Ready(_) => return Poll::Ready(Err(Stop::Lost)),
+                        Poll::Pending => break,
+                    }
+                }
+                Poll::Ready(Ok((read, sent, quantum[sent..read].to_vec())))
+            })
+        })
+        .await?;
+        if sent > 0 {
+            sending.took(sent, at + sent as u64, &self.stream);
+        }
+        self.push(&rest, Some(sending), at + sent as u64).await?;
+        Ok(read as u32)
+    }
+
+    /// Writes all of `bytes`, which stand at `offset` of what is being sent, and tells the transfer what became of them.
+    async fn push(&mut self, bytes: &[u8], mut sending: Option<&mut Sending>, offset: u64) -> Result<(), Stop> {
+        let Self { stream, row, frontage, .. } = self;
+        let stall_timeout = frontage.config.stall_timeout;
+        let mut sent = 0;
+        let mut backlog = None;
+        let pushed = poll_fn(|cx| {
+            loop {
+                let is_last = sent == bytes.len();
+                let step = match is_last {
+                    true => stream.poll_flush(cx).map_ok(|()| 0),
+                    false => stream.poll_write(cx, &bytes[sent..]),
+                };
+                match step {
+                    Poll::Ready(Ok(_)) if is_last => return Poll::Ready(Ok(())),
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Stop::Lost)),
+                    Poll::Ready(Ok(taken)) => {
+                        sent += taken;
+                        if let Some(sending) = sending.as_mut() {
+                            sending.took(taken, offset + sent as u64, stream);
+                        }
+                    }
+                    Poll::Pending => {
+                        if let Some(sending) = sending.as_mut() {
+                            sending.blocked(stream);
+                        }
+                        // A client that takes anything is alive, however long it needs for what is under way.
+                        let left = host::unacked_bytes(stream.tcp()).unwrap_or(0);
+                        if backlog.replace(left).is_none_or(|before| left < before) {
+                            row.blocked(stall_timeout);
+                        }
+                        return row.poll_end(cx).map_or(Poll::Pending, |end| Poll::Ready(Err(end.into())));
+                    }
+                }
+            }
+        })
+        .await;
+        if backlog.is_some() {
+            row.busy();
+        }
+        pushed
+    }
+}
+
+/// Waits for the turn of a transfer that has bytes ready.
+async fn permission(row: &Row, sending: &mut Sending, wanted: u32) -> Result<u32, Stop> {
+    poll_fn(|cx| match row.poll_end(cx) {
+        Some(end) => Poll::Ready(Err(end.into())),
+        None => sending.passage.poll_permit(wanted, cx).map(Ok),
+    })
+    .await
+}

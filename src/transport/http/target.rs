@@ -1,0 +1,131 @@
+//! Names in URLs: from a request's target to a path of a share, and back.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+/// Everything but RFC 3986's unreserved letters is written as `%XX`, so that a name can never be taken for a scheme, a query or
+/// markup.
+const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// What a request asks for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Target {
+    /// `SHARE/PATH` without slashes around it; empty for the shares themselves. Not `.` or `..`, no empty names.
+    pub(super) path: String,
+    /// It ended with a slash: a directory is wanted.
+    pub(super) is_directory: bool,
+    /// `?format=json`: a listing for programs.
+    pub(super) json: bool,
+}
+
+impl Target {
+    /// Reads a target in origin form (`/a/b?c`) or absolute form (`http://host/a/b?c`); `None` for others, and for paths that
+    /// name nothing a share can hold.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let path = match text.strip_prefix('/') {
+            Some(path) => path,
+            // Every server takes what a client would send to a proxy (RFC 9112, 3.2.2).
+            None => {
+                let (scheme, rest) = text.split_once("://")?;
+                let is_http = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
+                let (_host, path) = rest.split_once('/').unwrap_or((rest, ""));
+                is_http.then_some(path)?
+            }
+        };
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let is_directory = path.is_empty() || path.ends_with('/');
+        let names: Vec<String> = match path {
+            "" => Vec::new(),
+            path => path.strip_suffix('/').unwrap_or(path).split('/').map(name).collect::<Option<_>>()?,
+        };
+        let json = query.split('&').any(|part| part == "format=json");
+        Some(Self { path: names.join("/"), is_directory, json })
+    }
+
+    /// The share's name; empty for the shares themselves.
+    pub(super) fn share(&self) -> &str {
+        self.path.split('/').next().unwrap_or_default()
+    }
+
+    /// The target as a directory, for `Location`. Written anew from the names, so that it leads to this server.
+    pub(super) fn with_slash(&self) -> String {
+        let query = if self.json { "?format=json" } else { "" };
+        format!("{}/{query}", self.path.split('/').map(|name| format!("/{}", written(name))).collect::<String>())
+    }
+}
+
+/// One name of a path, decoded. An encoded slash would make two names of it.
+fn name(text: &str) -> Option<String> {
+    let name = percent_decode_str(text).decode_utf8().ok()?;
+    let is_plain = !matches!(&*name, "" | "." | "..") && !name.contains(['/', '\0']);
+    is_plain.then(|| name.into_owned())
+}
+
+/// A name as a URL has it.
+pub(super) fn written(name: &str) -> String {
+    utf8_percent_encode(name, NAME).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_of_targets() {
+        for (text, path, is_directory, json) in [
+            ("/", "", true, false),
+            ("/?format=json", "", true, true),
+            ("/share", "share", false, false),
+            ("/share/", "share", true, false),
+            ("/share/a%20b/%C3%BC+x", "share/a b/ü+x", false, false),
+            ("/share/a?x=1&format=json", "share/a", false, true),
+            ("/share/a?format=jsonx", "share/a", false, false),
+            ("http://h:80/share/a", "share/a", false, false),
+            ("HTTPS://h", "", true, false),
+            ("/...", "...", false, false),
+        ] {
+            let expected = Target { path: path.to_owned(), is_directory, json };
+            assert_eq!(Target::parse(text), Some(expected), "{text}");
+        }
+        for text in [
+            "",
+            "*",
+            "h:443",
+            "share",
+            "//",
+            "//evil.example/",
+            "/a//b",
+            "/a/./b",
+            "/a/../b",
+            "/..",
+            "/a/%2e%2e/b",
+            "/a%2Fb",
+            "/a%00b",
+            "/%ff",
+            "ftp://h/a",
+        ] {
+            assert_eq!(Target::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_location_leads_here_and_back_to_itself() {
+        for text in ["/share", "/share/a%20b%22%3C", "/share/%3Ax?format=json", "/share/%C3%BC"] {
+            let target = Target::parse(text).unwrap();
+            let again = Target::parse(&target.with_slash()).unwrap();
+            assert!(again.is_directory && !target.with_slash().starts_with("//"));
+            assert_eq!((again.path, again.json), (target.path, target.json));
+        }
+        assert_eq!(written("a:b?c#d/é"), "a%3Ab%3Fc%23d%2F%C3%A9");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_read_has_plain_names(text in "[/.%0-9a-fA-F?]{0,24}") {
+            if let Some(target) = Target::parse(&text) {
+                let plain = target.path.is_empty()
+                    || target.path.split('/').all(|name| !matches!(name, "" | "." | "..") && !name.contains('\0'));
+                proptest::prop_assert!(plain, "{}", target.path);
+            }
+        }
+    }
+}

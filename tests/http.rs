@@ -1,0 +1,17 @@
+//! The HTTP front, with the tools that people have and with shapes that no tool would send.
+
+#[path = "support/mod.rs"]
+mod support;
+
+#[path = "http/files.rs"]
+mod files;
+#[path = "http/hostile.rs"]
+mod hostile;
+#[path = "http/shares.rs"]
+mod shares;
+#[path = "http/stage.rs"]
+mod stage;
+#[path = "http/tls.rs"]
+mod tls;
+#[path = "http/walkers.rs"]
+mod walkers;

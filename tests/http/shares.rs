@@ -1,0 +1,156 @@
+//! An address is a peer: what it gets, what the API says of it, what an operator can do.
+
+use std::{
+    fs::File,
+    io::Read as _,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::{
+    stage::{Wire, node},
+    support::{Said as _, Server, wait_until},
+};
+
+/// Short rounds, so that the tests are short.
+const QUICK: &str = "[allocation]\ninterval = \"500ms\"\nearly = \"100ms\"\n";
+/// Longer than any test takes; sparse.
+const ENDLESS: u64 = 4 << 30;
+const MB: f64 = 1e6;
+
+fn endless(args: &[&str]) -> Server {
+    let server = node(QUICK, args);
+    File::create(server.share().join("endless.bin")).unwrap().set_len(ENDLESS).unwrap();
+    server
+}
+
+/// Connections that fetch the endless file until the node ends them.
+struct Fetcher {
+    received: Arc<AtomicU64>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Fetcher {
+    fn start(server: &Server, address: [u8; 4], connections: usize) -> Self {
+        let received = Arc::new(AtomicU64::new(0));
+        let fetch = |_| {
+            let mut wire = Wire::from_address(server, IpAddr::from(address));
+            wire.say("GET /share/endless.bin HTTP/1.1\r\nHost: h\r\nUser-Agent: fetcher/1\r\n\r\n");
+            let received = received.clone();
+            thread::spawn(move || {
+                let mut bytes = vec![0; 1 << 16];
+                while let Ok(count @ 1..) = wire.stream().read(&mut bytes) {
+                    received.fetch_add(count as u64, Relaxed);
+                }
+            })
+        };
+        let threads = (0..connections).map(fetch).collect();
+        Self { received, threads }
+    }
+
+    fn ended(&self) -> bool {
+        self.threads.iter().all(JoinHandle::is_finished)
+    }
+}
+
+/// Bytes per second that arrive at each over `seconds`.
+fn rates<const N: usize>(fetchers: [&Fetcher; N], seconds: f64) -> [f64; N] {
+    let look = || (Instant::now(), fetchers.map(|fetcher| fetcher.received.load(Relaxed)));
+    let (then, before) = look();
+    thread::sleep(Duration::from_secs_f64(seconds));
+    let (now, after) = look();
+    std::array::from_fn(|index| (after[index] - before[index]) as f64 / (now - then).as_secs_f64())
+}
+
+fn achieved(server: &Server, id: &str) -> f64 {
+    let (status, peer) = server.api("GET", &format!("/v1/peers/{id}"), None);
+    if status == 200 { peer["upload"]["achieved_bytes_per_second"].as_f64().unwrap() } else { 0.0 }
+}
+
+fn find<'a>(list: &'a Value, key: &str, value: &str) -> Option<&'a Value> {
+    list.as_array().unwrap().iter().find(|item| item[key] == value)
+}
+
+#[test]
+fn two_addresses_share_evenly_though_one_opens_eight_connections() {
+    let server = endless(&["--upload-limit", "4MB/s"]);
+    let many = Fetcher::start(&server, [127, 0, 0, 1], 8);
+    let one = Fetcher::start(&server, [127, 0, 0, 2], 1);
+    wait_until("both have their share", 20, || {
+        ["http:127.0.0.1", "http:127.0.0.2"].iter().all(|id| (achieved(&server, id) - 2.0 * MB).abs() < 0.1 * MB)
+    });
+    let [of_many, of_one] = rates([&many, &one], 4.0);
+    assert!((0.94..1.06).contains(&(of_many / of_one)), "{of_many} and {of_one}");
+    assert!(of_many + of_one < 4.2 * MB && of_many + of_one > 3.0 * MB, "{of_many} and {of_one}");
+
+    let peers = server.get("/v1/peers");
+    let peer = find(&peers, "id", "http:127.0.0.1").unwrap_or_else(|| panic!("{peers}"));
+    assert_eq!(
+        (&peer["transport"], &peer["transfers"], &peer["agent"]),
+        (&"http".into(), &8.into(), &"fetcher/1".into())
+    );
+    assert_eq!(peer["upload"]["binding"], "total");
+    let transfers = server.get("/v1/transfers");
+    let transfer = find(&transfers, "peer", "http:127.0.0.2").unwrap();
+    assert_eq!((&transfer["path"], &transfer["size"]), (&"share/endless.bin".into(), &ENDLESS.into()));
+    let explained = server.ctl(&["explain", "http:127.0.0.2"]).expect_code(0).out();
+    assert!(explained.contains("held by total") && explained.contains("share/endless.bin"), "{explained}");
+    assert!(server.ctl(&["peers"]).expect_code(0).out().contains("http:127.0.0.2"));
+    assert!(server.metric("evenkeel_payload_bytes_total", &["transport=\"http\""]) > MB);
+}
+
+#[test]
+fn an_operator_caps_and_disconnects_an_address() {
+    let server = endless(&["--upload-limit", "8MB/s"]);
+    let fetcher = Fetcher::start(&server, [127, 0, 0, 1], 2);
+    let other = Fetcher::start(&server, [127, 0, 0, 2], 1);
+    let is_there = || achieved(&server, "http:127.0.0.1") > MB && achieved(&server, "http:127.0.0.2") > MB;
+    wait_until("both are there", 20, is_there);
+    server.ctl(&["set", "peer", "http:127.0.0.1", "--upload-cap", "1MB/s"]).expect_code(0);
+    wait_until("the cap holds", 20, || (achieved(&server, "http:127.0.0.1") - MB).abs() < 0.1 * MB);
+    let [capped] = rates([&fetcher], 2.0);
+    assert!(capped < 1.15 * MB, "{capped}");
+    server.ctl(&["disconnect", "http:127.0.0.1"]).expect_code(0);
+    wait_until("its connections are closed", 10, || fetcher.ended());
+    assert!(!other.ended());
+    // It may come back, and its cap is still there.
+    let again = Fetcher::start(&server, [127, 0, 0, 1], 1);
+    wait_until("it is back", 20, || again.received.load(Relaxed) > 1_000_000);
+    wait_until("the cap holds", 20, || (achieved(&server, "http:127.0.0.1") - MB).abs() < 0.1 * MB);
+}
+
+#[test]
+fn configured_caps_hold_and_an_idle_address_is_no_peer() {
+    let config = format!("{QUICK}[[peer]]\nid = \"http:127.0.0.3\"\nupload_cap = \"1MB/s\"\n");
+    let server = node(&config, &[]);
+    let mut wire = Wire::from_address(&server, [127, 0, 0, 3].into());
+    let began = Instant::now();
+    assert_eq!(wire.get("file.bin", "").body.len(), 1_000_000);
+    let took = began.elapsed();
+    assert!(took > Duration::from_millis(700), "{took:?}");
+    assert_eq!(server.get("/v1/transfers"), Value::Array(Vec::new()));
+    wait_until("nobody is a peer", 20, || server.get("/v1/peers") == Value::Array(Vec::new()));
+    assert_eq!(server.metric("evenkeel_http_connections", &[]), 1.0);
+    assert_eq!(wire.get("file.bin", "Range: bytes=0-9\r\n").status, 206, "its connection lives");
+}
+
+#[test]
+fn a_drain_lets_answers_end_and_begins_no_more() {
+    let server = node(QUICK, &["--upload-limit", "1MB/s"]);
+    let (mut busy, mut idle) = (Wire::to(&server), Wire::to(&server));
+    assert_eq!(idle.get("file.bin", "Range: bytes=0-9\r\n").status, 206);
+    busy.say("GET /share/file.bin HTTP/1.1\r\nHost: h\r\n\r\n");
+    wait_until("it has begun", 10, || server.get("/v1/transfers") != Value::Array(Vec::new()));
+    server.ctl(&["drain"]).expect_code(0);
+    assert!(idle.is_closed());
+    assert_eq!(busy.hear(true).body.len(), 1_000_000);
+    assert!(busy.is_closed());
+    assert_eq!(server.wait(30).0, 0);
+}
