@@ -137,6 +137,12 @@ impl Wire {
         answer
     }
 
+    /// Hears everything until the node closes.
+    pub(crate) fn hear_to_the_end(&mut self) -> String {
+        while self.read() > 0 {}
+        String::from_utf8(std::mem::take(&mut self.heard)).unwrap()
+    }
+
     /// Whether the node closes now, saying nothing more.
     pub(crate) fn is_closed(&mut self) -> bool {
         self.heard.is_empty() && self.read() == 0

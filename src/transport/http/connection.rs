@@ -12,6 +12,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use actors::log_gate::{LOG_INTERVAL, LogGate};
 use tokio::io::ReadBuf;
 
 use super::{
@@ -27,6 +28,9 @@ const READ_BYTES: usize = 4 * 1024;
 /// take that word away from it.
 const PARTING: Duration = Duration::from_secs(2);
 const PARTING_BYTES_MAX: usize = 256 * 1024;
+
+/// A failing disk fails many answers; the log gets one per interval.
+static FAILURES: LogGate = LogGate::new(LOG_INTERVAL);
 
 /// Why an answer, or a connection, ends early.
 #[derive(Debug)]
@@ -173,8 +177,10 @@ impl Connection {
         match stop {
             Stop::Late => self.frontage.front.refused("stalled"),
             Stop::File(error) => {
-                let words = wire::printable(&error.message);
-                tracing::info!(%address, code = %error.code, "an answer was cut short: {words}");
+                if let Some(suppressed) = FAILURES.open(host::monotonic_nanos()) {
+                    let words = wire::printable(&error.message);
+                    tracing::info!(%address, code = %error.code, suppressed, "an answer was cut short: {words}");
+                }
             }
             Stop::Lost | Stop::Over => {}
         }
@@ -210,5 +216,21 @@ impl Connection {
                 Ok(bytes) => heard += bytes,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of what `make` would return.
+    fn size_of_future<A, F: Future>(_make: impl Fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        let bytes = size_of_future(Connection::serve);
+        assert!(bytes <= 512, "the state of an answer belongs into a box of its own: {bytes} bytes");
     }
 }
