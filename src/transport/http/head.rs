@@ -188,7 +188,9 @@ pub(super) fn parse(head: &[u8]) -> Result<Request, Refusal> {
     let Some(target) = request.path.and_then(Target::parse) else {
         let words = "the target is not /SHARE/PATH in UTF-8, with %XX for what URLs have no letters for";
         let refusal = Refusal::closing(StatusCode::BAD_REQUEST, "target", words);
-        return Err(Refusal { close: is_old || fields.close, ..refusal });
+        // The words that HEAD must not have would be taken for the next answer.
+        let close = is_old || fields.close || method == Method::Head;
+        return Err(Refusal { close, ..refusal });
     };
     let keep_alive = if is_old { fields.keep_alive && !fields.close } else { !fields.close };
     Ok(Request { method, target, is_old, keep_alive, agent: fields.agent, wishes: fields.wishes })

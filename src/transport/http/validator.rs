@@ -67,7 +67,8 @@ impl Validator {
     pub(super) fn allows_range(&self, wishes: &Wishes) -> bool {
         match &wishes.if_range {
             None => true,
-            Some(tag) if tag.starts_with(['"', 'W']) => *tag == self.etag,
+            // `W/` is a weak tag, `Wed` a date.
+            Some(tag) if tag.starts_with('"') || tag.starts_with("W/") => *tag == self.etag,
             Some(date) => self.is_settled && seconds(date).is_some_and(|since| Some(since) == self.modified_s),
         }
     }
@@ -154,6 +155,9 @@ mod tests {
             assert_eq!(validator().allows_range(&wishes(&[("if-range", value)])), allowed, "{value}");
         }
         assert!(validator().allows_range(&Wishes::default()));
+        let wednesday =
+            Validator::new(10, MTIME_NS + 86_400_000_000_000, UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+        assert!(wednesday.allows_range(&wishes(&[("if-range", "Wed, 15 Nov 2023 22:13:20 GMT")])));
         // Changed in this very second: it may be changed once more and keep its time.
         let fresh = Validator::new(10, MTIME_NS, UNIX_EPOCH + Duration::from_nanos(MTIME_NS as u64));
         assert!(!fresh.allows_range(&wishes(&[("if-range", DATE)])));
