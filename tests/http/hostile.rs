@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Timeouts that a test can wait for.
-const IMPATIENT: &str = "[http]\nhead_timeout = \"500ms\"\nidle_timeout = \"700ms\"\nstall_timeout = \"500ms\"\n";
+const IMPATIENT: &str = "[http]\nhead_timeout = \"1s\"\nidle_timeout = \"1s\"\nstall_timeout = \"1s\"\n";
 
 fn refusals(server: &Server, reason: &str) -> f64 {
     server.metric("evenkeel_refusals_total", &[&format!("reason=\"{reason}\"")])
@@ -88,7 +88,7 @@ fn whoever_trickles_or_says_nothing_is_closed() {
     let began = Instant::now();
     slow.say("GET /share/file.bin HTTP/1.1\r\n");
     // A byte now and then must not make the time longer.
-    while began.elapsed() < Duration::from_millis(400) {
+    while began.elapsed() < Duration::from_millis(800) {
         slow.say("X");
         std::thread::sleep(Duration::from_millis(50));
     }

@@ -126,7 +126,8 @@ pub const METRICS: &[Metric] = &[
         Unit::Count,
         &[],
         "Live sessions.",
-        "Up after a welcome was sent, down when the peer actor has ended, also by a panic.",
+        "Up after a welcome was sent, down when the peer actor has ended, also by a panic. An address that HTTP is sent to is one \
+         session, from its first body until nothing was sent for 5 s.",
     ),
     gauge(
         "evenkeel_peers",
@@ -150,7 +151,13 @@ pub const METRICS: &[Metric] = &[
         "Once per opened transfer: stored (the receiver has verified and named the file), sent (the whole body of an HTTP answer \
          was handed to the kernel), failed, cancelled, or lost (the session or connection ended first).",
     ),
-    counter("evenkeel_joins_total", Unit::Count, &[], "Sessions that began.", "Once per welcome sent."),
+    counter(
+        "evenkeel_joins_total",
+        Unit::Count,
+        &[],
+        "Sessions that began.",
+        "Once per welcome sent, and when an address begins to be a peer by HTTP.",
+    ),
     counter(
         "evenkeel_leaves_total",
         Unit::Count,
