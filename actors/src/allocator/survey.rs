@@ -51,13 +51,19 @@ impl Track {
             held = held_between(&before, &reading);
         }
         let span = held.iter().sum::<u64>().max(1);
+        let mut limited = LimiterShares::from_array(held.map(|ns| ns as f64 / span as f64));
+        let slept = matches!(limited.dominant(), Limiter::Source | Limiter::Disk);
+        if !tick && slept && matches!(self.leaf.meter.limiter(), Limiter::Tokens | Limiter::Worker) {
+            // It has just woken, and what held it while it slept says nothing of what it wants now.
+            limited = LimiterShares::all(Limiter::Tokens);
+        }
         if tick {
             self.ticks = [last, reading];
         }
         Conduct {
             achieved: self.window.rate(now, reading.bytes, reading.chunks),
             moved: reading.bytes.saturating_sub(last.bytes),
-            limited: LimiterShares::from_array(held.map(|ns| ns as f64 / span as f64)),
+            limited,
             backlogged: reading.backlogged,
         }
     }

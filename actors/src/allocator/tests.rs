@@ -207,6 +207,26 @@ fn orders_are_in_force_when_they_are_answered() {
 }
 
 #[test]
+fn a_transfer_that_waited_for_its_file_has_its_share_in_the_early_round_it_rings_for() {
+    let shared = shared(1_000_000);
+    let ((a, _lane_a), (b, mut lane_b)) = (join(&shared, "a"), join(&shared, "b"));
+    hungry(&shared, &a, 0);
+    let mut allocator = Allocator::new(shared.clone());
+    allocator.round(Cause::Early);
+    for waited_for in [Limiter::Source, Limiter::Disk] {
+        let woken = hungry(&shared, &b, 0);
+        // Since it came, it waited for its file, and has only now asked for permission to send.
+        woken.meter.hold(waited_for, shared.clock.now());
+        std::thread::sleep(Duration::from_millis(2));
+        woken.meter.hold(Limiter::Tokens, shared.clock.now());
+        allocator.round(Cause::Early);
+        assert_eq!(told(&mut lane_b, &woken).unwrap().assigned, rate(500_000), "{waited_for:?}");
+        shared.registry.leaves.remove(&woken.key);
+        allocator.round(Cause::Early);
+    }
+}
+
+#[test]
 fn what_a_full_lane_was_not_told_is_told_in_the_next_round() {
     let shared = shared(1_000_000);
     let (session, mut lane) = join(&shared, "a");
