@@ -2,6 +2,7 @@
 //! test's thread, and fake links and files between them.
 
 mod files;
+mod guests;
 mod house;
 mod lanes;
 mod life;
