@@ -33,11 +33,12 @@ fn a_desired_rate_is_planned_and_granted() {
         assert!(visitor.handle.command(wish).await);
         house.planned("its wish is its ceiling", ceiling(rate(30_000))).await;
         house.planned("its wish holds it", |plan| plan.leaves[0].binding == Binding::Negotiated).await;
+        // A round that came while the session began may have granted the total before.
         let granted = visitor.find(|event| match event {
-            SessionEvent::Granted { download, .. } => Some(download),
+            SessionEvent::Granted { download, .. } => (download == rate(30_000)).then_some(()),
             _ => None,
         });
-        assert_eq!(granted.await, rate(30_000));
+        granted.await;
     });
 }
 
