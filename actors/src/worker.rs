@@ -12,7 +12,7 @@ use std::{
 };
 
 use flow::{
-    Direction, LeafKey, Moment, PeerKey,
+    Class, Direction, LeafKey, Limiter, Moment, PeerKey, Rate,
     shaper::{LeafRates, Shaper, SharedBucket},
 };
 use tokio::sync::{Notify, mpsc};
@@ -234,10 +234,18 @@ impl LeafLease {
         self.worker.shapers[self.leaf.direction.index()].borrow_mut()
     }
 
-    /// Asks to move up to `bytes`; answered by one `Permit`.
+    /// Asks to move up to `bytes`, and waits for tokens from now on; answered by one `Permit`.
     pub(crate) fn request(&self, bytes: u32) {
-        self.shaper().request(self.leaf.key, bytes, self.worker.now());
+        let now = self.worker.now();
+        let before = self.leaf.meter.hold(Limiter::Tokens, now);
+        self.shaper().request(self.leaf.key, bytes, now);
         self.worker.bell.notify_one();
+        // Woken, or unknown to the last plan: a round that came while its file was opened saw nothing that it wanted. After
+        // the meter shows that it waits, or that round would see nothing either.
+        let planned = self.shaper().assigned(self.leaf.key) != Rate::ZERO || self.leaf.class() == Class::Background;
+        if before == Limiter::Source || !planned {
+            self.worker.shared.early.ring();
+        }
     }
 
     /// Takes the request back.

@@ -114,9 +114,6 @@ impl PeerActor {
             let wanted = (target - download.permitted_to).min(u64::from(wire::DATA_PAYLOAD_BYTES_MAX)) as u32;
             download.requested = true;
             download.lease.request(wanted);
-            if download.lease.leaf.meter.limiter() == Limiter::Source {
-                self.shared.early.ring();
-            }
         }
         let unannounced = download.permitted_to.saturating_sub(download.announced_to);
         let dry = download.announced_to <= download.received_to;

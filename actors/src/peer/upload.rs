@@ -187,10 +187,6 @@ impl PeerActor {
         if upload.permit == 0 {
             let wanted = window.min(upload.ready_bytes.max(front)).min(u64::from(wire::DATA_PAYLOAD_BYTES_MAX)) as u32;
             if !upload.requested {
-                // Woken, or new: a round that came between its opening and this request saw nothing that it wanted.
-                if meter.limiter() == Limiter::Source || upload.sent_to == upload.start {
-                    self.shared.early.ring();
-                }
                 upload.requested = true;
                 upload.lease.request(wanted);
             }

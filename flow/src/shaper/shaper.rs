@@ -176,6 +176,11 @@ impl Shaper {
         self.settle(index, now);
     }
 
+    /// What the leaf was assigned last; zero for one that is not here.
+    pub fn assigned(&self, key: LeafKey) -> Rate {
+        self.leaf_of.get(&key).map_or(Rate::ZERO, |&index| self.leaves[index as usize].rates.assigned)
+    }
+
     /// Withdraws a request.
     pub fn cancel(&mut self, key: LeafKey) {
         let Some(&index) = self.leaf_of.get(&key) else { return };
