@@ -199,7 +199,7 @@ impl Known {
     fn of(peers: &[PeerInput]) -> Self {
         let mut sorted: Vec<(u64, u32)> =
             peers.iter().enumerate().map(|(index, peer)| (peer.key.0, index as u32)).collect();
-        sorted.sort_unstable();
+        order::sort_by(&mut sorted, |(key, _)| *key);
         Self { sorted, next: 0, without_leaves: Vec::new() }
     }
 
