@@ -101,14 +101,13 @@ impl LimiterShares {
     /// The limiter that held the leaf longest; among equals the first of [`Limiter::ALL`], so that a leaf of which nothing
     /// is known counts as one without anything to send.
     pub fn dominant(&self) -> Limiter {
-        let fractions = self.to_array();
-        let mut best = Limiter::Source;
-        for limiter in Limiter::ALL {
-            if fractions[limiter.index()] > fractions[best.index()] {
-                best = limiter;
+        let mut longest = (self.source, Limiter::Source);
+        for (fraction, limiter) in self.to_array().into_iter().zip(Limiter::ALL) {
+            if fraction > longest.0 {
+                longest = (fraction, limiter);
             }
         }
-        best
+        longest.1
     }
 
     /// Time during which the path to the other side was the limit: receiver or network.

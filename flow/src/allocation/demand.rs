@@ -21,6 +21,8 @@ pub(super) struct Demand {
     pub(super) shown: f64,
     /// It would take whatever it got.
     pub(super) hungry: bool,
+    /// What held it longest in the last round.
+    pub(super) limiter: Limiter,
 }
 
 impl Demand {
@@ -28,17 +30,18 @@ impl Demand {
         let cap = leaf.cap.as_f64();
         let used = finite(leaf.achieved);
         let before = finite(leaf.demand_before);
+        let limiter = leaf.limited.dominant();
         if !leaf.backlogged && used < UNUSED_BELOW {
-            return Self { want: 0.0, shown: 0.0, hungry: false };
+            return Self { want: 0.0, shown: 0.0, hungry: false, limiter };
         }
-        let hungry = match leaf.limited.dominant() {
+        let hungry = match limiter {
             Limiter::Tokens => true,
             // It slept through the last round, or is new: nothing was learnt about it.
             Limiter::Source => leaf.backlogged && before < UNUSED_BELOW,
             Limiter::Receiver | Limiter::Network | Limiter::Disk | Limiter::Worker => false,
         };
         if hungry {
-            return Self { want: cap, shown: used, hungry };
+            return Self { want: cap, shown: used, hungry, limiter };
         }
         let shown = if used >= before { used } else { before - FALL * (before - used) };
         let shown = if shown < UNUSED_BELOW { 0.0 } else { shown };
@@ -47,7 +50,7 @@ impl Demand {
             // A guarantee does not depend on use.
             want = want.max(leaf.floor as f64);
         }
-        Self { want: want.min(cap), shown, hungry }
+        Self { want: want.min(cap), shown, hungry, limiter }
     }
 }
 

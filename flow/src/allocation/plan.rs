@@ -5,7 +5,7 @@ use super::{
     needs::{Capacities, Needs},
     pass::Pass,
     reason::{Reason, Reasons},
-    tree::Tree,
+    tree::{Leaf, Tree},
 };
 use crate::{Binding, Class, GroupKey, LeafKey, PeerKey, Rate};
 
@@ -121,7 +121,7 @@ pub(super) fn assemble(
                     foremost = Some((rank, reason, amount));
                 }
                 let out = &mut plan.leaves[leaf.input as usize];
-                *out = leaf_plan(snapshot, leaf, amount, node_ceiling, reason);
+                fill(out, leaf, amount, node_ceiling, reason);
                 sum = sum.saturating_add(out.assigned);
                 if let Some(input) = group.input {
                     let assigned = &mut plan.groups[input as usize].assigned;
@@ -143,34 +143,19 @@ pub(super) fn assemble(
     plan
 }
 
-fn leaf_plan(
-    snapshot: &Snapshot,
-    leaf: &super::tree::Leaf,
-    amount: f64,
-    node_ceiling: Rate,
-    reason: Reason,
-) -> LeafPlan {
-    let input = &snapshot.leaves[leaf.input as usize];
-    let ceiling = node_ceiling.min(input.cap);
+/// Puts into a leaf's blank plan what it gets, and why.
+fn fill(out: &mut LeafPlan, leaf: &Leaf, amount: f64, node_ceiling: Rate, reason: Reason) {
+    out.ceiling = out.ceiling.min(node_ceiling);
     // Where nothing limits, nothing is gated, also not whoever sleeps: it must not wait when it wakes.
-    let assigned = if ceiling.is_unlimited() { Rate::UNLIMITED } else { rate(amount) };
-    let shown = leaf.shown;
-    LeafPlan {
-        key: input.key,
-        peer: input.peer,
-        group: input.group,
-        assigned,
-        ceiling,
-        // A hungry leaf is known to use what it gets and no more is known: its demand falls from there.
-        demand: if leaf.hungry && amount.is_finite() { amount.max(1.0) } else { shown },
-        binding: reason.binding,
-        if_lifted: rate(reason.if_lifted).max(assigned),
-        weight: leaf.claim.weight,
-        class: input.class,
-    }
+    out.assigned = if out.ceiling.is_unlimited() { Rate::UNLIMITED } else { rate(amount) };
+    // A hungry leaf is known to use what it gets and no more is known: its demand falls from there.
+    out.demand = if leaf.hungry && amount.is_finite() { amount.max(1.0) } else { leaf.shown };
+    out.binding = reason.binding;
+    out.if_lifted = rate(reason.if_lifted).max(out.assigned);
+    out.weight = leaf.claim.weight;
 }
 
-/// A plan in which nobody has anything.
+/// A plan in which nobody has anything, under nothing but his own cap and the total.
 fn blank(snapshot: &Snapshot, tree: &Tree, limits: &Capacities) -> Plan {
     debug_assert_eq!(tree.leaves.len(), snapshot.leaves.len());
     debug_assert_eq!(tree.peers.len(), limits.peers.len());
@@ -198,7 +183,7 @@ fn blank(snapshot: &Snapshot, tree: &Tree, limits: &Capacities) -> Plan {
                 peer: leaf.peer,
                 group: leaf.group,
                 assigned: Rate::ZERO,
-                ceiling: Rate::ZERO,
+                ceiling: leaf.cap,
                 demand: 0.0,
                 binding: Binding::Source,
                 if_lifted: Rate::ZERO,

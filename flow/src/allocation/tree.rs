@@ -161,7 +161,7 @@ impl Tree {
             cap: input.cap.as_f64(),
             input: index,
             class: input.class,
-            limiter: if idle { Limiter::Source } else { input.limited.dominant() },
+            limiter: if idle { Limiter::Source } else { demand.limiter },
             hungry: demand.hungry,
         });
         let end = self.leaves.len();
