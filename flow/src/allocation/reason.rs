@@ -108,11 +108,8 @@ impl<'a> Reasons<'a> {
         let peer = &self.tree.peers[node.peer];
         let pass = self.passes[leaf.class as usize];
         let used_up = |amount: f64, cap: f64| cap.is_finite() && amount >= cap * (1.0 - ROUNDING);
-        let foreground = self.passes[Class::Foreground as usize];
-        let yields = |before_it: f64| leaf.class == Class::Background && before_it > 0.0;
 
-        let (binding, lift, before_it) = if used_up(pass.node_amounts[index], pass.node_caps[index]) {
-            let before_it: f64 = foreground.node_amounts[peer.nodes.clone()].iter().sum();
+        let (binding, lift) = if used_up(pass.node_amounts[index], pass.node_caps[index]) {
             let limit = peer.limit().as_f64();
             let (binding, other) = if peer.cap <= peer.negotiated {
                 (Binding::PeerCap, peer.negotiated)
@@ -120,18 +117,30 @@ impl<'a> Reasons<'a> {
                 (Binding::Negotiated, peer.cap)
             };
             let more = if other.is_unlimited() { f64::INFINITY } else { other.as_f64() - limit };
-            (binding, Lift::Peer(pass.node_caps[index] + more), before_it)
+            (binding, Lift::Peer(pass.node_caps[index] + more))
         } else if used_up(pass.group_amounts[node.group], pass.limits.groups[node.group]) {
-            (Binding::Group, Lift::Group, foreground.group_amounts[node.group])
+            (Binding::Group, Lift::Group)
         } else {
-            (Binding::Total, Lift::Total, foreground.group_amounts.iter().sum())
+            (Binding::Total, Lift::Total)
         };
-        if yields(before_it) {
+        if leaf.class == Class::Background && self.foreground_below(index, lift) > 0.0 {
             let if_lifted = self.if_foreground(index, leaf);
             return Reason { binding: Binding::BackgroundYield, if_lifted, lifted: Lift::Nothing };
         }
         let if_lifted = self.if_without(index, leaf, lift);
         Reason { binding, if_lifted, lifted: lift }
+    }
+
+    /// What foreground has of the limit, which is above node `index`.
+    fn foreground_below(&self, index: usize, limit: Lift) -> f64 {
+        let foreground = self.passes[Class::Foreground as usize];
+        let node = &self.tree.nodes[index];
+        match limit {
+            Lift::Nothing => 0.0,
+            Lift::Peer(_) => foreground.node_amounts[self.tree.peers[node.peer].nodes.clone()].iter().sum(),
+            Lift::Group => foreground.group_amounts[node.group],
+            Lift::Total => foreground.group_amounts.iter().sum(),
+        }
     }
 
     /// The leaf's amount without a limit above it.
