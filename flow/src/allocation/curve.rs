@@ -76,12 +76,6 @@ pub(super) struct Curve {
 }
 
 impl Curve {
-    pub(super) fn of(claims: impl Iterator<Item = Claim>) -> Self {
-        let mut curve = Self::default();
-        curve.rebuild(claims);
-        curve
-    }
-
     /// Starts over in the same memory.
     pub(super) fn rebuild(&mut self, claims: impl Iterator<Item = Claim>) {
         self.bends.clear();
@@ -175,6 +169,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    impl Curve {
+        fn of(claims: impl Iterator<Item = Claim>) -> Self {
+            let mut curve = Self::default();
+            curve.rebuild(claims);
+            curve
+        }
+    }
 
     fn shares(capacity: f64, claims: &[Claim]) -> Vec<f64> {
         let level = Curve::of(claims.iter().copied()).level(capacity);

@@ -63,13 +63,15 @@ impl Needs {
             node_floors: vec![[0.0; 2]; tree.nodes.len()],
             group_floors: vec![[0.0; 2]; tree.groups.len()],
             total_floors: [0.0; 2],
-            present: Class::ALL.map(|class| tree.leaves.iter().any(|leaf| leaf.class == class)),
+            present: [false; 2],
             floors_scale: 1.0,
         };
         for (index, node) in tree.nodes.iter().enumerate() {
             for leaf in &tree.leaves[node.leaves.clone()] {
-                needs.node_wants[index][leaf.class as usize] += leaf.claim.demand;
-                needs.node_floors[index][leaf.class as usize] += leaf.claim.floor;
+                let class = leaf.class as usize;
+                needs.node_wants[index][class] += leaf.claim.demand;
+                needs.node_floors[index][class] += leaf.claim.floor;
+                needs.present[class] = true;
             }
         }
         needs.put_peer_floors(tree, limits);

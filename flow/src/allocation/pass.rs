@@ -24,7 +24,7 @@ const SETTLED: f64 = 1e-9;
 #[derive(Debug)]
 pub(super) struct Pass {
     pub(super) class: Class,
-    /// Whether there are leaves of the class; if not, only the amounts are there, all 0.
+    /// Whether there are leaves of the class; if not, only the amounts above the leaves are there, all 0.
     pub(super) present: bool,
     pub(super) limits: Capacities,
     /// Per node: the peer's cap, or this node's part of it; infinite when nothing limits it.
@@ -46,7 +46,7 @@ pub(super) struct Pass {
 impl Pass {
     pub(super) fn run(tree: &Tree, needs: &Needs, class: Class, limits: Capacities) -> Self {
         let present = needs.present[class as usize];
-        let nodes = if present { tree.nodes.as_slice() } else { &[] };
+        let (nodes, leaves) = if present { (tree.nodes.as_slice(), tree.leaves.len()) } else { (&[][..], 0) };
         let mut pass = Self {
             class,
             present,
@@ -61,23 +61,31 @@ impl Pass {
             group_levels: vec![Level::FULL; tree.groups.len()],
             total_curve: Curve::default(),
             total_level: Level::FULL,
-            leaf_amounts: vec![0.0; tree.leaves.len()],
+            leaf_amounts: vec![0.0; leaves],
             floors_scale: 1.0,
         };
         if !present {
             return pass;
         }
+        for node in 0..nodes.len() {
+            pass.claim(tree, needs, node);
+        }
         let spread: Vec<usize> = (0..tree.peers.len())
             .filter(|peer| tree.peers[*peer].nodes.len() > 1 && pass.limits.peers[*peer].is_finite())
             .collect();
+        let mut scratch = Split::default();
         for turn in 0..TURNS_MAX {
             // Not `any`: every peer must be split anew.
-            let moved = spread.iter().filter(|peer| pass.split(tree, needs, **peer)).count();
+            let moved = spread.iter().filter(|peer| pass.split(tree, needs, **peer, &mut scratch)).count();
             if turn > 0 && moved == 0 {
                 break;
             }
+            for node in spread.iter().flat_map(|peer| tree.peers[*peer].nodes.clone()) {
+                pass.claim(tree, needs, node);
+            }
             pass.pour(tree, needs);
         }
+        pass.pour_nodes(tree);
         pass.pour_leaves(tree, needs);
         pass
     }
@@ -91,23 +99,30 @@ impl Pass {
         Capacities { total: self.group_amounts.iter().sum(), groups: self.group_amounts.clone(), peers }
     }
 
+    /// Makes the claim of a node, whose cap is known.
+    fn claim(&mut self, tree: &Tree, needs: &Needs, node: usize) {
+        let class = self.class as usize;
+        let demand = needs.node_wants[node][class].min(self.node_caps[node]);
+        let weight = tree.peers[tree.nodes[node].peer].weight;
+        self.node_claims[node] = Claim::new(weight, needs.node_floors[node][class], demand);
+    }
+
     /// Splits the cap of a peer over its nodes by the levels of their groups. Answers whether anything moved.
-    fn split(&mut self, tree: &Tree, needs: &Needs, peer: usize) -> bool {
+    fn split(&mut self, tree: &Tree, needs: &Needs, peer: usize, Split { offers, curve }: &mut Split) -> bool {
         let nodes = tree.peers[peer].nodes.clone();
         let class = self.class as usize;
-        let offers: Vec<Claim> = nodes
-            .clone()
-            .map(|node| {
-                let floor = needs.node_floors[node][class];
-                let want = needs.node_wants[node][class];
-                let group = Claim::new(tree.peers[peer].weight, floor, want);
-                let offered = self.group_levels[tree.nodes[node].group].share(&group);
-                // The proportions among all of the peer's transfers hold over its groups as well.
-                let weight: f64 = tree.claims(&tree.nodes[node], self.class).map(|(_, claim)| claim.weight).sum();
-                Claim::new(weight.max(f64::MIN_POSITIVE), floor, offered)
-            })
-            .collect();
-        let level = Curve::of(offers.iter().copied().filter(|claim| claim.demand > 0.0)).level(self.limits.peers[peer]);
+        offers.clear();
+        offers.extend(nodes.clone().map(|node| {
+            let floor = needs.node_floors[node][class];
+            let want = needs.node_wants[node][class];
+            let group = Claim::new(tree.peers[peer].weight, floor, want);
+            let offered = self.group_levels[tree.nodes[node].group].share(&group);
+            // The proportions among all of the peer's transfers hold over its groups as well.
+            let weight: f64 = tree.claims(&tree.nodes[node], self.class).map(|(_, claim)| claim.weight).sum();
+            Claim::new(weight.max(f64::MIN_POSITIVE), floor, offered)
+        }));
+        curve.rebuild(offers.iter().copied().filter(|claim| claim.demand > 0.0));
+        let level = curve.level(self.limits.peers[peer]);
         let mut moved = false;
         for (node, offer) in nodes.zip(offers) {
             let cap = level.share(&offer.unbounded()).min(self.limits.peers[peer]);
@@ -117,13 +132,9 @@ impl Pass {
         moved
     }
 
-    /// Bottom-up claims, top-down levels, for everything above the leaves.
+    /// Claims and levels of the groups and of the total, from the claims of the nodes.
     fn pour(&mut self, tree: &Tree, needs: &Needs) {
         let class = self.class as usize;
-        for (index, node) in tree.nodes.iter().enumerate() {
-            let demand = needs.node_wants[index][class].min(self.node_caps[index]);
-            self.node_claims[index] = Claim::new(tree.peers[node.peer].weight, needs.node_floors[index][class], demand);
-        }
         for (index, group) in tree.groups.iter().enumerate() {
             let claims = &self.node_claims;
             let children = group.nodes.iter().map(|node| claims[*node as usize]);
@@ -135,15 +146,18 @@ impl Pass {
         self.total_curve.rebuild(self.group_claims.iter().copied());
         self.total_level = self.total_curve.level(self.limits.total);
         self.floors_scale = self.total_level.floors_scale;
-        for (index, group) in tree.groups.iter().enumerate() {
+        for index in 0..tree.groups.len() {
             let amount = self.total_level.share(&self.group_claims[index]);
             let level = self.group_curves[index].level(amount);
             self.floors_scale = self.floors_scale.min(level.floors_scale);
             self.group_amounts[index] = amount;
             self.group_levels[index] = level;
-            for node in &group.nodes {
-                self.node_amounts[*node as usize] = level.share(&self.node_claims[*node as usize]);
-            }
+        }
+    }
+
+    fn pour_nodes(&mut self, tree: &Tree) {
+        for (index, node) in tree.nodes.iter().enumerate() {
+            self.node_amounts[index] = self.group_levels[node.group].share(&self.node_claims[index]);
         }
     }
 
@@ -165,4 +179,12 @@ impl Pass {
         curve.rebuild(tree.claims(node, self.class).map(|(_, claim)| claim));
         curve.level(amount)
     }
+}
+
+/// Memory for one split after the other.
+#[derive(Default)]
+struct Split {
+    /// Per node of the peer: what its group would give.
+    offers: Vec<Claim>,
+    curve: Curve,
 }
