@@ -47,7 +47,7 @@ pub fn allocate(snapshot: &Snapshot, knobs: &Knobs) -> Plan {
     let limits = Capacities::configured(&tree, snapshot.total);
     let needs = Needs::of(&tree, &limits);
     let reserve = needs.background_reserve(&tree, &limits, knobs.background_floor);
-    let foreground = Pass::run(&tree, &needs, Class::Foreground, limits.less(&reserve));
-    let background = Pass::run(&tree, &needs, Class::Background, limits.less(&foreground.amounts(&tree)));
+    let foreground = Pass::run(&tree, &needs, Class::Foreground, limits.less(reserve));
+    let background = Pass::run(&tree, &needs, Class::Background, limits.less(foreground.amounts(&tree)));
     plan::assemble(snapshot, &tree, &limits, &needs, [&foreground, &background])
 }

@@ -22,14 +22,16 @@ impl Capacities {
         }
     }
 
-    /// What is left after `taken`.
-    pub(super) fn less(&self, taken: &Self) -> Self {
-        let left = |all: &[f64], taken: &[f64]| all.iter().zip(taken).map(|(all, taken)| rest(*all, *taken)).collect();
-        Self {
-            total: rest(self.total, taken.total),
-            groups: left(&self.groups, &taken.groups),
-            peers: left(&self.peers, &taken.peers),
-        }
+    /// What is left after `taken`, in its memory.
+    pub(super) fn less(&self, mut taken: Self) -> Self {
+        let leave = |all: &[f64], taken: &mut [f64]| {
+            for (all, taken) in all.iter().zip(taken) {
+                *taken = rest(*all, *taken);
+            }
+        };
+        leave(&self.groups, &mut taken.groups);
+        leave(&self.peers, &mut taken.peers);
+        Self { total: rest(self.total, taken.total), ..taken }
     }
 }
 
