@@ -22,7 +22,8 @@ pub struct TotalKnobs {
     /// How much more a try at the margin asks for: 5 % more than the line is known to carry, so that a try that fails
     /// leaves no more behind than the sockets' buffers hold, and nobody's share is lost.
     pub probe_excess: f64,
-    /// How much more the next one asks for after one that was carried: the line has changed, by nobody knows how much.
+    /// How much more is asked for after two in a row that were carried: the line has changed, by nobody knows how much. One
+    /// alone may be chance, or a capacity that was learnt a little too small.
     pub search_excess: f64,
     /// Part of a round that a try lasts, and the draining after it. What a try sends beyond the line stands in sockets,
     /// where TCP and not the weights decide whose bytes go first: the less, the better.
@@ -81,6 +82,9 @@ const ABOVE_MARGIN: f64 = 1.02;
 /// Part of a try that must have come through for it to count as carried: half-way between the line as known and the try.
 const CARRIED_MIN: f64 = 0.985;
 
+/// Tries in a row that must be carried before much more is asked for.
+const CARRIED_IN_A_ROW: u32 = 2;
+
 /// How a total below its bound grows per round once the line is known; before, it doubles.
 const GROWTH: f64 = 1.25;
 
@@ -106,6 +110,8 @@ pub struct TotalController {
     missed: bool,
     /// Rounds at the margin with somebody waiting, since the last try.
     rounds_at_margin: u32,
+    /// Tries in a row that were carried.
+    carried: u32,
     probe: Probe,
 }
 
@@ -124,7 +130,16 @@ impl TotalController {
     /// A controller that has learnt nothing yet.
     pub fn new(limit: Rate, knobs: TotalKnobs) -> Self {
         let total = limit.limit().map(|limit| limit as f64);
-        Self { knobs, limit, total, capacity: None, missed: false, rounds_at_margin: 0, probe: Probe::Resting }
+        Self {
+            knobs,
+            limit,
+            total,
+            capacity: None,
+            missed: false,
+            rounds_at_margin: 0,
+            carried: 0,
+            probe: Probe::Resting,
+        }
     }
 
     /// Changes the configured limit at once. Clearing it forgets what was learnt and gates nothing.
@@ -264,8 +279,12 @@ impl TotalController {
         self.total = Some(total);
         if carried && total < self.limit.as_f64() {
             // More was asked and more came: go on at once, a line restored is found in a few rounds.
-            self.ask(self.knobs.search_excess);
-        } else if short || network {
+            self.carried += 1;
+            self.ask(if self.carried < CARRIED_IN_A_ROW { self.knobs.probe_excess } else { self.knobs.search_excess });
+            return;
+        }
+        self.carried = 0;
+        if short || network {
             let left_behind = (seen.released - seen.used).clamp(0.0, DRAIN_MAX * total);
             self.probe = Probe::Draining { total: total - left_behind, part: self.knobs.try_part };
         }
@@ -360,9 +379,12 @@ mod tests {
         let mut total = settled();
         assert_eq!(round(&mut total, 970_000.0, Limiter::Tokens), 970_000);
         assert_eq!(round(&mut total, 970_000.0, Limiter::Tokens), 1_047_600);
-        // It came: the line has changed, by nobody knows how much.
-        let margin = 0.97 * 1_047_600.0;
-        assert_eq!(round(&mut total, 1_047_600.0, Limiter::Tokens), (margin * 2.2f64).round() as u64);
+        // It came: that may be chance.
+        let again = 0.97 * 1_047_600.0 * 1.08;
+        assert_eq!(round(&mut total, 1_047_600.0, Limiter::Tokens), f64::round(again) as u64);
+        // It came again: the line has changed, by nobody knows how much.
+        let margin = 0.97 * again;
+        assert_eq!(round(&mut total, again, Limiter::Tokens), (margin * 2.2f64).round() as u64);
         // The line carries 1.3 MB/s and no more.
         assert_eq!(round(&mut total, 1_300_000.0, Limiter::Network), 1_261_000);
         assert_eq!(total.capacity(), Some(rate(1_300_000)));

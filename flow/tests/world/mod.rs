@@ -36,6 +36,8 @@ const BUFFERS: f64 = 0.1;
 pub(crate) struct World {
     /// Bytes per second that the line carries.
     pub(crate) line: f64,
+    /// Rounds that went by. A try for more is but a part of one.
+    elapsed: f64,
     /// Held by sockets and queues, and the most that they hold: bytes per second of one round.
     queued: f64,
     buffers: f64,
@@ -64,6 +66,7 @@ impl World {
         let achieved = vec![0.0; sources.len()];
         Self {
             line,
+            elapsed: 0.0,
             queued: 0.0,
             buffers: BUFFERS * line,
             sources,
@@ -122,9 +125,11 @@ impl World {
     pub(crate) fn round(&mut self) {
         let released = self.released();
         let sum: f64 = released.iter().sum();
-        let taken = sum.min(self.line + self.buffers - self.queued);
-        let carried = self.line.min(taken + self.queued);
-        self.queued += taken - carried;
+        let span = self.total.span();
+        let taken = sum.min(self.line + (self.buffers - self.queued) / span);
+        let carried = self.line.min(taken + self.queued / span);
+        self.queued += (taken - carried) * span;
+        self.elapsed += span;
         let squeezed = taken / sum.max(1.0);
         let mut seen = RoundObservation {
             used: 0.0,
@@ -160,7 +165,10 @@ impl World {
     }
 
     pub(crate) fn rounds(&mut self, rounds: usize) {
-        (0..rounds).for_each(|_| self.round());
+        let until = self.elapsed + rounds as f64 - 1e-9;
+        while self.elapsed < until {
+            self.round();
+        }
     }
 
     pub(crate) fn sum(&self) -> f64 {
