@@ -179,8 +179,8 @@ pub(super) struct DemoArgs {
     /// What they share.
     #[arg(long, value_name = "RATE", default_value = "20MB/s", value_parser = value::rate)]
     pub(super) upload_limit: Rate,
-    /// How long, in seconds.
-    #[arg(long = "for", value_name = "SECONDS", default_value = "30", value_parser = value::seconds)]
+    /// How long, in seconds; 30 at least, for the verdict.
+    #[arg(long = "for", value_name = "SECONDS", default_value = "30", value_parser = value::demo_seconds)]
     pub(super) duration: Duration,
 }
 

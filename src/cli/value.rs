@@ -33,6 +33,15 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     config::parse_duration(&with_unit)
 }
 
+/// How long a demo runs: long enough for windows of 10 s after the last joined, and no longer than a day.
+pub(super) fn demo_seconds(text: &str) -> Result<Duration, String> {
+    let duration = seconds(text)?;
+    match duration.as_secs() {
+        30..=86_400 => Ok(duration),
+        _ => Err("a verdict needs 30 seconds at least, and a demo ends within a day (86400)".to_owned()),
+    }
+}
+
 /// `NAME=DIR`. Writable: who may write at all is a matter of rights.
 pub(super) fn share(text: &str) -> Result<Share, String> {
     let Some((name, path)) = text.split_once('=').filter(|(_, path)| !path.is_empty()) else {
@@ -44,6 +53,15 @@ pub(super) fn share(text: &str) -> Result<Share, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_demo_too_short_for_a_verdict_does_not_begin() {
+        for wrong in ["0", "20", "29.9", "99999999999999", "1d1s"] {
+            assert!(demo_seconds(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(demo_seconds("30"), Ok(Duration::from_secs(30)));
+        assert_eq!(demo_seconds("2m"), Ok(Duration::from_secs(120)));
+    }
 
     #[test]
     fn weights() {
