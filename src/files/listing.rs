@@ -8,7 +8,6 @@ use std::{
     io,
     os::fd::{AsFd, OwnedFd},
     path::Path,
-    sync::atomic::{AtomicU64, Ordering},
     time::SystemTime,
 };
 
@@ -85,8 +84,6 @@ pub(super) fn beneath(
 /// What listings share.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    /// Names that were left out because they are not UTF-8 or too long.
-    pub(super) hidden: AtomicU64,
     large: LargeDirectories,
 }
 
@@ -164,7 +161,7 @@ impl Walk<'_> {
 
     /// The next few names behind `from`, sorted.
     fn next_names(
-        &self,
+        &mut self,
         directory: &OwnedFd,
         from: &From,
         prefix: &str,
@@ -199,7 +196,7 @@ impl Walk<'_> {
             least.push(name.to_owned());
         }
         if count_hidden && hidden > 0 {
-            self.known.hidden.fetch_add(hidden, Ordering::Relaxed);
+            self.page.hidden += hidden;
             tracing::warn!(directory = prefix, names = hidden, "names that are not UTF-8 can't be shared");
         }
         if least.len() == BATCH_NAMES {

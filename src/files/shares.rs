@@ -6,7 +6,7 @@ use std::{
     io,
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
 };
 
 use actors::port::{FileError, FilePage, Files, PortFuture, SinkMeta, Source, Viewer};
@@ -94,8 +94,6 @@ pub enum SharesError {
 /// Figures for the metrics.
 #[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
 pub struct FilesStats {
-    /// Names that a listing left out because no peer can say them (not UTF-8, too long), since the start.
-    pub unlistable_names: u64,
     /// Bytes read for hashing since the start.
     pub hashed_bytes: u64,
     /// Bytes that the hash cache holds now.
@@ -163,7 +161,6 @@ impl Shares {
     pub fn stats(&self) -> FilesStats {
         let tools = &self.inner.tools;
         FilesStats {
-            unlistable_names: self.inner.listed.hidden.load(Ordering::Relaxed),
             hashed_bytes: tools.digests.hashed_bytes(),
             hash_cache_bytes: tools.digests.memory_bytes(),
             disk_jobs_waiting: tools.pool.waiting(),

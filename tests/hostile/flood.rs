@@ -162,6 +162,7 @@ fn ten_thousand_gets_are_answered_one_by_one() {
         }
     }
     assert_eq!((opened, refused), (16, 9984));
+    assert_eq!(Counts::of(&server).failures(FailureCode::TooMany), 9984.0);
     let transfers = server.metric("evenkeel_transfers", &["direction=\"upload\""]);
     assert_eq!(transfers, 17.0, "those, and the neighbour's");
     drop(control);

@@ -1,12 +1,12 @@
 //! Paths over the wire: nothing leaves the share, nothing outside is read, written or even told.
 
-use std::{fs, os::unix::fs::symlink};
+use std::{collections::BTreeMap, fs, os::unix::fs::symlink};
 
 use wire::{FailureCode, List, Listing, Message, Put};
 
 use crate::{
     foe::{Control, Foe, get},
-    stage::{Neighbour, node, serves_on},
+    stage::{Counts, Neighbour, node, serves_on},
     support::Server,
 };
 
@@ -83,6 +83,9 @@ fn no_path_leaves_the_share() {
     let paths = escapes(&server);
     let (mut control, mut data) = Foe::owner(&server).session_with_data();
     let mut number = 0;
+    let counts = Counts::of(&server);
+    let before = FailureCode::ALL.map(|code| counts.failures(code));
+    let mut told: BTreeMap<&str, usize> = BTreeMap::new();
     for path in &paths {
         number += 1;
         control.say(&get(number, path, 1 << 20));
@@ -96,6 +99,7 @@ fn no_path_leaves_the_share() {
             FailureCode::Unreadable,
         ];
         assert!(expected.contains(&failed.code()), "{path:?}: {failed:?}");
+        *told.entry(failed.code().as_str()).or_default() += 1;
     }
     for path in paths.iter().filter(|path| *path != "share/unfinished.part" && !path.is_empty()) {
         let listing = list(&mut control, number + 1, path, "");
@@ -107,11 +111,15 @@ fn no_path_leaves_the_share() {
         );
         if let Some(error) = listing.error {
             tells_nothing(&server, &error.message);
+            *told.entry(error.code().as_str()).or_default() += 1;
         }
     }
     for after in ["../", "\0", "..", &"x".repeat(4096)] {
         let listing = list(&mut control, number + 1, "share", after);
         number += 1;
+        if let Some(error) = &listing.error {
+            *told.entry(error.code().as_str()).or_default() += 1;
+        }
         assert!(listing.entries.iter().all(|entry| !entry.name.contains('/')), "{after:?}: {listing:?}");
     }
     let outside = tree(server.room.path());
@@ -127,6 +135,11 @@ fn no_path_leaves_the_share() {
         control.say(&Message::Put(Put { transfer: number, path: path.clone(), size: 3, ..Put::default() }));
         let failed = control.expect_failed(number);
         tells_nothing(&server, &failed.message);
+        *told.entry(failed.code().as_str()).or_default() += 1;
+    }
+    for (code, before) in FailureCode::ALL.into_iter().zip(before) {
+        let times = told.get(code.as_str()).copied().unwrap_or_default();
+        assert_eq!(counts.failures(code) - before, times as f64, "{}", code.as_str());
     }
     assert_eq!(tree(server.room.path()), outside, "a put left something outside the share");
     // All that was bad input, not a breach: the session lives and gets what it may.
@@ -136,6 +149,72 @@ fn no_path_leaves_the_share() {
     assert_eq!(fs::read_to_string(server.room.path().join("secret")).unwrap(), SECRET);
     serves_on(&server);
     neighbour.was_undisturbed();
+}
+
+/// None of them opens a transfer, so none is among the transfers that ended.
+#[test]
+fn what_fails_before_it_is_opened_is_counted_by_its_code() {
+    let server = node("transfers_max = 2\n");
+    let counts = Counts::of(&server);
+    escapes(&server);
+    let gets = [
+        ("share/../secret", FailureCode::BadPath),
+        ("/etc/passwd", FailureCode::BadPath),
+        ("share/link", FailureCode::Forbidden),
+        ("share/none", FailureCode::NotFound),
+        ("none/small", FailureCode::NotFound),
+        ("share", FailureCode::IsDirectory),
+    ];
+    let mut owner = Foe::owner(&server).session();
+    let mut number = 0;
+    for (path, code) in gets {
+        number += 1;
+        counts.failed(code, 1, || {
+            owner.say(&get(number, path, 0));
+            assert_eq!(owner.expect_failed(number).code(), code, "{path}");
+        });
+    }
+    for (path, code) in [("share/../", FailureCode::BadPath), ("share/none", FailureCode::NotFound)] {
+        number += 1;
+        counts.failed(code, 1, || {
+            assert_eq!(list(&mut owner, number, path, "").error.map(|error| error.code()), Some(code), "{path}");
+        });
+    }
+    let puts = [("share/vast", u64::MAX, FailureCode::DiskFull), ("share/../new", 3, FailureCode::BadPath)];
+    for (path, size, code) in puts {
+        number += 1;
+        counts.failed(code, 1, || {
+            owner.say(&Message::Put(Put { transfer: number, path: path.into(), size, ..Put::default() }));
+            assert_eq!(owner.expect_failed(number).code(), code, "{path}");
+        });
+    }
+    counts.failed(FailureCode::Forbidden, 1, || {
+        let mut stranger = Foe::stranger(&server).session();
+        stranger.say(&Message::Put(Put { transfer: 1, path: "share/new".into(), size: 3, ..Put::default() }));
+        assert_eq!(stranger.expect_failed(1).code(), FailureCode::Forbidden);
+    });
+    assert_eq!(server.metric("evenkeel_transfers_ended_total", &[]), 0.0, "nothing was opened");
+    counts.failed(FailureCode::TooMany, 1, || {
+        // Without a window the first two stay open.
+        for transfer in number + 1..=number + 3 {
+            owner.say(&get(transfer, "share/small", 0));
+        }
+        assert_eq!(owner.expect_failed(number + 3).code(), FailureCode::TooMany);
+    });
+    serves_on(&server);
+}
+
+#[test]
+fn a_put_to_a_share_that_takes_no_files_is_counted() {
+    let kept = "[[share]]\nname = \"kept\"\npath = \"share\"\nwritable = false\n";
+    let server = Server::with_config(kept, &["--open"]);
+    fs::write(server.share().join("small"), "small").unwrap();
+    let mut owner = Foe::owner(&server).session();
+    Counts::of(&server).failed(FailureCode::ReadOnly, 1, || {
+        owner.say(&Message::Put(Put { transfer: 1, path: "kept/new".into(), size: 3, ..Put::default() }));
+        assert_eq!(owner.expect_failed(1).code(), FailureCode::ReadOnly);
+    });
+    serves_on(&server);
 }
 
 /// Where a link stands, a put replaces the link or refuses; it never writes through it.
@@ -191,6 +270,10 @@ fn huge_and_odd_names_are_listed_in_pages_or_left_out() {
         }
     }
     assert_eq!(names.len(), 701, "all that are UTF-8");
+    let hidden = || server.metric("evenkeel_names_hidden_total", &[]);
+    assert_eq!(hidden(), 1.0, "once, however many pages there are");
+    list(&mut control, 100, "share/many", "");
+    assert_eq!(hidden(), 2.0, "and again for who begins again");
     assert!(names.windows(2).all(|pair| pair[0] < pair[1]));
     // What a terminal is shown cannot move its cursor.
     let shown = server.run_as("newcomer", &["ls", &server.at("many")]);

@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use wire::FailureCode;
+
 use crate::support::{Client, Server, assert_same, noise, wait_until};
 
 /// What the neighbour gets, or puts: more than it moves during any scene at [`LIMIT`].
@@ -119,6 +121,18 @@ impl<'a> Counts<'a> {
 
     pub(crate) fn violations(&self, code: &str) -> f64 {
         self.server.metric("evenkeel_violations_total", &[&format!("code=\"{code}\"")])
+    }
+
+    pub(crate) fn failures(&self, code: FailureCode) -> f64 {
+        self.server.metric("evenkeel_failures_total", &[&format!("code=\"{}\"", code.as_str())])
+    }
+
+    /// Runs `scene`, which is told `code` that many times, and sees that it was counted.
+    #[track_caller]
+    pub(crate) fn failed(&self, code: FailureCode, times: usize, scene: impl FnOnce()) {
+        let before = self.failures(code);
+        scene();
+        assert_eq!(self.failures(code) - before, times as f64, "failures told as `{}`", code.as_str());
     }
 
     /// Runs `scene` and waits until `reason` was counted `times` more.

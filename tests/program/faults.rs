@@ -140,6 +140,7 @@ fn an_unreadable_file_is_said_to_be_so() {
     fs::create_dir(&out).unwrap();
     let said = server.run(&["get", &bad, &good, "-o", &out]).expect_code(1).err();
     assert!(said.contains("a.bin") && said.contains("permission denied"), "{said}");
+    assert_eq!(server.metric("evenkeel_failures_total", &["code=\"unreadable\""]), 1.0);
     assert!(!said.contains(server.room.path().to_str().unwrap()), "a path of the node's machine: {said}");
     assert_same(server.share().join("good.bin"), Path::new(&out).join("good.bin"));
     let put =
@@ -186,6 +187,7 @@ fn a_full_disk_at_the_node_fails_that_put_alone() {
     let (large, little) = (server.path("large.bin"), server.path("small.bin"));
     let said = server.run(&["put", &large, &little, &small]).expect_code(1).err();
     assert!(said.contains("large.bin") && said.contains("disk is full"), "{said}");
+    assert_eq!(server.metric("evenkeel_failures_total", &["code=\"disk_full\""]), 1.0);
     // Each fits when it begins, both do not.
     let tight = server.spawn(&["put", &server.path("tight.bin"), &small]);
     wait_until("it has begun", 20, || {

@@ -136,6 +136,10 @@ impl GuestFront for Door {
         self.node.shared.metrics.disk_wait(operation).record(time.as_secs_f64());
     }
 
+    fn hidden(&self, names: u64) {
+        self.node.shared.metrics.names_hidden.increment(names);
+    }
+
     fn refused(&self, reason: &'static str) {
         self.node.shared.metrics.refusal(reason).increment(1);
     }

@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use flow::{Binding, Class, Direction};
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata};
+use wire::FailureCode;
 
 use crate::port::Transport;
 
@@ -70,6 +71,16 @@ const REFUSAL_REASONS: &[&str] = &[
 ];
 
 const OUTCOMES: &[&str] = &["stored", "sent", "failed", "cancelled", "lost", "other"];
+/// The codes of the protocol, in its order.
+const FAILURES: &[&str] = &{
+    let mut codes = ["other"; FailureCode::ALL.len() + 1];
+    let mut index = 0;
+    while index < FailureCode::ALL.len() {
+        codes[index] = FailureCode::ALL[index].as_str();
+        index += 1;
+    }
+    codes
+};
 const CAUSES: &[&str] = &["tick", "early", "order", "other"];
 const STATUSES: &[&str] =
     &["200", "202", "204", "400", "401", "403", "404", "405", "408", "409", "413", "415", "500", "503", "other"];
@@ -174,6 +185,8 @@ pub struct NodeMetrics {
     pub sessions: Gauge,
     /// `evenkeel_peers`.
     pub peers: Gauge,
+    /// `evenkeel_names_hidden_total`.
+    pub names_hidden: Counter,
     /// `evenkeel_joins_total`.
     pub joins: Counter,
     /// `evenkeel_connections`.
@@ -201,6 +214,7 @@ pub struct NodeMetrics {
     worker_turns: [Counter; 2],
     leaves: Cases<Counter>,
     refusals: Cases<Counter>,
+    failures: Cases<Counter>,
     rounds: Cases<Counter>,
     disk_wait: Cases<Histogram>,
     api_requests: Cases<Counter>,
@@ -230,6 +244,7 @@ impl NodeMetrics {
             download: DirectionMetrics::register(Direction::Download),
             sessions: gauge("evenkeel_sessions", &[]),
             peers: gauge("evenkeel_peers", &[]),
+            names_hidden: counter("evenkeel_names_hidden_total", &[]),
             joins: counter("evenkeel_joins_total", &[]),
             connections: gauge("evenkeel_connections", &[]),
             connections_max: gauge("evenkeel_connections_max", &[]),
@@ -246,6 +261,7 @@ impl NodeMetrics {
             worker_turns: Lane::ALL.map(|lane| counter("evenkeel_worker_turns_total", &[("lane", lane.as_str())])),
             leaves: reasons("evenkeel_leaves_total", LEAVE_REASONS),
             refusals: reasons("evenkeel_refusals_total", REFUSAL_REASONS),
+            failures: Cases::new(FAILURES, |code| counter("evenkeel_failures_total", &[("code", code)])),
             rounds: Cases::new(CAUSES, |cause| counter("evenkeel_allocation_rounds_total", &[("cause", cause)])),
             disk_wait: Cases::new(OPERATIONS, |operation| {
                 histogram("evenkeel_disk_wait_seconds", &[("operation", operation)])
@@ -273,6 +289,11 @@ impl NodeMetrics {
     /// `evenkeel_refusals_total`: a link fault, a refusal code in snake case, `connections` or `draining`.
     pub fn refusal(&self, reason: &str) -> &Counter {
         self.refusals.get(reason)
+    }
+
+    /// `evenkeel_failures_total`.
+    pub fn failure(&self, code: FailureCode) -> &Counter {
+        self.failures.get(code.as_str())
     }
 
     /// `evenkeel_violations_total`. Looks the name up: a session breaks the protocol once, then it is closed.

@@ -152,6 +152,22 @@ pub const METRICS: &[Metric] = &[
          was handed to the kernel), failed, cancelled, or lost (the session or connection ended first).",
     ),
     counter(
+        "evenkeel_failures_total",
+        Unit::Count,
+        &["code"],
+        "Failures that peers were told.",
+        "Once per answer that says why a transfer was not opened or did not end well, or why a listing failed, when it is made. \
+         What was opened is in the transfers that ended too; HTTP's answers are in its own statuses.",
+    ),
+    counter(
+        "evenkeel_names_hidden_total",
+        Unit::Count,
+        &[],
+        "Names that listings left out because no peer can say them: not UTF-8, or too long.",
+        "Once per such name whenever a listing reads a directory from its beginning, also for HTTP. Names of a large directory \
+         are remembered, and then it is not read again.",
+    ),
+    counter(
         "evenkeel_joins_total",
         Unit::Count,
         &[],

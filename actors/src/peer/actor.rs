@@ -172,9 +172,22 @@ impl PeerActor {
     }
 
     fn send(&mut self, message: Message) {
+        self.count_failure(&message);
         #[cfg(feature = "lanes-off")]
         let Some(message) = self.keep_behind_data(message) else { return };
         self.send_now(message, self.cause);
+    }
+
+    /// Here, where all that is said comes by: the machine refuses by itself what is beyond its limits.
+    fn count_failure(&self, message: &Message) {
+        let code = match message {
+            Message::Failed(failed) => Some(failed.code()),
+            Message::Listing(listing) => listing.error.as_ref().map(|error| error.code()),
+            _ => None,
+        };
+        if let Some(code) = code {
+            self.shared.metrics.failure(code).increment(1);
+        }
     }
 
     pub(super) fn send_now(&mut self, message: Message, cause: Option<Moment>) {

@@ -105,6 +105,7 @@ impl PeerActor {
     pub(super) fn listed(&mut self, request: u32, result: Result<crate::port::FilePage, FileError>) {
         let told = match result {
             Ok(page) => {
+                self.shared.metrics.names_hidden.increment(page.hidden);
                 let entries = page.entries.into_iter().map(super::user::wire_entry).collect();
                 self.session.listing(request, entries, page.more)
             }

@@ -63,6 +63,9 @@ pub struct FilePage {
     pub entries: Vec<FileEntry>,
     /// Whether another page follows; ask again `after` the last name.
     pub more: bool,
+    /// Names that were found and left out because no peer can say them: not UTF-8, or too long. To be counted; each only on
+    /// the page that its directory begins on.
+    pub hidden: u64,
 }
 
 /// BLAKE3 of a file's first bytes.

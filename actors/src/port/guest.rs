@@ -85,6 +85,8 @@ pub trait GuestFront: Send + Sync + 'static {
     fn answered(&self, status: &str, overhead_bytes: u64);
     /// Somebody waited so long for an operation on files (`open`, `read`).
     fn waited(&self, operation: &str, time: Duration);
+    /// A page of a listing left out that many names; see [`FilePage::hidden`](crate::port::FilePage::hidden).
+    fn hidden(&self, names: u64);
     /// A connection or a request was turned away before it meant anything; counted.
     fn refused(&self, reason: &'static str);
 }

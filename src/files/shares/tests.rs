@@ -210,7 +210,8 @@ fn names_that_are_not_utf8_cannot_be_asked_for_but_are_counted() {
     fs::write(bench.data("good"), b"x").unwrap();
     block_on(async {
         assert_eq!(bench.names("data", false).await, ["good"]);
-        assert_eq!(bench.shares.stats().unlistable_names, 1);
+        assert_eq!(bench.list("data", false, "").await.unwrap().hidden, 1);
+        assert_eq!(bench.list("data", false, "a").await.unwrap().hidden, 0, "counted with the page before");
         assert_eq!(code(bench.source("data/a\u{fffd}b").await), FailureCode::NotFound);
     });
 }

@@ -253,6 +253,9 @@ impl Connection {
         let began = tokio::time::Instant::now();
         let listed = self.frontage.front.files().list(path.to_owned(), false, after, Viewer { write: false }).await;
         self.frontage.front.waited("open", began.elapsed());
+        if let Ok(page) = &listed {
+            self.frontage.front.hidden(page.hidden);
+        }
         listed
     }
 
