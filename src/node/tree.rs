@@ -37,7 +37,9 @@ pub(super) async fn get_tree(
     if missing.len() < files {
         progress.note(&format!("{} of {files} files are here already", files - missing.len()));
     }
-    progress.planned(missing.len() as u64, missing.iter().map(|entry| entry.size).sum());
+    // The sizes are the node's word.
+    let bytes = missing.iter().map(|entry| entry.size).fold(0, u64::saturating_add);
+    progress.planned(missing.len() as u64, bytes);
     let errands: Vec<Errand> = missing
         .into_iter()
         .map(|entry| Errand::Get {

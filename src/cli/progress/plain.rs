@@ -30,7 +30,8 @@ struct Transfer {
     offset: u64,
 }
 
-/// Over the whole run. Files: those that were started, or failed before.
+/// Over the whole run. Files: those that were started, or failed before. Sizes are what a node says, perhaps too much for a
+/// sum: then it stays at the greatest number.
 #[derive(Default)]
 struct Counts {
     files: u64,
@@ -88,7 +89,7 @@ impl<W: Write + Send> Plain<W> {
     /// `NAME: 45% of 1.5 GB, 10.0 MB/s (80 Mbit/s), 3 min 20 s left`, or the same of all files.
     fn state(&self, rate: f64) -> String {
         let counts = &self.counts;
-        let size = counts.size + counts.planned_size;
+        let size = counts.size.saturating_add(counts.planned_size);
         let what = match (counts.files + counts.planned, self.live.values().next()) {
             (1, Some(only)) => only.name.clone(),
             (1, None) => "1 file".to_owned(),
@@ -102,8 +103,8 @@ impl<W: Write + Send> Plain<W> {
             line.push_str(if counts.failed == 0 { ", done" } else { ", ended" });
         } else {
             line.push_str(&format!(", {}", Rate::from_f64(rate)));
-            let live: u64 = self.live.values().map(|transfer| transfer.size - transfer.offset).sum();
-            let missing = live + counts.planned_size;
+            let live = self.live.values().map(|transfer| transfer.size - transfer.offset);
+            let missing = live.fold(counts.planned_size, u64::saturating_add);
             if rate > 0.0 {
                 line.push_str(&format!(", {} left", show_seconds(missing as f64 / rate)));
             }
@@ -132,14 +133,14 @@ impl Counts {
 impl<W: Write + Send> TransferProgress for Plain<W> {
     fn planned(&mut self, transfers: u64, bytes: u64) {
         self.counts.planned += transfers;
-        self.counts.planned_size += bytes;
+        self.counts.planned_size = self.counts.planned_size.saturating_add(bytes);
     }
 
     fn started(&mut self, id: u32, name: &str, size: u64, start: u64) {
         let start = start.min(size);
         self.counts.begin(size);
-        self.counts.size += size;
-        self.counts.offset += start;
+        self.counts.size = self.counts.size.saturating_add(size);
+        self.counts.offset = self.counts.offset.saturating_add(start);
         self.news = true;
         self.live.insert(id, Transfer { name: wire::printable(name).into_owned(), size, offset: start });
         self.tick();
@@ -150,8 +151,8 @@ impl<W: Write + Send> TransferProgress for Plain<W> {
         let offset = offset.min(transfer.size);
         let step = offset.saturating_sub(transfer.offset);
         transfer.offset += step;
-        self.counts.offset += step;
-        self.counts.moved += step;
+        self.counts.offset = self.counts.offset.saturating_add(step);
+        self.counts.moved = self.counts.moved.saturating_add(step);
         self.news = true;
         self.tick();
     }
@@ -305,6 +306,21 @@ mod tests {
         plain.failed(2, "`b`: no such file");
         drop(plain);
         assert_eq!(log.text(), "`b`: no such file\n1 of 2 files: 100% of 10 B, ended, 1 failed\n");
+    }
+
+    #[test]
+    fn sizes_too_great_for_a_sum_are_no_panic() {
+        let (mut plain, log, millis) = plain();
+        plain.planned(3, u64::MAX);
+        plain.planned(1, u64::MAX);
+        for (id, start) in [(0, 0), (1, u64::MAX), (2, u64::MAX)] {
+            plain.started(id, "a", u64::MAX, start);
+            millis.fetch_add(1000, Ordering::Relaxed);
+            plain.moved(id, 1);
+        }
+        plain.failed(2, "`a`: gone");
+        drop(plain);
+        assert!(log.text().contains("`a`: gone\n"), "{}", log.text());
     }
 
     #[test]
