@@ -42,6 +42,13 @@ impl TransferProgress for Bars {
     }
 
     fn started(&mut self, id: u32, name: &str, size: u64, start: u64) {
+        // Once more, after the link was lost: it is the same file.
+        if let Some(before) = self.live.remove(&id) {
+            if let Some(sum) = &self.sum {
+                sum.set_position(sum.position().saturating_sub(before.position()));
+            }
+            before.finish_and_clear();
+        }
         let bar = self.screen.add(self.bar(size));
         bar.set_message(wire::printable(name).into_owned());
         bar.set_position(start);
@@ -118,5 +125,16 @@ mod tests {
             bars.done(id);
         }
         assert_eq!(bars.sum.unwrap().position(), 30);
+    }
+
+    #[test]
+    fn a_transfer_that_starts_again_is_counted_once() {
+        let mut bars = Bars::new();
+        bars.planned(1, 15);
+        for start in [0, 5] {
+            bars.started(0, "name", 15, start);
+            bars.moved(0, 10);
+        }
+        assert_eq!((bars.sum.unwrap().position(), bars.live.len()), (10, 1));
     }
 }

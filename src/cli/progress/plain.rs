@@ -128,6 +128,12 @@ impl Counts {
         self.planned = self.planned.saturating_sub(1);
         self.planned_size = if self.planned == 0 { 0 } else { self.planned_size.saturating_sub(size) };
     }
+
+    /// What was counted of a transfer that starts once more. The bytes that moved did so all the same.
+    fn take_back(&mut self, transfer: &Transfer) {
+        self.size = self.size.saturating_sub(transfer.size);
+        self.offset = self.offset.saturating_sub(transfer.offset);
+    }
 }
 
 impl<W: Write + Send> TransferProgress for Plain<W> {
@@ -138,7 +144,11 @@ impl<W: Write + Send> TransferProgress for Plain<W> {
 
     fn started(&mut self, id: u32, name: &str, size: u64, start: u64) {
         let start = start.min(size);
-        self.counts.begin(size);
+        match self.live.remove(&id) {
+            // Once more, after the link was lost: it is the same file.
+            Some(before) => self.counts.take_back(&before),
+            None => self.counts.begin(size),
+        }
         self.counts.size = self.counts.size.saturating_add(size);
         self.counts.offset = self.counts.offset.saturating_add(start);
         self.news = true;
@@ -306,6 +316,22 @@ mod tests {
         plain.failed(2, "`b`: no such file");
         drop(plain);
         assert_eq!(log.text(), "`b`: no such file\n1 of 2 files: 100% of 10 B, ended, 1 failed\n");
+    }
+
+    #[test]
+    fn a_transfer_that_starts_again_is_counted_once() {
+        let (mut plain, log, _) = plain();
+        plain.planned(2, 2_000_000);
+        plain.started(0, "a", 1_000_000, 0);
+        plain.moved(0, 600_000);
+        plain.started(0, "a", 1_000_000, 500_000);
+        plain.started(0, "a", 1_000_000, 500_000);
+        plain.moved(0, 1_000_000);
+        plain.done(0);
+        plain.started(1, "b", 1_000_000, 0);
+        plain.moved(1, 500_000);
+        drop(plain);
+        assert!(log.text().starts_with("1 of 2 files: 75% of 2.0 MB, "), "{}", log.text());
     }
 
     #[test]
