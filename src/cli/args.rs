@@ -20,7 +20,7 @@ const HTTP_LISTEN: &str = "127.0.0.1:7480";
 /// Moves files between peers and shares the line among them calmly.
 #[derive(Debug, Parser)]
 #[command(name = "evenkeel", version, propagate_version = true, max_term_width = 110)]
-#[command(after_help = examples!(EXIT_CODES; "serve", "get 127.0.0.1:7400/share/welcome.txt", "ctl peers"))]
+#[command(after_help = examples!(EXIT_CODES; "serve", "get 127.0.0.1:7400/share/README.txt", "ctl peers"))]
 pub(super) struct Cli {
     /// Where keys, known peers, authorized peers and resume data live [default: $XDG_STATE_HOME/evenkeel].
     #[arg(long, global = true, value_name = "DIR")]
@@ -117,7 +117,7 @@ pub(super) struct TrustArgs {
 /// node lists are left as they are, so the same command goes on where it was interrupted.
 #[derive(Debug, Args)]
 #[command(after_help = examples!(RATES;
-    "get 127.0.0.1:7400/share/welcome.txt",
+    "get 127.0.0.1:7400/share/README.txt",
     "get host:7400/iso/a.iso host:7400/iso/b.iso -o downloads/ --bwlimit 10MB/s",
     "get host:7400/iso -o mirror --data-links 4",
     "get '[2001:db8::1]:7400/iso/a.iso' --background",

@@ -8,7 +8,8 @@ bytes, always per second; 0 or `off` is unlimited. 10Mb and kbps are refused, be
 /// The table of exit codes for `evenkeel --help`.
 pub(super) const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 a transfer or order failed, 2 usage, 64 bad configuration, 65 a file failed its BLAKE3 check, \
-69 nobody answers, 71 this machine is in the way (port in use, state directory), 77 refused, 130 interrupted.";
+69 nobody answers, 71 this machine is in the way (port in use, state directory), \
+75 sessions were cut off, 77 refused, 130 interrupted.";
 
 /// What the examples below a help begin with.
 #[cfg(test)]
