@@ -108,7 +108,6 @@ impl Passage for GuestPassage {
         self.slot.waker.set(Some(cx.waker().clone()));
         if !self.requested {
             self.requested = true;
-            self.hold(Limiter::Tokens);
             self.lease.request(wanted);
         }
         Poll::Pending
