@@ -152,9 +152,9 @@ fn permission_given_back_can_be_used_by_others() {
     }
     let shaper = &mut sim.shapers[0];
     let now = Moment::from_nanos(SECOND);
-    shaper.request(LeafKey(0), 20_000, now);
-    assert_eq!(shaper.poll(now).map(|release| release.bytes), Some(20_000));
-    shaper.request(LeafKey(1), 20_000, now);
+    shaper.request(LeafKey(0), 8_000, now);
+    assert_eq!(shaper.poll(now).map(|release| release.bytes), Some(8_000));
+    shaper.request(LeafKey(1), 8_000, now);
     assert_eq!(shaper.poll(now), None);
     // More than was released can't come back.
     shaper.give_back(LeafKey(0), u32::MAX, now);
