@@ -44,6 +44,16 @@ pub(super) fn json(entries: &[FileEntry]) -> serde_json::Result<String> {
     Ok(text)
 }
 
+/// What is said of names that the node could not list.
+pub(super) fn hidden(names: u32) -> Option<String> {
+    let words = "not UTF-8, or too long for a path";
+    match names {
+        0 => None,
+        1 => Some(format!("1 name is not shown: {words}")),
+        _ => Some(format!("{names} names are not shown: {words}")),
+    }
+}
+
 fn kind_word(kind: FileKind) -> &'static str {
     match kind {
         FileKind::Share => "share",
@@ -91,14 +101,14 @@ mod tests {
 
     #[test]
     fn entries_are_shown() {
-        let entry =
-            |name: &str, size, kind| FileEntry { name: name.into(), size, mtime_ns: 1_709_208_840_000_000_000, kind };
+        let entry = |name: &str, size, kind| FileEntry::new(name, size, 1_709_208_840_000_000_000, kind);
         let entries = [entry("old", 0, FileKind::Directory), entry("a\u{1b}[2J.iso", 1_500_000, FileKind::File)];
         let shown = table(&entries);
         assert!(shown.contains("-  2024-02-29 12:14  old/"), "{shown}");
         assert!(!shown.contains('\u{1b}'), "nothing that moves the cursor: {shown}");
         let parsed: serde_json::Value = serde_json::from_str(&json(&entries).unwrap()).unwrap();
         assert_eq!(parsed[1]["size"], 1_500_000);
+        assert_eq!(parsed[1]["name"], "a\u{1b}[2J.iso", "programs get the name itself");
         assert_eq!(parsed[0]["kind"], "directory");
     }
 }

@@ -55,10 +55,15 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Put(args) => run::put(args.resolve(state)?, progress::for_stderr()),
         Command::Ls(args) => {
             let json = args.json;
-            let entries = run::ls(args.resolve(state)?)?;
+            let listed = run::ls(args.resolve(state)?)?;
+            if let Some(words) = listing::hidden(listed.hidden) {
+                let _ = writeln!(io::stderr(), "evenkeel: {words}");
+            }
             let text = match json {
-                true => listing::json(&entries).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?,
-                false => listing::table(&entries),
+                true => {
+                    listing::json(&listed.entries).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?
+                }
+                false => listing::table(&listed.entries),
             };
             print(&text)
         }

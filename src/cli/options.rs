@@ -149,6 +149,7 @@ fn uploads(files: Vec<PathBuf>, target: &Target) -> Result<Vec<Upload>, Failure>
             false => format!("{}/{}", target.path.trim_end_matches('/'), own_name(&source)?),
         };
         if !paths.insert(path.clone()) {
+            let path = wire::printable(&path);
             return Err(Failure::usage(format!("two files would be sent to {path}: send one of them by itself")));
         }
         uploads.push(Upload { source, path });

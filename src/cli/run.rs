@@ -1,10 +1,12 @@
 //! Where the command line meets the program: every call into the node stands here and nowhere else.
 
-use actors::port::{FileEntry, Rights};
+use actors::port::Rights;
 
 use crate::{
     identity::{self, Identity, StateDir},
-    node::{self, DemoOptions, Exit, Failure, GetOptions, LsOptions, PutOptions, ServeOptions, TransferProgress},
+    node::{
+        self, DemoOptions, Exit, Failure, GetOptions, Listed, LsOptions, PutOptions, ServeOptions, TransferProgress,
+    },
 };
 
 /// Runs a node until it is told to stop.
@@ -23,7 +25,7 @@ pub(super) fn put(options: PutOptions, progress: Box<dyn TransferProgress>) -> R
 }
 
 /// Lists, in the order of names.
-pub(super) fn ls(options: LsOptions) -> Result<Vec<FileEntry>, Failure> {
+pub(super) fn ls(options: LsOptions) -> Result<Listed, Failure> {
     node::ls(options)
 }
 

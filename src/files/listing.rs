@@ -13,39 +13,45 @@ use std::{
 
 use actors::port::{FileEntry, FileError, FileKind, FilePage};
 use host::OFlags;
-use rustix::fs::{AtFlags, Dir, FileType, fstat, statat};
+use rustix::{
+    fs::{AtFlags, Dir, FileType, fstat, statat},
+    io::Errno,
+};
 
 use super::{
     fault::{Deed, Label},
     names::{LargeDirectories, Listable},
-    path::{PATH_BYTES_MAX, SharePath},
+    path::{NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_NAMES_MAX, SharePath},
     shares::Share,
     stamp::{Stamp, kind_of},
 };
 
 /// One page of the shares themselves.
-pub(super) fn shares(shares: &BTreeMap<String, Share>, recursive: bool, after: &str, known: &Known) -> FilePage {
-    let mut walk = Walk { page: FilePage::default(), names_bytes: 0, recursive, base_bytes: 0, known };
+pub(super) fn shares(
+    shares: &BTreeMap<String, Share>,
+    recursive: bool,
+    after: &str,
+    known: &Known,
+) -> Result<FilePage, FileError> {
+    let base = Base { bytes: 0, names: 0 };
+    let mut walk = Walk { page: FilePage::default(), names_bytes: 0, recursive, base, known };
     let (first, deeper) = split_first(after);
     for (name, share) in shares.range(first.to_owned()..) {
         let is_first = name == first;
         if !is_first {
-            let stamp = Stamp::of(&share.directory).ok();
-            walk.push(FileEntry {
-                name: name.clone(),
-                size: 0,
-                mtime_ns: stamp.map_or(0, |stamp| stamp.mtime_ns),
-                kind: FileKind::Share,
-            });
+            let mtime_ns = Stamp::of(&share.directory).map_or(0, |stamp| stamp.mtime_ns);
+            walk.push(FileEntry::new(name, 0, mtime_ns, FileKind::Share));
         }
         if walk.page.more {
             break;
         }
         if recursive {
-            walk.descend(&share.directory, ".", &format!("{name}/"), if is_first { deeper } else { "" }, 1);
+            let (after, told) = if is_first { (deeper, Told::Before) } else { ("", walk.last()) };
+            walk.descend(&share.directory, ".", &format!("{name}/"), after, told)
+                .map_err(|error| Label::plain(name).io(Deed::Read, &error))?;
         }
     }
-    walk.page
+    Ok(walk.page)
 }
 
 /// One page of what is at `path`: the names in a directory, or a file's own.
@@ -61,19 +67,19 @@ pub(super) fn beneath(
     let rest = if path.rest().is_empty() { "." } else { path.rest() };
     let found = host::open_beneath(share.directory.as_fd(), Path::new(rest), OFlags::PATH).map_err(fault)?;
     let stat = fstat(&found).map_err(|errno| fault(errno.into()))?;
-    let base_bytes = path.as_str().len() + 1;
-    let mut walk = Walk { page: FilePage::default(), names_bytes: 0, recursive, base_bytes, known };
+    let base = Base { bytes: path.as_str().len() + 1, names: path.as_str().split('/').count() };
+    let mut walk = Walk { page: FilePage::default(), names_bytes: 0, recursive, base, known };
     match kind_of(&stat) {
         FileType::Directory => {
             let directory = open_directory(&found, ".").map_err(fault)?;
-            walk.directory(&directory, "", after, 0).map_err(fault)?;
+            let told = if after.is_empty() { Told::Page } else { Told::Before };
+            walk.directory(&directory, "", after, told).map_err(fault)?;
         }
         FileType::RegularFile => {
             let name = path.rest().rsplit('/').next().unwrap_or_default().to_owned();
             let stamp = Stamp::from_stat(&stat);
             if name.as_str() > after {
-                let (size, mtime_ns) = (stamp.size, stamp.mtime_ns);
-                walk.push(FileEntry { name, size, mtime_ns, kind: FileKind::File });
+                walk.push(FileEntry::new(name, stamp.size, stamp.mtime_ns, FileKind::File));
             }
         }
         _ => return Err(label.special()),
@@ -91,16 +97,34 @@ struct Walk<'a> {
     page: FilePage,
     names_bytes: usize,
     recursive: bool,
-    /// Bytes of the path in front of every name.
-    base_bytes: usize,
+    base: Base,
     known: &'a Known,
+}
+
+/// The path in front of every name.
+struct Base {
+    bytes: usize,
+    names: usize,
+}
+
+/// Where it is told that names of a directory are left out.
+#[derive(Copy, Clone)]
+enum Told {
+    /// It is the listed directory itself.
+    Page,
+    /// In its entry on this page.
+    Entry(usize),
+    /// On a page before.
+    Before,
 }
 
 impl Walk<'_> {
     /// Takes one entry, or says that there is more.
     fn push(&mut self, entry: FileEntry) {
         let names_bytes = self.names_bytes + entry.name.len();
-        if self.page.entries.len() >= PAGE_ENTRIES_MAX || names_bytes > PAGE_NAME_BYTES_MAX {
+        // Behind one that did not fit, a shorter one must not come.
+        let full = self.page.entries.len() >= PAGE_ENTRIES_MAX || names_bytes > PAGE_NAME_BYTES_MAX;
+        if self.page.more || full {
             self.page.more = true;
             return;
         }
@@ -108,18 +132,27 @@ impl Walk<'_> {
         self.page.entries.push(entry);
     }
 
+    /// The entry that was taken last.
+    fn last(&self) -> Told {
+        Told::Entry(self.page.entries.len() - 1)
+    }
+
     /// Lists what is behind `after` in `directory`, every name with `prefix` in front.
-    fn directory(&mut self, directory: &OwnedFd, prefix: &str, after: &str, depth: usize) -> io::Result<()> {
+    fn directory(&mut self, directory: &OwnedFd, prefix: &str, after: &str, told: Told) -> io::Result<()> {
         let (first, deeper) = split_first(after);
         // `first` itself has been listed, perhaps not all that is in it.
         let mut from = From { name: first.to_owned(), inclusive: self.recursive };
+        let room = self.room(prefix);
+        let mut told = Some(told);
         loop {
-            let count_hidden = from.name.is_empty();
-            let names = self.next_names(directory, &from, prefix, count_hidden)?;
+            let (names, hidden) = self.next_names(directory, &from, room)?;
+            if let Some(told) = told.take() {
+                self.hide(hidden, told, prefix);
+            }
             let is_last = names.len() < BATCH_NAMES;
             for name in &names {
                 let is_first = name == first;
-                self.name(directory, prefix, name, is_first.then_some(deeper), depth);
+                self.name(directory, prefix, name, is_first.then_some(deeper))?;
                 if self.page.more {
                     return Ok(());
                 }
@@ -133,44 +166,84 @@ impl Walk<'_> {
 
     /// Lists one name and, when it is a directory, what is in it. `resumed` is where to go on in a directory that was
     /// listed before.
-    fn name(&mut self, directory: &OwnedFd, prefix: &str, name: &str, resumed: Option<&str>, depth: usize) {
-        // It may be gone by now; then it is not listed.
-        let Ok(stat) = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else { return };
+    ///
+    /// # Errors
+    /// When the directory that it is in can't be listed.
+    fn name(&mut self, directory: &OwnedFd, prefix: &str, name: &str, resumed: Option<&str>) -> io::Result<()> {
+        let stat = match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            // It is gone by now.
+            Err(Errno::NOENT) => return Ok(()),
+            // The directory may be read and not be searched: nothing in it can be had. Or the disk fails.
+            Err(errno) => return Err(errno.into()),
+        };
         let stamp = Stamp::from_stat(&stat);
         let kind = match kind_of(&stat) {
             FileType::RegularFile => FileKind::File,
             FileType::Directory => FileKind::Directory,
-            _ => return,
+            _ => return Ok(()),
         };
         if resumed.is_none() {
             let size = if kind == FileKind::File { stamp.size } else { 0 };
-            self.push(FileEntry { name: format!("{prefix}{name}"), size, mtime_ns: stamp.mtime_ns, kind });
+            self.push(FileEntry::new(format!("{prefix}{name}"), size, stamp.mtime_ns, kind));
         }
-        if kind == FileKind::Directory && self.recursive && !self.page.more && depth < DEPTH_MAX {
-            self.descend(directory, name, &format!("{prefix}{name}/"), resumed.unwrap_or(""), depth + 1);
+        if kind == FileKind::Directory && self.recursive && !self.page.more {
+            let told = if resumed.is_some() { Told::Before } else { self.last() };
+            self.descend(directory, name, &format!("{prefix}{name}/"), resumed.unwrap_or(""), told)?;
+        }
+        Ok(())
+    }
+
+    /// Lists a directory within the listing. That it can't be read is said in its entry.
+    ///
+    /// # Errors
+    /// When its entry was on a page before.
+    fn descend(&mut self, from: &OwnedFd, name: &str, prefix: &str, after: &str, told: Told) -> io::Result<()> {
+        let listed = open_directory(from, name).and_then(|directory| self.directory(&directory, prefix, after, told));
+        match (listed, told) {
+            (Ok(()), _) => Ok(()),
+            // It is gone by now.
+            (Err(error), _) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            (Err(error), Told::Entry(index)) => {
+                tracing::debug!(directory = prefix, %error, "left out of a listing");
+                self.page.entries[index].unlisted = Some(Label::plain(name).io(Deed::Read, &error).code);
+                Ok(())
+            }
+            (Err(error), Told::Page | Told::Before) => Err(error),
         }
     }
 
-    /// Lists a directory within the listing; one that can't be read is an empty one.
-    fn descend(&mut self, from: &OwnedFd, name: &str, prefix: &str, after: &str, depth: usize) {
-        let listed = open_directory(from, name).and_then(|directory| self.directory(&directory, prefix, after, depth));
-        if let Err(error) = listed {
-            tracing::debug!(directory = prefix, %error, "left out of a listing");
+    /// Bytes that a name behind `prefix` may have; none where the path has as many names as it may have.
+    fn room(&self, prefix: &str) -> usize {
+        if self.base.names + prefix.matches('/').count() >= PATH_NAMES_MAX {
+            return 0;
         }
+        PATH_BYTES_MAX.saturating_sub(self.base.bytes + prefix.len()).min(NAME_BYTES_MAX)
     }
 
-    /// The next few names behind `from`, sorted.
-    fn next_names(
-        &mut self,
-        directory: &OwnedFd,
-        from: &From,
-        prefix: &str,
-        count_hidden: bool,
-    ) -> io::Result<Vec<String>> {
-        let (now, room) = (SystemTime::now(), PATH_BYTES_MAX.saturating_sub(self.base_bytes + prefix.len()));
+    fn hide(&mut self, names: usize, told: Told, prefix: &str) {
+        if names == 0 {
+            return;
+        }
+        let count = u32::try_from(names).unwrap_or(u32::MAX);
+        match told {
+            Told::Page => self.page.hidden = count,
+            Told::Entry(index) => self.page.entries[index].hidden = count,
+            Told::Before => return,
+        }
+        tracing::warn!(directory = prefix, names, "names that are not UTF-8, or too long, can't be shared");
+    }
+
+    /// The next few names behind `from`, sorted, and how many in the whole directory can't travel.
+    fn next_names(&self, directory: &OwnedFd, from: &From, room: usize) -> io::Result<(Vec<String>, usize)> {
+        let now = SystemTime::now();
         if let Some(names) = self.known.large.known(directory, now) {
-            let names = names.from(|name| !from.covers(name)).filter(|name| name.len() <= room);
-            return Ok(names.take(BATCH_NAMES).map(str::to_owned).collect());
+            let too_long = match room {
+                NAME_BYTES_MAX => 0,
+                _ => names.from(|_| false).filter(|name| name.len() > room).count(),
+            };
+            let next = names.from(|name| !from.covers(name)).filter(|name| name.len() <= room);
+            return Ok((next.take(BATCH_NAMES).map(str::to_owned).collect(), names.unspeakable + too_long));
         }
         let mut least: BinaryHeap<String> = BinaryHeap::new();
         let mut hidden = 0;
@@ -195,14 +268,10 @@ impl Walk<'_> {
             }
             least.push(name.to_owned());
         }
-        if count_hidden && hidden > 0 {
-            self.page.hidden += hidden;
-            tracing::warn!(directory = prefix, names = hidden, "names that are not UTF-8 can't be shared");
-        }
         if least.len() == BATCH_NAMES {
             self.known.large.learn(directory, now)?;
         }
-        Ok(least.into_sorted_vec())
+        Ok((least.into_sorted_vec(), hidden))
     }
 }
 
@@ -232,9 +301,6 @@ const PAGE_NAME_BYTES_MAX: usize = 48 * 1024;
 
 /// Names sorted at a time: two pages' worth.
 const BATCH_NAMES: usize = 1024;
-
-/// Directories within directories that a recursive listing goes down; each is one open descriptor.
-const DEPTH_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests;

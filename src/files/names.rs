@@ -48,15 +48,24 @@ pub(super) struct Names {
     text: String,
     /// Where each name begins in the text, and its bytes; in the order of the names.
     spans: Vec<(u32, u16)>,
+    /// Beside them: names that cannot travel.
+    pub(super) unspeakable: usize,
 }
 
 impl Names {
     /// Reads all of them; `None` when they are too many to keep.
     fn read(directory: &OwnedFd) -> io::Result<Option<Self>> {
-        let (mut text, mut spans) = (String::new(), Vec::new());
+        let (mut text, mut spans, mut unspeakable) = (String::new(), Vec::new(), 0);
         for entry in Dir::read_from(directory)? {
             let entry = entry?;
-            let Listable::Name(name) = Listable::of(&entry) else { continue };
+            let name = match Listable::of(&entry) {
+                Listable::Name(name) => name,
+                Listable::Unspeakable => {
+                    unspeakable += 1;
+                    continue;
+                }
+                Listable::No => continue,
+            };
             // A name has at most 255 bytes, and all of them fit the limit.
             spans.push((text.len() as u32, name.len() as u16));
             text.push_str(name);
@@ -65,7 +74,7 @@ impl Names {
             }
         }
         spans.sort_unstable_by_key(|span| name_at(&text, *span));
-        Ok(Some(Self { text, spans }))
+        Ok(Some(Self { text, spans, unspeakable }))
     }
 
     /// The names for which `is_before` is false, which are the last ones.
@@ -194,7 +203,7 @@ mod tests {
             fill(&path, 10);
             kept.learn(&open(&path), later).unwrap();
             // As if it had many more.
-            let names = Names { text: "x".repeat(BYTES_MAX / 2 - 1000), spans: Vec::new() };
+            let names = Names { text: "x".repeat(BYTES_MAX / 2 - 1000), spans: Vec::new(), unspeakable: 0 };
             kept.kept.lock().unwrap().back_mut().unwrap().names = Arc::new(names);
         }
         let fourth = room.path().join("d");

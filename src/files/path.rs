@@ -131,6 +131,9 @@ fn fault_in_path(text: &str) -> Option<&'static str> {
     if text.ends_with('/') {
         return Some("the path ends in `/`");
     }
+    if text.split('/').nth(PATH_NAMES_MAX).is_some() {
+        return Some("the path has more than 256 names");
+    }
     text.split('/').find_map(fault_in_name)
 }
 
@@ -152,6 +155,10 @@ pub(super) const PART_SUFFIX: &str = ".part";
 /// Bytes of a path, Linux's own `PATH_MAX`.
 pub(super) const PATH_BYTES_MAX: usize = 4096;
 
+/// Names in a path, its share among them. Each may be a directory to be made and synced, and one open descriptor of a
+/// recursive listing.
+pub(super) const PATH_NAMES_MAX: usize = 256;
+
 /// Bytes of a name, Linux's own `NAME_MAX`.
 pub(super) const NAME_BYTES_MAX: usize = 255;
 
@@ -168,6 +175,8 @@ mod tests {
     fn table_of_paths() {
         let long_name = "n".repeat(256);
         let long_path = vec!["d".repeat(200); 21].join("/");
+        let deep_path = vec!["d"; PATH_NAMES_MAX + 1].join("/");
+        assert!(SharePath::parse(&deep_path[2..]).is_ok());
         let bad = [
             "",
             "/",
@@ -189,6 +198,7 @@ mod tests {
             "x.part",
             long_name.as_str(),
             long_path.as_str(),
+            deep_path.as_str(),
             "data/x/",
             "data/x//",
         ];

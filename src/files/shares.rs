@@ -216,7 +216,7 @@ impl Shares {
         let pool = &self.inner.tools.pool;
         if path.is_empty() {
             let listed = pool.run(Lane::Patient, move || listing::shares(&shares, recursive, &after, &known));
-            return listed.await.map_err(|_| Label::plain("the shares").gone());
+            return listed.await.map_err(|_| Label::plain("the shares").gone())?;
         }
         let path = SharePath::parse(&path)?;
         let share = self.share(&path)?;

@@ -260,7 +260,7 @@ impl Work {
                 let words = wire::printable(message).into_owned();
                 // What a file's own room says begins with its name, in backquotes.
                 let named = words.starts_with('`');
-                let line = if named { words.clone() } else { format!("`{}`: {words}", errand.path()) };
+                let line = if named { words.clone() } else { format!("`{}`: {words}", wire::printable(errand.path())) };
                 progress.failed(tag as u32, &line);
                 self.outcome.failed.push((errand.path().to_owned(), code, words));
             }

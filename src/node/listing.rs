@@ -14,16 +14,20 @@ use super::{Exit, Failure, errands::ErrandError, session::Client, transfer::fail
 /// What a listing may take of this machine's memory, whatever the node sends: two million names of ordinary length.
 const LISTING_BYTES_MAX: usize = 256 << 20;
 
-/// What is at `path`, in the order of names. The names are the node's: not to be shown, and not to be opened, as they are.
+/// What a node lists.
+#[derive(Clone, Debug, Default)]
+pub struct Listed {
+    /// In the order of names. The names are the node's: not to be shown, and not to be opened, as they are.
+    pub entries: Vec<FileEntry>,
+    /// Names in the listed directory that the node can't say: not UTF-8, or too long for a path.
+    pub hidden: u32,
+}
+
+/// What is at `path`.
 ///
 /// # Errors
 /// No session, or what the node says of the path.
-pub(super) async fn list(
-    client: &Client,
-    endpoint: &str,
-    path: &str,
-    recursive: bool,
-) -> Result<Vec<FileEntry>, Failure> {
+pub(super) async fn list(client: &Client, endpoint: &str, path: &str, recursive: bool) -> Result<Listed, Failure> {
     let (handle, mut events) = client.connect(endpoint).await.map_err(|error| failure(error.into()))?;
     loop {
         match events.recv().await {
@@ -37,7 +41,7 @@ pub(super) async fn list(
     let mut pages = Pages::default();
     loop {
         let (reply, answer) = oneshot::channel();
-        let after = pages.entries.last().map(|entry| entry.name.clone()).unwrap_or_default();
+        let after = pages.listed.entries.last().map(|entry| entry.name.clone()).unwrap_or_default();
         handle.command(Command::List { path: path.to_owned(), recursive, after, reply }).await;
         let page: Listing = tokio::select! {
             page = answer => page.map_err(|_| gone())?,
@@ -46,7 +50,7 @@ pub(super) async fn list(
         if pages.take(page)? {
             handle.command(Command::Leave).await;
             session_end(&mut events).await;
-            return Ok(pages.entries);
+            return Ok(pages.listed);
         }
     }
 }
@@ -68,7 +72,7 @@ fn gone() -> Failure {
 /// What has come so far.
 #[derive(Default)]
 struct Pages {
-    entries: Vec<FileEntry>,
+    listed: Listed,
     bytes: usize,
 }
 
@@ -79,17 +83,19 @@ impl Pages {
         if let Some(error) = page.error {
             return fault(&wire::printable(&error.message));
         }
+        let listed = &mut self.listed;
+        listed.hidden = listed.hidden.saturating_add(page.hidden);
         let is_last = !page.more || page.entries.is_empty();
         for entry in page.entries.into_iter().map(entry) {
             // Names that grow can't come twice, and can't come for ever.
-            if self.entries.last().is_some_and(|last| !last.name.split('/').lt(entry.name.split('/'))) {
+            if listed.entries.last().is_some_and(|last| !last.name.split('/').lt(entry.name.split('/'))) {
                 return fault("the node's listing is out of order");
             }
             self.bytes += mem::size_of::<FileEntry>() + entry.name.len();
             if self.bytes > LISTING_BYTES_MAX {
                 return fault("the node lists more than fits into memory here; ask for its directories one by one");
             }
-            self.entries.push(entry);
+            listed.entries.push(entry);
         }
         Ok(is_last)
     }
@@ -101,7 +107,8 @@ fn entry(entry: wire::Entry) -> FileEntry {
         EntryKind::Directory => FileKind::Directory,
         EntryKind::File | EntryKind::Unspecified => FileKind::File,
     };
-    FileEntry { name: entry.name, size: entry.size, mtime_ns: entry.mtime_ns, kind }
+    let unlisted = (entry.unlisted != 0).then(|| entry.unlisted());
+    FileEntry { name: entry.name, size: entry.size, mtime_ns: entry.mtime_ns, kind, hidden: entry.hidden, unlisted }
 }
 
 #[cfg(test)]
@@ -118,7 +125,7 @@ mod tests {
         let mut pages = Pages::default();
         assert!(!pages.take(page(&["a", "a/b", "a/c/d"], true)).unwrap());
         assert!(pages.take(page(&["a.txt", "b"], false)).unwrap());
-        assert_eq!(pages.entries.len(), 5);
+        assert_eq!(pages.listed.entries.len(), 5);
         assert!(Pages::default().take(page(&[], true)).unwrap(), "an empty page is the last, whatever it says");
     }
 

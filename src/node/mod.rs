@@ -15,6 +15,7 @@ mod tree;
 
 pub use demo::demo;
 pub use exit::{Exit, Failure};
+pub use listing::Listed;
 pub use options::{
     DemoOptions, Download, Endpoint, GetOptions, LsOptions, PutOptions, ServeOptions, SessionOptions, Upload,
 };

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use actors::port::{FileEntry, LinkError};
+use actors::port::LinkError;
 use flow::Rate;
 use wire::FailureCode;
 
 use super::{
     Exit, Failure, GetOptions, LsOptions, PutOptions, SessionOptions, TransferProgress,
     errands::{self, Errand, ErrandError, Landing, Manner, Outcome},
-    listing::list,
+    listing::{Listed, list},
     session::{Client, Wish},
     tree::get_tree,
 };
@@ -83,7 +83,7 @@ pub fn put(options: PutOptions, mut progress: Box<dyn TransferProgress>) -> Resu
 ///
 /// # Errors
 /// No session, or what the node says of the path.
-pub fn ls(options: LsOptions) -> Result<Vec<FileEntry>, Failure> {
+pub fn ls(options: LsOptions) -> Result<Listed, Failure> {
     let wish = Wish {
         upload: Rate::UNLIMITED,
         download: Rate::UNLIMITED,
@@ -95,11 +95,7 @@ pub fn ls(options: LsOptions) -> Result<Vec<FileEntry>, Failure> {
     };
     actix_rt::System::new().block_on(async move {
         let client = Client::start(options.state, wish)?;
-        let mut entries = list(&client, &options.endpoint.to_string(), &options.path, false).await?;
-        for entry in &mut entries {
-            entry.name = wire::printable(&entry.name).into_owned();
-        }
-        Ok(entries)
+        list(&client, &options.endpoint.to_string(), &options.path, false).await
     })
 }
 
@@ -132,7 +128,7 @@ pub(super) fn judge(outcome: &Outcome) -> Result<(), Failure> {
     }
 }
 
-fn worse(left: Result<(), Failure>, right: Result<(), Failure>) -> Result<(), Failure> {
+pub(super) fn worse(left: Result<(), Failure>, right: Result<(), Failure>) -> Result<(), Failure> {
     match (left, right) {
         (Err(left), Err(right)) if left.exit >= right.exit => Err(left),
         (Err(left), Ok(())) => Err(left),

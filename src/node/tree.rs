@@ -2,14 +2,15 @@
 
 use std::{fs, io, path::Path};
 
-use actors::port::FileKind;
+use actors::port::{FileEntry, FileKind};
+use wire::FailureCode;
 
 use super::{
     Exit, Failure, TransferProgress,
     errands::{self, Errand, Landing, Manner},
-    listing::list,
+    listing::{Listed, list},
     session::Client,
-    transfer::{failure, judge},
+    transfer::{failure, judge, worse},
 };
 
 /// Fetches what is beneath `path` into `root`, each file by a transfer of its own. A file that is there already with the size
@@ -25,7 +26,9 @@ pub(super) async fn get_tree(
     manner: Manner,
     progress: &mut dyn TransferProgress,
 ) -> Result<(), Failure> {
-    let entries = list(client, endpoint, path, true).await?;
+    let listed = list(client, endpoint, path, true).await?;
+    let left_out = left_out(path, &listed);
+    let entries = listed.entries;
     let files = entries.iter().filter(|entry| entry.kind == FileKind::File).count();
     let machine = |error: io::Error| Failure::new(Exit::Machine, format!("can't make {}: {error}", root.display()));
     fs::create_dir_all(root).map_err(machine)?;
@@ -47,9 +50,70 @@ pub(super) async fn get_tree(
             landing: Landing::Beneath(root.to_owned(), entry.name),
         })
         .collect();
+    let mut result = Ok(());
     if !errands.is_empty() {
         let outcome = errands::run(client, endpoint, errands, manner, progress).await.map_err(failure)?;
-        judge(&outcome)?;
+        result = judge(&outcome);
     }
-    if prepared.faults.is_empty() { Ok(()) } else { Err(Failure::new(Exit::Failed, "")) }
+    // Last, where they are seen.
+    for words in &left_out {
+        progress.note(words);
+    }
+    match left_out.is_empty() && prepared.faults.is_empty() {
+        true => result,
+        false => worse(result, Err(Failure::new(Exit::Failed, ""))),
+    }
+}
+
+/// What is beneath `path` and not in its listing; for a person.
+fn left_out(path: &str, listed: &Listed) -> Vec<String> {
+    let mut left_out = Vec::new();
+    let mut tell = |below: &str, hidden: u32, unlisted: Option<FailureCode>| {
+        let name = wire::printable(below);
+        if let Some(code) = unlisted {
+            left_out.push(format!("`{name}`: what is in it was left out: {}", why(code)));
+        }
+        match hidden {
+            0 => {}
+            1 => left_out.push(format!("`{name}`: 1 name in it was left out: not UTF-8, or too long for a path")),
+            _ => left_out
+                .push(format!("`{name}`: {hidden} names in it were left out: not UTF-8, or too long for a path")),
+        }
+    };
+    tell(path, listed.hidden, None);
+    for FileEntry { name, hidden, unlisted, .. } in &listed.entries {
+        if *hidden > 0 || unlisted.is_some() {
+            tell(&format!("{path}/{name}"), *hidden, *unlisted);
+        }
+    }
+    left_out
+}
+
+/// Why a node could not list a directory.
+fn why(code: FailureCode) -> &'static str {
+    match code {
+        FailureCode::Unreadable => "the user that the node runs as may not read it, or its disk failed",
+        FailureCode::Forbidden => "it is no longer a directory of the share",
+        FailureCode::TooMany => "too many files are open at the node; try again later",
+        code => code.as_str(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_listing_leaves_out_is_said_with_its_reason() {
+        let mut closed = FileEntry::new("a/closed", 0, 0, FileKind::Directory);
+        closed.unlisted = Some(FailureCode::Unreadable);
+        let mut odd = FileEntry::new("b\u{1b}", 0, 0, FileKind::Directory);
+        odd.hidden = 2;
+        let entries = vec![FileEntry::new("a", 0, 0, FileKind::Directory), closed, odd];
+        let told = left_out("s/d", &Listed { entries, hidden: 1 });
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(told[0].starts_with("`s/d`: 1 name in it was left out: not UTF-8"), "{told:?}");
+        assert!(told[1].starts_with("`s/d/a/closed`: what is in it was left out: the user"), "{told:?}");
+        assert!(told[2].contains(": 2 names in it were left out") && !told[2].contains('\u{1b}'), "{told:?}");
+    }
 }

@@ -150,6 +150,56 @@ fn an_unreadable_file_is_said_to_be_so() {
     assert!(words.contains("b.bin") && words.contains("permission denied"), "{words}");
 }
 
+#[test]
+fn a_directory_that_the_node_cannot_read_is_named_and_the_others_come() {
+    let Some(wrapper) = without_override() else { return };
+    let room = Arc::new(tempfile::tempdir().unwrap());
+    let server = Server::start_under::<_, &str>(&wrapper, room, &[]);
+    let deep = format!("d/{}", vec!["x"; 80].join("/"));
+    for (directory, mode) in [("d/closed", 0o000), ("d/names-only", 0o444), (deep.as_str(), 0o755), ("d/empty", 0o755)]
+    {
+        let directory = server.share().join(directory);
+        fs::create_dir_all(&directory).unwrap();
+        if !directory.ends_with("empty") {
+            noise(&directory.join("a.bin"), 1000, 1);
+        }
+        fs::set_permissions(&directory, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let (remote, out) = (server.at("d"), server.path("out"));
+    let said = server.run(&["get", &remote, "-o", &out]).expect_code(1).err();
+    for name in ["closed", "names-only"] {
+        assert!(said.contains(&format!("`share/d/{name}`: what is in it was left out: ")), "{said}");
+        let said = server.run(&["ls", &server.at(&format!("d/{name}"))]).expect_code(1).err();
+        assert!(said.contains("permission denied"), "{said}");
+    }
+    assert_eq!(said.matches("was left out").count(), 2, "{said}");
+    assert!(Path::new(&out).join("empty").is_dir());
+    let deep = format!("{deep}/a.bin");
+    assert_same(server.share().join(&deep), Path::new(&out).join(&deep[2..]));
+    for name in ["closed", "names-only"] {
+        fs::set_permissions(server.share().join("d").join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    server.run(&["get", &remote, "-o", &out]).expect_code(0);
+}
+
+#[test]
+fn what_is_too_deep_for_a_path_is_said_and_the_rest_comes() {
+    let server = Server::start::<&str>(&[]);
+    // With the share and the directory above them.
+    let deepest = format!("d/{}", vec!["x"; 253].join("/"));
+    let beyond = server.share().join(&deepest).join("x/x");
+    fs::create_dir_all(&beyond).unwrap();
+    noise(&beyond.join("b.bin"), 1000, 1);
+    noise(&server.share().join(&deepest).join("a.bin"), 1000, 2);
+    let out = server.path("out");
+    let said = server.run(&["get", &server.at("d"), "-o", &out]).expect_code(1).err();
+    assert!(said.contains("1 name in it was left out") && said.contains("too long for a path"), "{said}");
+    assert_same(server.share().join(&deepest).join("a.bin"), Path::new(&out).join(&deepest[2..]).join("a.bin"));
+    let local = Path::new(&out).join(&deepest[2..]).join("a.bin").display().to_string();
+    let said = server.run(&["put", &local, &server.at(&vec!["y"; 2000].join("/"))]).expect_code(1).err();
+    assert!(said.contains("more than 256 names"), "{said}");
+}
+
 /// A disk of 2 MiB at `directory`, seen by the program alone; `None` (and words) where that cannot be had.
 fn on_a_small_disk(directory: &str) -> Option<Vec<String>> {
     let script = "mount -t tmpfs -o size=2m,mode=0777 none \"$0\" && exec \"$@\"";

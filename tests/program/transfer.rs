@@ -1,6 +1,6 @@
 //! `ls`, `get` and `put` when all goes well.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::ffi::OsStrExt as _, path::Path};
 
 use serde_json::Value;
 
@@ -138,6 +138,42 @@ fn names_with_spaces_and_other_alphabets_work() {
     }
     let listed = server.run(&["ls", &server.at("")]).expect_code(0).out();
     assert!(listed.contains("größe.txt") && listed.contains("a file.txt"), "{listed}");
+}
+
+#[test]
+fn names_with_control_characters_go_there_and_back_and_never_reach_the_terminal() {
+    let server = Server::start::<&str>(&[]);
+    let name = "a\n\u{1b}[2J\tb.bin";
+    noise(&server.room.path().join(name), 1000, 3);
+    let put = server.run(&["put", &server.path(name), &server.at("")]).expect_code(0);
+    let get = server.run(&["get", &server.at(name), "-o", &server.path("got")]).expect_code(0);
+    assert_same(server.path(name), server.path("got"));
+    let missing = server.run(&["get", &server.at(&format!("not-{name}"))]).expect_code(1);
+    let shown = server.run(&["ls", &server.at("")]).expect_code(0);
+    for said in [put.err(), get.err(), missing.err(), shown.err(), shown.out()] {
+        assert!(!said.contains('\u{1b}'), "{said:?}");
+    }
+    let json = server.run(&["ls", &server.at(""), "--json"]).expect_code(0).out();
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert!(json.as_array().unwrap().iter().any(|entry| entry["name"] == name), "{json}");
+}
+
+#[test]
+fn names_that_are_not_utf_8_are_counted_and_a_directory_with_some_is_not_had_whole() {
+    let server = Server::start::<&str>(&[]);
+    fs::create_dir_all(server.share().join("d/e")).unwrap();
+    noise(&server.share().join("d/e/a.bin"), 1000, 1);
+    for name in [&b"d/e/\xff"[..], b"d/e/b\xfe", b"d/c\xff"] {
+        fs::write(server.share().join(std::ffi::OsStr::from_bytes(name)), b"x").unwrap();
+    }
+    let listed = server.run(&["ls", &server.at("d/e"), "--json"]).expect_code(0);
+    assert!(listed.err().contains("2 names are not shown: not UTF-8"), "{}", listed.err());
+    assert_eq!(serde_json::from_str::<Value>(&listed.out()).unwrap().as_array().unwrap().len(), 1);
+    let out = server.path("out");
+    let said = server.run(&["get", &server.at("d"), "-o", &out]).expect_code(1).err();
+    assert!(said.contains("`share/d`: 1 name in it was left out: not UTF-8"), "{said}");
+    assert!(said.contains("`share/d/e`: 2 names in it were left out: not UTF-8"), "{said}");
+    assert_same(server.share().join("d/e/a.bin"), Path::new(&out).join("e/a.bin"));
 }
 
 #[test]

@@ -135,9 +135,15 @@ fn a_message_that_does_not_fit_is_not_half_written() {
 fn a_full_page_of_the_files_port_fits_a_frame() {
     // 500 entries with 48 KiB of names and the longest numbers.
     let name = "x".repeat(48 * 1024 / 500);
-    let entry = Entry { name, size: u64::MAX, mtime_ns: -1, kind: EntryKind::File.into() };
-    let message = Message::Listing(Listing { request: u32::MAX, entries: vec![entry; 500], more: true, error: None });
-    assert!(encode_message(&message, &mut BytesMut::new()).is_ok());
+    let file =
+        Entry { name: name.clone(), size: u64::MAX, mtime_ns: -1, kind: EntryKind::File.into(), ..Entry::default() };
+    let (kind, unlisted) = (EntryKind::Directory.into(), FailureCode::Draining.into());
+    let directory = Entry { name, size: 0, mtime_ns: -1, kind, hidden: u32::MAX, unlisted };
+    for entry in [file, directory] {
+        let entries = vec![entry; 500];
+        let listing = Listing { request: u32::MAX, entries, more: true, error: None, hidden: u32::MAX };
+        assert!(encode_message(&Message::Listing(listing), &mut BytesMut::new()).is_ok());
+    }
 }
 
 #[test]

@@ -164,8 +164,7 @@ pub const METRICS: &[Metric] = &[
         Unit::Count,
         &[],
         "Names that listings left out because no peer can say them: not UTF-8, or too long.",
-        "Once per such name whenever a listing reads a directory from its beginning, also for HTTP. Names of a large directory \
-         are remembered, and then it is not read again.",
+        "Once per such name whenever a listing shows a directory from its beginning, also for HTTP.",
     ),
     counter(
         "evenkeel_joins_total",

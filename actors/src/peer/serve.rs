@@ -105,9 +105,9 @@ impl PeerActor {
     pub(super) fn listed(&mut self, request: u32, result: Result<crate::port::FilePage, FileError>) {
         let told = match result {
             Ok(page) => {
-                self.shared.metrics.names_hidden.increment(page.hidden);
+                self.shared.metrics.names_hidden.increment(page.hidden_names());
                 let entries = page.entries.into_iter().map(super::user::wire_entry).collect();
-                self.session.listing(request, entries, page.more)
+                self.session.listing(request, entries, page.more, page.hidden)
             }
             Err(error) => self.session.list_failed(request, error.code, error.message),
         };

@@ -308,5 +308,7 @@ pub(super) fn wire_entry(entry: FileEntry) -> Entry {
         FileKind::Directory => EntryKind::Directory,
         FileKind::File => EntryKind::File,
     };
-    Entry { name: entry.name, size: entry.size, mtime_ns: entry.mtime_ns, kind: kind.into() }
+    let unlisted = entry.unlisted.map_or(0, i32::from);
+    let FileEntry { name, size, mtime_ns, hidden, .. } = entry;
+    Entry { name, size, mtime_ns, kind: kind.into(), hidden, unlisted }
 }

@@ -54,6 +54,17 @@ pub struct FileEntry {
     pub mtime_ns: i64,
     /// What it is.
     pub kind: FileKind,
+    /// As [`FilePage::hidden`], of a directory within a recursive listing.
+    pub hidden: u32,
+    /// Why the names in this directory are not in the recursive listing, or not all of them.
+    pub unlisted: Option<FailureCode>,
+}
+
+impl FileEntry {
+    /// A name of which everything is said.
+    pub fn new(name: impl Into<String>, size: u64, mtime_ns: i64, kind: FileKind) -> Self {
+        Self { name: name.into(), size, mtime_ns, kind, hidden: 0, unlisted: None }
+    }
 }
 
 /// A page of a listing, in the order of names.
@@ -63,9 +74,16 @@ pub struct FilePage {
     pub entries: Vec<FileEntry>,
     /// Whether another page follows; ask again `after` the last name.
     pub more: bool,
-    /// Names that were found and left out because no peer can say them: not UTF-8, or too long. To be counted; each only on
-    /// the page that its directory begins on.
-    pub hidden: u64,
+    /// Names in the listed directory that were left out because no peer can say them: not UTF-8, or too long. Counted once,
+    /// on the page that the directory begins on.
+    pub hidden: u32,
+}
+
+impl FilePage {
+    /// All names that were left out, in the listed directory and in those beneath.
+    pub fn hidden_names(&self) -> u64 {
+        u64::from(self.hidden) + self.entries.iter().map(|entry| u64::from(entry.hidden)).sum::<u64>()
+    }
 }
 
 /// BLAKE3 of a file's first bytes.

@@ -128,7 +128,7 @@ pub(crate) struct FakeFiles {
 
 impl Files for FakeFiles {
     fn list(&self, _: String, _: bool, _: String, _: Viewer) -> PortFuture<Result<FilePage, FileError>> {
-        let entry = FileEntry { name: "share".into(), size: 0, mtime_ns: 0, kind: FileKind::Share };
+        let entry = FileEntry::new("share", 0, 0, FileKind::Share);
         ready(Ok(FilePage { entries: vec![entry], more: false, hidden: 0 }))
     }
 

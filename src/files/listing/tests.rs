@@ -1,12 +1,20 @@
 //! Pages: complete, in order, without what must not be seen.
 
-use std::{collections::BTreeSet, fs, os::unix::fs::symlink};
+use std::{
+    collections::BTreeSet,
+    ffi::OsStr,
+    fs,
+    os::unix::{ffi::OsStrExt as _, fs::symlink},
+};
 
-use actors::port::FileKind;
+use actors::port::{FileEntry, FileKind};
 use proptest::prelude::*;
 use wire::FailureCode;
 
-use super::super::testing::{Bench, block_on};
+use super::{
+    super::testing::{Bench, block_on},
+    PATH_NAMES_MAX,
+};
 
 #[test]
 fn the_top_lists_shares_and_a_file_lists_itself() {
@@ -34,6 +42,47 @@ fn the_top_lists_shares_and_a_file_lists_itself() {
         ] {
             assert_eq!(bench.list(path, true, "").await.unwrap_err().code, code, "{path}");
         }
+    });
+}
+
+#[test]
+fn a_listing_goes_as_deep_as_a_path_can_say() {
+    let bench = Bench::new();
+    let deep = vec!["d"; PATH_NAMES_MAX + 3].join("/");
+    fs::create_dir_all(bench.data(&deep)).unwrap();
+    block_on(async {
+        for (path, above) in [("", 0), ("data", 1), ("data/d/d", 3)] {
+            let (mut entries, mut more) = (Vec::<FileEntry>::new(), true);
+            while more {
+                let after = entries.last().map_or("", |entry| &entry.name);
+                let page = bench.list(path, true, after).await.unwrap();
+                entries.extend(page.entries);
+                more = page.more;
+            }
+            let deepest = entries.iter().max_by_key(|entry| entry.name.len()).unwrap();
+            assert_eq!(above + deepest.name.split('/').count(), PATH_NAMES_MAX, "{path}");
+            assert_eq!((deepest.hidden, deepest.unlisted), (1, None), "{path}");
+            assert_eq!(entries.iter().map(|entry| entry.hidden).sum::<u32>(), 1, "{path}");
+        }
+        let at_the_end = format!("data/{}", vec!["d"; PATH_NAMES_MAX - 1].join("/"));
+        let page = bench.list(&at_the_end, false, "").await.unwrap();
+        assert_eq!((page.entries.len(), page.hidden), (0, 1));
+    });
+}
+
+#[test]
+fn names_left_out_of_a_directory_are_counted_once_however_its_pages_fall() {
+    let bench = Bench::new();
+    // The directory is the last name of the first page.
+    (0..499).for_each(|n| fs::write(bench.data(&format!("a{n:03}")), b"").unwrap());
+    fs::create_dir(bench.data("b")).unwrap();
+    fs::write(bench.data("b/x"), b"").unwrap();
+    fs::write(bench.root.path().join("data/b").join(OsStr::from_bytes(b"\xff")), b"").unwrap();
+    block_on(async {
+        let page = bench.list("data", true, "").await.unwrap();
+        assert_eq!((page.entries.len(), page.more, page.entries[499].hidden), (500, true, 1));
+        let page = bench.list("data", true, "b").await.unwrap();
+        assert_eq!((page.entries.len(), page.hidden_names()), (1, 0));
     });
 }
 
@@ -98,14 +147,6 @@ fn a_large_directory_at_rest_is_listed_as_one_that_moves() {
         let now = bench.names("data", true).await;
         assert_eq!((now.len(), &now[0], now[2599].as_str()), (2600, &moving[1], "new"));
     });
-}
-
-#[test]
-fn a_listing_goes_64_directories_down() {
-    let bench = Bench::new();
-    fs::create_dir_all(bench.data(&vec!["d"; 80].join("/"))).unwrap();
-    let names = block_on(bench.names("data", true));
-    assert_eq!(names.len(), 65);
 }
 
 #[test]

@@ -124,7 +124,7 @@ fn a_listing_from_the_other_side_touches_nothing_outside() {
     symlink("..", into.join("up")).unwrap();
     symlink("here", into.join("link")).unwrap();
     let mtime_ns = |name: &str| Stamp::of(File::open(room.path().join(name)).unwrap()).unwrap().mtime_ns;
-    let entry = |name: &str, mtime_ns, kind| FileEntry { name: name.to_owned(), size: 4, mtime_ns, kind };
+    let entry = |name: &str, mtime_ns, kind| FileEntry::new(name, 4, mtime_ns, kind);
     let absolute = room.path().join("made").display().to_string();
     let mut entries: Vec<_> = ["", "..", "../made", "a/../../made", "up/made", &absolute, "a//b", "a\0b", "made.part"]
         .map(|name| entry(name, 0, FileKind::Directory))

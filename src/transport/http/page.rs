@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     fn entry(name: &str, kind: FileKind) -> FileEntry {
-        FileEntry { name: name.into(), size: 5, mtime_ns: 1_709_208_840_000_000_000, kind }
+        FileEntry::new(name, 5, 1_709_208_840_000_000_000, kind)
     }
 
     fn listing(form: Form, entries: &[FileEntry]) -> String {

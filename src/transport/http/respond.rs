@@ -254,7 +254,7 @@ impl Connection {
         let listed = self.frontage.front.files().list(path.to_owned(), false, after, Viewer { write: false }).await;
         self.frontage.front.waited("open", began.elapsed());
         if let Ok(page) = &listed {
-            self.frontage.front.hidden(page.hidden);
+            self.frontage.front.hidden(page.hidden_names());
         }
         listed
     }

@@ -34,6 +34,9 @@ pub struct Listing {
     /// Why there is no page.
     #[prost(message, optional, tag = "4")]
     pub error: Option<ListError>,
+    /// Names in the listed directory that no path can say (not UTF-8, or too long), on the page that they would begin on.
+    #[prost(uint32, tag = "5")]
+    pub hidden: u32,
 }
 
 /// One name.
@@ -51,6 +54,12 @@ pub struct Entry {
     /// What it is.
     #[prost(enumeration = "EntryKind", tag = "4")]
     pub kind: i32,
+    /// As [`Listing::hidden`], of a directory within a recursive listing.
+    #[prost(uint32, tag = "5")]
+    pub hidden: u32,
+    /// Why the names in this directory are not in the recursive listing, or not all of them; 0: they are.
+    #[prost(enumeration = "FailureCode", tag = "6")]
+    pub unlisted: i32,
 }
 
 /// Why a listing failed.

@@ -168,11 +168,11 @@ impl Session {
     }
 
     /// Server: answers a list with a page.
-    pub fn listing(&mut self, request: u32, entries: Vec<Entry>, more: bool) -> Result<(), SessionError> {
+    pub fn listing(&mut self, request: u32, entries: Vec<Entry>, more: bool, hidden: u32) -> Result<(), SessionError> {
         if entries.len() > self.limits.listing_entries_max {
             return Err(SessionError::TooMany("entries"));
         }
-        self.answer_list("listing", Listing { request, entries, more, error: None })
+        self.answer_list("listing", Listing { request, entries, more, error: None, hidden })
     }
 
     /// Server: answers a list with an error.

@@ -19,7 +19,8 @@ pub fn all() -> Vec<Message> {
         class: ClassCode::Background.into(),
         window: 4,
     };
-    let entry = Entry { name: path(), size: 1, mtime_ns: 2, kind: EntryKind::File.into() };
+    let (kind, unlisted) = (EntryKind::File.into(), FailureCode::Unreadable.into());
+    let entry = Entry { name: path(), size: 1, mtime_ns: 2, kind, hidden: 3, unlisted };
     vec![
         Message::Hello(Hello {
             version: PROTOCOL_VERSION,
@@ -49,6 +50,7 @@ pub fn all() -> Vec<Message> {
             entries: vec![entry],
             more: true,
             error: Some(ListError { code: FailureCode::Io.into(), message: words() }),
+            hidden: 4,
         }),
         Message::Get(get()),
         Message::Opened(Opened { transfer: 1, size: 2, mtime_ns: 3, start: 4, resumed: true }),
@@ -129,9 +131,11 @@ fn asking() -> impl Strategy<Value = Message> {
     });
     let list = (id(), words(), any::<bool>())
         .prop_map(|(request, path, recursive)| Message::List(List { request, path, recursive, after: String::new() }));
-    let entry = (words(), number(), 0i32..5).prop_map(|(name, size, kind)| Entry { name, size, mtime_ns: 0, kind });
-    let listing = (id(), prop::collection::vec(entry, 0..5), any::<bool>())
-        .prop_map(|(request, entries, more)| Message::Listing(Listing { request, entries, more, error: None }));
+    let entry =
+        (words(), number(), 0i32..5).prop_map(|(name, size, kind)| Entry { name, size, kind, ..Entry::default() });
+    let listing = (id(), prop::collection::vec(entry, 0..5), any::<bool>()).prop_map(|(request, entries, more)| {
+        Message::Listing(Listing { request, entries, more, ..Listing::default() })
+    });
     prop_oneof![get().prop_map(Message::Get), put, list, listing]
 }
 
