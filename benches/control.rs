@@ -11,6 +11,8 @@
 //! the kernel.
 
 mod measure;
+#[path = "support/wish.rs"]
+mod wish;
 
 use std::{
     fs,
@@ -32,11 +34,8 @@ use actors::{
     port::{FileError, PortFuture, Sink},
 };
 use bytes::Bytes;
-use evenkeel::{
-    identity::StateDir,
-    node::session::{Client, Wish},
-};
-use flow::{Class, Rate};
+use evenkeel::{identity::StateDir, node::session::Client};
+use flow::Class;
 use hdrhistogram::Histogram;
 use measure::{Outcome, PROGRAM, Server, cpu_seconds, median, pinned, setting};
 
@@ -263,16 +262,8 @@ struct Role {
 type Pinger = (mpsc::Receiver<u64>, mpsc::SyncSender<(bool, Histogram<u64>)>);
 
 async fn act(role: Role, pinger: Option<Pinger>) -> Outcome<()> {
-    let wish = Wish {
-        upload: Rate::UNLIMITED,
-        download: Rate::UNLIMITED,
-        asks: None,
-        class: Class::Foreground,
-        data_links: 1,
-        peer_id: None,
-        quiet: true,
-    };
-    let client = Client::start(StateDir::open(Some(&role.state))?, wish).map_err(|failure| failure.message)?;
+    let client =
+        Client::start(StateDir::open(Some(&role.state))?, wish::everything()).map_err(|failure| failure.message)?;
     let (session, mut events) = client.connect(&role.address).await?;
     while !matches!(events.recv().await.ok_or("the session ended")?, SessionEvent::Welcomed(_)) {}
     if let Some(received) = &role.received {

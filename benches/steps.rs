@@ -7,6 +7,8 @@
 
 #[path = "../tests/support/mod.rs"]
 mod support;
+#[path = "support/wish.rs"]
+mod wish;
 
 use std::{
     fs::File,
@@ -17,11 +19,8 @@ use std::{
 };
 
 use actors::peer::client::{Command, SessionEvent};
-use evenkeel::{
-    identity::StateDir,
-    node::session::{Client, Wish},
-};
-use flow::{Class, Rate};
+use evenkeel::{identity::StateDir, node::session::Client};
+use flow::Class;
 use support::Server;
 
 const PEERS: usize = 50;
@@ -180,16 +179,7 @@ fn idle() {
     let (small, large) = (scene.server.path("small.bin"), scene.server.path("idler.bin"));
     let endpoint = scene.server.peers.clone();
     let run = async move {
-        let wish = Wish {
-            upload: Rate::UNLIMITED,
-            download: Rate::UNLIMITED,
-            asks: None,
-            class: Class::Foreground,
-            data_links: 1,
-            peer_id: None,
-            quiet: true,
-        };
-        let client = Client::start(StateDir::open(Some(state.as_ref())).unwrap(), wish).unwrap();
+        let client = Client::start(StateDir::open(Some(state.as_ref())).unwrap(), wish::everything()).unwrap();
         let (handle, mut events) = client.connect(&endpoint).await.unwrap();
         let get = |tag: u64, name: &str, to: String| {
             let (files, path) = (client.files.clone(), format!("share/{name}"));

@@ -6,6 +6,8 @@
 //! both ends) and syncs it. GB are 10^9 bytes.
 
 mod measure;
+#[path = "support/wish.rs"]
+mod wish;
 
 use std::{
     fs,
@@ -15,11 +17,7 @@ use std::{
 };
 
 use actors::peer::client::{Command as Order, SessionEvent};
-use evenkeel::{
-    identity::StateDir,
-    node::session::{Client, Wish},
-};
-use flow::{Class, Rate};
+use evenkeel::{identity::StateDir, node::session::Client};
 use measure::{Outcome, PROGRAM, Run, Server, cpu_seconds, find_program, is_wanted, median, noise, setting, timed};
 
 /// Idle sessions of the memory figure.
@@ -200,16 +198,7 @@ fn measure_memory(room: &Path) -> Outcome<()> {
     let pid = node.pid();
     let state = StateDir::open(Some(&room.join("state")))?;
     actix_rt::System::new().block_on(async {
-        let wish = Wish {
-            upload: Rate::UNLIMITED,
-            download: Rate::UNLIMITED,
-            asks: None,
-            class: Class::Foreground,
-            data_links: 1,
-            peer_id: None,
-        quiet: true,
-        };
-        let client = Client::start(state, wish).map_err(|failure| failure.message)?;
+        let client = Client::start(state, wish::everything()).map_err(|failure| failure.message)?;
         // One session first, so that what is made once is not counted.
         let mut sessions = vec![idle_session(&client, &node.address).await?];
         let before = resident(pid).await?;
