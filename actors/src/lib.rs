@@ -8,6 +8,7 @@ pub mod allocator;
 mod clock;
 mod front;
 pub mod guest;
+mod home;
 mod inbox;
 pub mod log_gate;
 mod meter;
@@ -18,10 +19,13 @@ pub mod peer;
 pub mod port;
 mod registry;
 mod shared;
+#[cfg(test)]
+mod testing;
 pub mod view;
 mod worker;
 
 pub use clock::Clock;
+pub use home::Home;
 pub use node::{Node, SessionHandle, Threads, Tree};
 pub use operate::NodeConsole;
 pub use registry::{LeafEntry, NodeSettings, PeerEntry, Registry, SessionEntry};

@@ -87,7 +87,7 @@ impl Node {
         metrics.connections_max.set((config.sessions_max * (1 + config.data_links_max)) as f64);
         let bucket = |rate| Arc::new(SharedBucket::new(rate));
         let default_group =
-            GroupEntry::new(GroupKey(0), "default".into(), Box::new(|_, _, _| true), NodeSettings::default());
+            GroupEntry::new(GroupKey(0), "default".into(), Box::new(|_, _, _| Some(true)), NodeSettings::default());
         let named = tree
             .groups
             .into_iter()

@@ -1,12 +1,14 @@
 //! The node as its operator sees it: the console's answers, from the registry and the last plan.
 
+mod explain;
+
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
 use flow::{
-    Binding, Direction, LeafKey, Limiter, PeerKey, Rate,
+    Direction, LeafKey, PeerKey, Rate,
     allocation::{LeafPlan, PeerPlan},
 };
 
@@ -20,7 +22,7 @@ use crate::{
     shared::{Conduct, GroupEntry, Shared},
     view::{
         DirectionView, Explanation, GroupView, LimitView, LimitsPatch, LimitsView, NodePatch, PeerView, RatesView,
-        Reason, StatusView, TransferView,
+        StatusView, TransferView,
     },
 };
 
@@ -366,49 +368,12 @@ impl<'a> Scene<'a> {
         GroupView {
             name: group.name.clone(),
             weight: settings.weight,
+            class: settings.class.map(|class| class.to_string()),
             peers: peers.len() as u64,
             transfers: own().count() as u64,
             upload: side(Direction::Upload),
             download: side(Direction::Download),
         }
-    }
-
-    fn explain(&self, peer: &Arc<PeerEntry>) -> Explanation {
-        let view = self.peer(peer);
-        let mut reasons = Vec::new();
-        for direction in Direction::ALL {
-            let Some(plan) = self.peer_plans[direction.index()].get(&peer.key) else { continue };
-            let side = if direction == Direction::Upload { &view.upload } else { &view.download };
-            reasons.push(Reason {
-                subject: "peer".into(),
-                path: None,
-                direction: direction.to_string(),
-                rates: side.rates.clone(),
-                binding: plan.binding.as_str().into(),
-                if_lifted_bytes_per_second: plan.if_lifted.limit(),
-                because: because(plan.binding).into(),
-                limited_by: BTreeMap::new(),
-            });
-        }
-        for leaf in self.leaves_of(peer) {
-            let Some((plan, conduct)) = self.plans.get(&leaf.key) else { continue };
-            let limited = conduct.limited.to_array();
-            reasons.push(Reason {
-                subject: leaf.key.0.to_string(),
-                path: Some(leaf.path.clone()),
-                direction: leaf.direction.to_string(),
-                rates: self.transfer(leaf).rate.rates,
-                binding: plan.binding.as_str().into(),
-                if_lifted_bytes_per_second: plan.if_lifted.limit(),
-                because: because(plan.binding).into(),
-                limited_by: Limiter::ALL
-                    .iter()
-                    .zip(limited)
-                    .map(|(limiter, fraction)| (limiter.as_str().to_owned(), (fraction * 1000.0).round() / 1000.0))
-                    .collect(),
-            });
-        }
-        Explanation { peer: view.id, reasons }
     }
 }
 
@@ -418,22 +383,4 @@ fn add(sum: Option<u64>, rate: Rate) -> Option<u64> {
 
 fn sum(rates: impl Iterator<Item = Rate>) -> Option<u64> {
     rates.fold(Some(0), add)
-}
-
-/// One sentence for a person.
-fn because(binding: Binding) -> &'static str {
-    match binding {
-        Binding::Total => "the node's total limit is shared among all who want it, by weight",
-        Binding::Group => "its group's cap is used up",
-        Binding::PeerCap => "the operator capped this peer",
-        Binding::TransferCap => "the operator capped this transfer",
-        Binding::Negotiated => "the peer asked for no more",
-        Binding::Source => "there is nothing to send right now",
-        Binding::Receiver => "the receiver takes it no faster",
-        Binding::Network => "the network between here and the peer carries no more",
-        Binding::Disk => "the disk delivers no faster",
-        Binding::Worker => "this node's processor is busy",
-        Binding::BackgroundYield => "background work leaves the line to foreground work",
-        Binding::Unlimited => "nothing holds it",
-    }
 }

@@ -20,6 +20,7 @@ use wire::PeerId;
 
 use crate::{
     clock::Clock,
+    home::Home,
     metric::NodeMetrics,
     port::{Files, Policy},
     registry::{NodeSettings, Registry},
@@ -66,8 +67,9 @@ pub struct NodeConfig {
     pub shares: Vec<String>,
 }
 
-/// Which transfers a group takes: asked with the share, the peer and its address.
-pub type GroupRule = Box<dyn Fn(&str, &PeerId, IpAddr) -> bool + Send + Sync>;
+/// Which transfers a group takes: asked with the share, the peer and its address. `None` where no address is given and it
+/// depends on that.
+pub type GroupRule = Box<dyn Fn(&str, &PeerId, Option<IpAddr>) -> Option<bool> + Send + Sync>;
 
 /// A group: peers that share a limit.
 pub struct GroupEntry {
@@ -96,11 +98,16 @@ impl GroupEntry {
 pub struct EarlyBell {
     rung: AtomicBool,
     notify: Notify,
+    /// Called with each ring, as if the round began at that very moment.
+    #[cfg(test)]
+    pub(crate) at_ring: std::sync::OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl EarlyBell {
     /// Asks for a round soon.
     pub fn ring(&self) {
+        #[cfg(test)]
+        self.at_ring.get().inspect(|at_ring| at_ring());
         if !self.rung.swap(true, Ordering::AcqRel) {
             self.notify.notify_one();
         }
@@ -194,7 +201,19 @@ impl Shared {
     /// The first group whose rule matches, else the default one.
     pub fn group_of(&self, path: &str, peer: &PeerId, address: IpAddr) -> &GroupEntry {
         let share = path.split('/').next().unwrap_or_default();
-        self.groups[1..].iter().find(|group| (group.rule)(share, peer, address)).unwrap_or(&self.groups[0])
+        let takes = |group: &&GroupEntry| (group.rule)(share, peer, Some(address)) == Some(true);
+        self.groups[1..].iter().find(takes).unwrap_or(&self.groups[0])
+    }
+
+    /// The place in `groups` of the one group that takes all transfers of a peer; `None` where it may be in several, or it
+    /// depends on its address and that is not given.
+    pub fn only_group(&self, peer: &PeerId, address: Option<IpAddr>) -> Option<usize> {
+        let shares = self.config.shares.iter().map(String::as_str);
+        match Home::find(&self.groups[1..], shares, |group, share| (group.rule)(share, peer, address)) {
+            Home::Default => Some(0),
+            Home::Rule(index) => Some(index + 1),
+            Home::Unknown => None,
+        }
     }
 
     /// A new leaf before the allocator has seen it: nothing guaranteed, everything may be lent.

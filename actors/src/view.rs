@@ -1,7 +1,7 @@
 //! What a node shows of itself: the shapes of the control message API's answers and orders (v1).
 //!
-//! All rates are bytes per second. A limit of `null` is unlimited; in orders, `null` or 0 lifts a limit and an absent
-//! field changes nothing.
+//! All rates are bytes per second. A limit of `null` is unlimited; in orders, `null` or 0 lifts a limit, `null` takes back
+//! a weight or a class, and an absent field changes nothing.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -130,6 +130,8 @@ pub struct GroupView {
     pub name: String,
     /// Share in proportion.
     pub weight: f64,
+    /// `foreground` or `background`; `null` = what each peer asks for.
+    pub class: Option<String>,
     /// Peers with a transfer in it.
     pub peers: u64,
     /// Live transfers in it.
@@ -175,6 +177,9 @@ pub struct Reason {
     pub binding: String,
     /// The rate it would have if that rule were lifted; `null` = not limited by anything else.
     pub if_lifted_bytes_per_second: Option<u64>,
+    /// It did not use all it was given in the last round, and no more is known of what it wants: it would take at least that.
+    #[serde(default)]
+    pub if_lifted_at_least: bool,
     /// One sentence for a person.
     pub because: String,
     /// What held it in the last round, as fractions of the time, by name.
@@ -190,25 +195,30 @@ pub struct Explanation {
     pub reasons: Vec<Reason>,
 }
 
-/// A limit in an order: absent changes nothing, `null` or 0 lifts it.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
-pub struct Change(pub Option<Option<u64>>);
+/// A field of an order: absent changes nothing, `null` takes back what was set.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Change<T = u64>(pub Option<Option<T>>);
 
-impl Serialize for Change {
+impl<T> Default for Change<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T: Serialize> Serialize for Change<T> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.flatten().serialize(serializer)
+        self.0.as_ref().and_then(Option::as_ref).serialize(serializer)
     }
 }
 
-impl<'de> Deserialize<'de> for Change {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Change<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Option::<u64>::deserialize(deserializer)?;
-        Ok(Self(Some(value.filter(|rate| *rate != 0))))
+        Option::deserialize(deserializer).map(|value| Self(Some(value)))
     }
 }
 
-impl Change {
-    /// Whether the order leaves this limit as it is.
+impl<T> Change<T> {
+    /// Whether the order leaves this field as it is.
     pub fn is_absent(&self) -> bool {
         self.0.is_none()
     }
@@ -242,10 +252,10 @@ pub struct NodePatch {
     /// Guaranteed, peer to node.
     #[serde(default, skip_serializing_if = "Change::is_absent")]
     pub download_floor_bytes_per_second: Change,
-    /// Share in proportion, 0.001 ..= 1000.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub weight: Option<f64>,
-    /// `foreground` or `background`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub class: Option<String>,
+    /// Share in proportion, 0.001 ..= 1000; `null` = 1.
+    #[serde(default, skip_serializing_if = "Change::is_absent")]
+    pub weight: Change<f64>,
+    /// `foreground` or `background`; `null` or `default` = none of its own.
+    #[serde(default, skip_serializing_if = "Change::is_absent")]
+    pub class: Change<String>,
 }

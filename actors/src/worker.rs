@@ -301,3 +301,36 @@ impl Drop for PeerLease {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::testing::{hungry, join, shared};
+
+    #[test]
+    fn the_meter_shows_the_want_before_the_early_round_is_rung() {
+        let shared = shared(1_000_000);
+        let (session, _lane) = join(&shared, "a");
+        let leaf = hungry(&shared, &session, 0);
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let look = {
+            let (leaf, seen) = (leaf.clone(), seen.clone());
+            move || seen.lock().unwrap().push(leaf.meter.limiter())
+        };
+        assert!(shared.early.at_ring.set(Box::new(look)).is_ok());
+        actix_rt::System::new().block_on(async {
+            Worker::install(0, shared.clone());
+            let worker = Worker::current().unwrap();
+            let _peer = worker.open_peer(&session.peer);
+            let rates = shared.first_rates(Direction::Upload, 1.0, Class::Foreground);
+            let (data, _permits) = mpsc::channel(1);
+            let lease = worker.open_leaf(leaf, rates, Owner::Lane(data));
+            lease.leaf.meter.hold(Limiter::Source, worker.now());
+            lease.request(1000);
+            assert_eq!(*seen.lock().unwrap(), [Limiter::Tokens], "a round that came then would not have planned it");
+            Worker::uninstall();
+        });
+    }
+}

@@ -18,14 +18,17 @@ const RATE_MAX: u64 = (1 << 53) - 1;
 /// Weights (view.rs): three decades to each side of 1.
 const WEIGHTS: std::ops::RangeInclusive<f64> = 0.001..=1000.0;
 
+/// What a class may be; the last is none.
+const CLASSES: [&str; 3] = ["foreground", "background", "default"];
+
 /// What a field takes.
 #[derive(Copy, Clone)]
 enum Field {
     /// Bytes per second, whole; 0 or null lifts.
     Rate,
-    /// A number in [`WEIGHTS`].
+    /// A number in [`WEIGHTS`]; null for the default.
     Weight,
-    /// `foreground` or `background`.
+    /// `foreground` or `background`; `default` or null for none.
     Class,
 }
 
@@ -103,7 +106,7 @@ impl Field {
     /// What is wrong with `value`, and what to write instead.
     fn fault(self, value: &Value) -> Option<String> {
         match (self, value) {
-            (Self::Rate, Value::Null) => None,
+            (Self::Rate | Self::Weight | Self::Class, Value::Null) => None,
             (Self::Rate, Value::Number(number)) if number.as_u64().is_some_and(|rate| rate <= RATE_MAX) => None,
             (Self::Rate, _) => Some(format!(
                 "{} is no rate; write whole bytes per second as a number up to {RATE_MAX}, or null or 0 for unlimited",
@@ -114,9 +117,14 @@ impl Field {
             {
                 None
             }
-            (Self::Weight, _) => Some(format!("{} is no weight; write a number from 0.001 to 1000", shown(value))),
-            (Self::Class, Value::String(class)) if class == "foreground" || class == "background" => None,
-            (Self::Class, _) => Some(format!("{} is no class; write \"foreground\" or \"background\"", shown(value))),
+            (Self::Weight, _) => {
+                Some(format!("{} is no weight; write a number from 0.001 to 1000, or null for 1", shown(value)))
+            }
+            (Self::Class, Value::String(class)) if CLASSES.contains(&class.as_str()) => None,
+            (Self::Class, _) => Some(format!(
+                "{} is no class; write \"foreground\" or \"background\", or null for what is asked for",
+                shown(value)
+            )),
         }
     }
 }
@@ -146,12 +154,12 @@ mod tests {
         let patch: LimitsPatch = parse(br#"{"upload_bytes_per_second": 5000000}"#).unwrap();
         assert_eq!(patch.upload_bytes_per_second, Change(Some(Some(5_000_000))));
         assert_eq!(patch.download_bytes_per_second, Change(None));
-        let lifted = Change(Some(None));
-        assert_eq!(
-            parse::<LimitsPatch>(br#"{"upload_bytes_per_second": null}"#).unwrap().upload_bytes_per_second,
-            lifted
-        );
-        assert_eq!(parse::<LimitsPatch>(br#"{"upload_bytes_per_second": 0}"#).unwrap().upload_bytes_per_second, lifted);
+        let patch: LimitsPatch =
+            parse(br#"{"upload_bytes_per_second": null, "download_bytes_per_second": 0}"#).unwrap();
+        assert_eq!(patch.upload_bytes_per_second, Change(Some(None)));
+        assert_eq!(patch.download_bytes_per_second, Change(Some(Some(0))));
+        let patch: NodePatch = parse(br#"{"weight": null, "class": null}"#).unwrap();
+        assert_eq!((patch.weight, patch.class), (Change(Some(None)), Change(Some(None))));
         assert_eq!(parse::<NodePatch>(b"{}").unwrap(), NodePatch::default());
     }
 
@@ -170,13 +178,13 @@ mod tests {
 
     #[test]
     fn wrong_weights_and_classes_are_named() {
-        for value in ["0", "-2", "1001", "1e308", "null", "\"2\""] {
+        for value in ["0", "-2", "1001", "1e308", "[]", "\"2\""] {
             assert!(
                 refused::<NodePatch>(&format!(r#"{{"weight": {value}}}"#)).contains("from 0.001 to 1000"),
                 "{value}"
             );
         }
-        for value in ["\"Foreground\"", "\"\"", "1", "null"] {
+        for value in ["\"Foreground\"", "\"\"", "1", "false"] {
             assert!(refused::<NodePatch>(&format!(r#"{{"class": {value}}}"#)).contains("\"background\""), "{value}");
         }
     }

@@ -78,7 +78,7 @@ async fn index() -> HttpResponse {
         .iter()
         .map(|(path, methods, purpose)| json!({ "path": path, "methods": methods, "purpose": purpose }))
         .collect();
-    let note = "rates are bytes per second; null is unlimited; errors are {\"error\": {\"code\", \"message\"}}";
+    let note = "rates are bytes per second; null is unlimited, and in an order takes back what was set; errors are {\"error\": {\"code\", \"message\"}}";
     HttpResponse::Ok().json(json!({ "name": "evenkeel", "api": "v1", "note": note, "routes": routes }))
 }
 

@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, net::SocketAddr};
 
+use actors::Home;
 use flow::{Direction, Rate};
 
 use super::{
@@ -47,8 +48,12 @@ fn times(config: &Config, sheet: &mut Sheet) {
     }
 }
 
-/// Adds a fault at the first of `keys` that somebody wrote: a default can't be corrected.
+/// Adds a fault at the first of `keys` that somebody wrote: a default can't be corrected. None where one of them is bad by
+/// itself: what stands in its place is not what was written.
 fn fault_at_written<const N: usize>(keys: [&str; N], message: String, sheet: &mut Sheet) {
+    if keys.iter().any(|key| sheet.has_fault(key)) {
+        return;
+    }
     let written = keys.into_iter().find(|key| sheet.origin(key) != Origin::Default);
     sheet.fault_at(written.unwrap_or(keys[0]), message);
 }
@@ -69,14 +74,11 @@ fn listeners(config: &Config, sheet: &mut Sheet) {
         }
     }
     if config.admin.token.is_none() && !config.listen.admin.ip().to_canonical().is_loopback() {
-        sheet.fault_at(
-            "listen.admin",
-            format!(
-                "{} can be reached from other machines: set admin.token (or EVENKEEL_ADMIN_TOKEN), or listen on \
-                 127.0.0.1",
-                config.listen.admin
-            ),
+        let message = format!(
+            "{} can be reached from other machines: set admin.token (or EVENKEEL_ADMIN_TOKEN), or listen on 127.0.0.1",
+            config.listen.admin
         );
+        fault_at_written(["listen.admin", "admin.token"], message, sheet);
     }
 }
 
@@ -121,42 +123,90 @@ fn groups(config: &Config, sheet: &mut Sheet) {
             sheet.fault_at(&key, "matches nothing: give it shares, peers or addresses".to_owned());
         }
         for share in &group.shares {
-            if !config.shares.iter().any(|known| known.name == *share) {
+            // One that is bad in another way is there nevertheless.
+            let is_written = sheet.origin(&format!("share.{share}")) != Origin::Default;
+            if !is_written && !config.shares.iter().any(|known| known.name == *share) {
                 sheet.fault_at(&format!("{key}.shares"), format!("there is no [[share]] named {share:?}"));
             }
         }
     }
 }
 
-/// A floor above its cap, or floors that together are more than the total, can't be kept (DESIGN 5).
+/// A floor above its cap, or floors that together are more than the total, can't be kept (DESIGN 5). A peer's floor lies within
+/// its group's; where the rules alone don't say which group that is, it is counted with the peers only.
 fn floors(config: &Config, direction: Direction, sheet: &mut Sheet) {
     let total = match direction {
         Direction::Upload => config.limits.upload,
         Direction::Download => config.limits.download,
     };
-    let groups = config.groups.iter().map(|group| (format!("group.{}", group.name), &group.standing));
-    let peers = config.peers.iter().map(|peer| (format!("peer.{}", peer.id), &peer.standing));
-    for (level, nodes) in [("groups", groups.collect::<Vec<_>>()), ("peers", peers.collect())] {
-        let mut sum = 0u64;
-        let mut last_floor = None;
-        for (key, standing) in &nodes {
-            let bounds = bounds(standing, direction);
-            let floor = bounds.floor_bytes_per_second;
-            let floor_key = format!("{key}.{direction}_floor");
-            if bounds.cap.limit().is_some_and(|cap| floor > cap) {
-                sheet.fault_at(&floor_key, format!("{} is above its cap, {}", shown(floor), bounds.cap));
-            }
-            sum = sum.saturating_add(floor);
-            if floor > 0 {
-                last_floor = Some(floor_key);
-            }
-        }
-        let too_much = total.limit().is_some_and(|total| sum > total);
-        if let Some(last_floor) = last_floor.filter(|_| too_much) {
-            let message = format!("the floors of the {level} add up to {}, more than the total of {total}", shown(sum));
-            fault_at_written([&format!("limits.{direction}"), &last_floor], message, sheet);
+    let limit_key = format!("limits.{direction}");
+    let mut guaranteed = Sum::default();
+    let mut homeless = Sum::default();
+    let mut all_peers = Sum::default();
+    let mut in_groups = vec![Sum::default(); config.groups.len()];
+    for peer in &config.peers {
+        let (key, floor) = own_floor(&format!("peer.{}", peer.id), &peer.standing, direction, sheet);
+        all_peers.add(floor, &key);
+        match config.home_of(&peer.id) {
+            Home::Rule(index) => in_groups[index].add(floor, &key),
+            Home::Default => homeless.add(floor, &key),
+            Home::Unknown => {}
         }
     }
+    for (group, peers) in config.groups.iter().zip(&in_groups) {
+        let cap = bounds(&group.standing, direction).cap;
+        let (key, floor) = own_floor(&format!("group.{}", group.name), &group.standing, direction, sheet);
+        if let Some(last) = peers.above(cap) {
+            let message = format!("the floors of its peers add up to {}, above its cap, {cap}", shown(peers.floors));
+            fault_at_written([&format!("group.{}.{direction}_cap", group.name), last], message, sheet);
+        }
+        match peers.floors > floor {
+            true => guaranteed.add(peers.floors, &peers.last_key),
+            false => guaranteed.add(floor, &key),
+        }
+    }
+    let groups_fit = guaranteed.above(total).is_none();
+    guaranteed.add(homeless.floors, &homeless.last_key);
+    let whose = if groups_fit { "groups and of peers outside them" } else { "groups" };
+    for (sum, whose) in [(all_peers, "peers"), (guaranteed, whose)] {
+        if let Some(last) = sum.above(total) {
+            let sum = shown(sum.floors);
+            let message = format!("the floors of the {whose} add up to {sum}, more than the total of {total}");
+            return fault_at_written([&limit_key, last], message, sheet);
+        }
+    }
+}
+
+/// Floors together, and the key of the last of them: where a fault of their sum is shown.
+#[derive(Clone, Default)]
+struct Sum {
+    floors: u64,
+    last_key: String,
+}
+
+impl Sum {
+    fn add(&mut self, floor: u64, key: &str) {
+        if floor > 0 {
+            self.floors = self.floors.saturating_add(floor);
+            key.clone_into(&mut self.last_key);
+        }
+    }
+
+    /// The key to name if this is more than `limit`.
+    fn above(&self, limit: Rate) -> Option<&str> {
+        limit.limit().filter(|limit| self.floors > *limit).map(|_| self.last_key.as_str())
+    }
+}
+
+/// The key and the floor of one node, which is checked against its own cap.
+fn own_floor(path: &str, standing: &Standing, direction: Direction, sheet: &mut Sheet) -> (String, u64) {
+    let bounds = bounds(standing, direction);
+    let key = format!("{path}.{direction}_floor");
+    let floor = bounds.floor_bytes_per_second;
+    if bounds.cap.limit().is_some_and(|cap| floor > cap) {
+        sheet.fault_at(&key, format!("{} is above its cap, {}", shown(floor), bounds.cap));
+    }
+    (key, floor)
 }
 
 fn bounds(standing: &Standing, direction: Direction) -> Bounds {

@@ -7,7 +7,7 @@ use std::fmt;
 pub enum Origin {
     /// A line of the file, counted from 1.
     Line(usize),
-    /// A flag of the command line, such as `--upload-limit`.
+    /// A flag of the command line, such as `--upload-limit`, or an environment variable.
     Flag(&'static str),
     /// Nowhere: the default, or the document as a whole.
     Default,
@@ -48,15 +48,14 @@ impl fmt::Display for ConfigError {
             if index > 0 {
                 writeln!(f)?;
             }
-            match &fault.origin {
-                Origin::Line(line) => write!(f, "{}:{line}: ", self.source_name)?,
-                Origin::Flag(flag) => write!(f, "{flag}: ")?,
-                Origin::Default => write!(f, "{}: ", self.source_name)?,
-            }
-            match fault.key.as_str() {
-                "" => write!(f, "{}", fault.message)?,
-                key => write!(f, "{key}: {}", fault.message)?,
-            }
+            let place = match &fault.origin {
+                Origin::Line(line) => format!("{}:{line}: ", self.source_name),
+                Origin::Flag(flag) => format!("{flag}: "),
+                Origin::Default => format!("{}: ", self.source_name),
+            };
+            let key = if fault.key.is_empty() { String::new() } else { format!("{}: ", fault.key) };
+            // A key may hold any character, and this goes to a terminal.
+            f.write_str(&wire::escaped(&format!("{place}{key}{}", fault.message)))?;
         }
         Ok(())
     }

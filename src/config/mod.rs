@@ -30,6 +30,7 @@ pub(crate) use value::{parse_duration, parse_socket_address};
 
 use std::{fs::File, io::Read, net::IpAddr, path::Path};
 
+use actors::{Home, guest::only_address_of};
 use wire::PeerId;
 
 use sheet::Sheet;
@@ -108,7 +109,18 @@ impl Config {
 
     /// The index of the first group whose rule matches; `None` = the group `default`.
     pub fn group_of(&self, share: &str, peer: &PeerId, address: IpAddr) -> Option<usize> {
-        self.groups.iter().position(|group| group.matches(share, peer, address))
+        self.groups.iter().position(|group| group.takes(share, peer, Some(address)) == Some(true))
+    }
+
+    /// The group of all transfers of `peer`, as far as the rules alone say it.
+    fn home_of(&self, peer: &PeerId) -> Home {
+        let address = only_address_of(peer);
+        let takes = |group: &Group, share: &str| group.takes(share, peer, address);
+        match self.shares.as_slice() {
+            // The share that `serve` makes then; no rule names one.
+            [] => Home::find(&self.groups, std::iter::once(""), takes),
+            shares => Home::find(&self.groups, shares.iter().map(|share| share.name.as_str()), takes),
+        }
     }
 
     /// What is set for `peer`, if anything is.

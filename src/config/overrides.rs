@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use flow::Rate;
 
-use super::{Config, Secret, Share, sheet::Sheet};
+use super::{Config, Secret, Share, read, sheet::Sheet};
 
 /// Values that win over the file; `None` and empty change nothing.
 #[derive(Clone, Debug, Default)]
@@ -62,8 +62,12 @@ impl Overrides {
             }
         }
         config.access.open |= self.open;
-        if self.admin_token.is_some() {
-            config.admin.token.clone_from(&self.admin_token);
+        if let Some(token) = &self.admin_token {
+            set("admin.token", "EVENKEEL_ADMIN_TOKEN");
+            match read::token(token.reveal()) {
+                Ok(token) => config.admin.token = token,
+                Err(message) => sheet.fault_at("admin.token", message),
+            }
         }
     }
 }

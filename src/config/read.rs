@@ -183,19 +183,7 @@ fn access(mut section: Section<'_, '_>) -> AccessSettings {
 }
 
 fn admin(mut section: Section<'_, '_>) -> AdminSettings {
-    let settings = AdminSettings {
-        token: section.read(
-            "token",
-            None,
-            value::parsed(|text| match text {
-                "" => Ok(None),
-                // Guessing must not pay; 16 letters are more than anybody tries over a network.
-                short if short.len() < 16 => Err("is too short: use at least 16 characters".to_owned()),
-                token if token.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Some(Secret::new(token))),
-                _ => Err("must be letters, digits and signs without spaces".to_owned()),
-            }),
-        ),
-    };
+    let settings = AdminSettings { token: section.read("token", None, value::parsed(token)) };
     section.finish();
     settings
 }
@@ -274,6 +262,17 @@ pub(crate) fn share_name(text: &str) -> Result<String, String> {
         _ if text.contains(['/', '\\', '=']) => wrong("it has one of the signs / \\ ="),
         _ if text.chars().any(char::is_control) => wrong("it has a control character"),
         _ => Ok(text.to_owned()),
+    }
+}
+
+/// Reads what the API asks for; an empty text means nothing.
+pub(super) fn token(text: &str) -> Result<Option<Secret>, String> {
+    match text {
+        "" => Ok(None),
+        // Guessing must not pay; 16 letters are more than anybody tries over a network.
+        short if short.len() < 16 => Err("is too short: use at least 16 characters".to_owned()),
+        token if token.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Some(Secret::new(token))),
+        _ => Err("must be letters, digits and signs without spaces".to_owned()),
     }
 }
 

@@ -50,12 +50,17 @@ impl Sheet {
         self.fault(self.origin(key), key.to_owned(), message);
     }
 
+    /// Whether `key` has a fault already: its value is the default's then, and says nothing.
+    pub(super) fn has_fault(&self, key: &str) -> bool {
+        self.faults.iter().any(|fault| fault.key == key)
+    }
+
     /// Where `key` was written.
     pub(super) fn origin(&self, key: &str) -> Origin {
         self.origins.get(key).cloned().unwrap_or(Origin::Default)
     }
 
-    /// Says that the value of `key` comes from the command line.
+    /// Says that the value of `key` comes from the command line or the environment.
     pub(super) fn overridden(&mut self, key: &str, flag: &'static str) {
         self.origins.insert(key.to_owned(), Origin::Flag(flag));
     }

@@ -161,6 +161,49 @@ fn contradictions_are_refused() {
     }
 }
 
+const OTHER_ID: &str = "caaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+/// A total of 3 MB/s, a group of one peer and one address, and floors of so many MB/s for it, that peer and two others.
+fn floors(group: &str, peer: &str, outside: &str, guest: &str) -> Result<Config, ConfigError> {
+    parse(&format!(
+        "[limits]\nupload='3MB/s'\n[[share]]\nname='s'\npath='s'\n\
+         [[group]]\nname='g'\npeers=['{ID}']\nupload_floor='{group}'\nupload_cap='2MB/s'\n\
+         [[group]]\nname='h'\naddresses=['192.0.2.0/24']\nupload_cap='1MB/s'\n\
+         [[peer]]\nid='{ID}'\nupload_floor='{peer}'\n\
+         [[peer]]\nid='{OTHER_ID}'\nupload_floor='{outside}'\n\
+         [[peer]]\nid='http:{guest}'\nupload_floor='1.5MB/s'\n"
+    ))
+}
+
+#[test]
+fn floors_of_groups_and_of_peers_outside_them_that_exceed_the_total_are_refused() {
+    let guest = "198.51.100.1";
+    // A peer's floor lies within its group's; only one outside comes on top.
+    assert_eq!(floors("1.5MB/s", "1.5MB/s", "off", guest).err(), None);
+    let error = floors("2MB/s", "off", "off", guest).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "my.toml:2: limits.upload: the floors of the groups and of peers outside them add up to 3.5 MB/s (28 Mbit/s), \
+         more than the total of 3.0 MB/s (24 Mbit/s)"
+    );
+    // Where a key connects from is not known: it may be in the group of that address, or in none.
+    assert_eq!(floors("1.5MB/s", "off", "1.5MB/s", guest).err(), None);
+    let error = floors("off", "1MB/s", "1MB/s", guest).unwrap_err().to_string();
+    assert!(error.contains("the floors of the peers add up to 3.5 MB/s"), "{error}");
+}
+
+#[test]
+fn a_peers_floor_above_the_cap_of_its_only_group_is_refused() {
+    let error = floors("off", "2.5MB/s", "off", "192.0.2.7").unwrap_err();
+    let messages: Vec<String> = error.to_string().lines().map(str::to_owned).collect();
+    let above = |group: &str, line: usize, sum: &str, cap: &str| {
+        let words = format!("group.{group}.upload_cap: the floors of its peers add up to {sum}, above its cap, {cap}");
+        messages.iter().any(|message| message.starts_with(&format!("my.toml:{line}: {words}")))
+    };
+    assert!(above("g", 10, "2.5 MB/s (20 Mbit/s)", "2.0 MB/s"), "{messages:?}");
+    assert!(above("h", 14, "1.5 MB/s (12 Mbit/s)", "1.0 MB/s"), "{messages:?}");
+}
+
 #[test]
 fn unknown_keys_are_refused_with_a_suggestion() {
     for (text, words) in [
@@ -175,6 +218,38 @@ fn unknown_keys_are_refused_with_a_suggestion() {
         let message = refused(text);
         assert!(message.contains(words), "{text}:\n{message}");
     }
+}
+
+#[test]
+fn one_bad_key_has_one_message() {
+    for text in [
+        "[shaping]\nquantum_min='huge'\nquantum_max='4KiB'",
+        "[allocation]\ninterval='1'\nearly='5s'",
+        "[sessions]\nkeepalive='60s'\ndead='soon'",
+        "[http]\nlisten='127.0.0.1:7480'\ncertificate=5\nkey='k'",
+        "[listen]\npeers='7490'\nadmin='127.0.0.1:7400'",
+        "[listen]\nadmin='0.0.0.0:7490'\n[admin]\ntoken='short'",
+        "[[share]]\nname='s'\n[[group]]\nname='g'\nshares=['s']",
+    ] {
+        let error = parse(text).expect_err(text);
+        assert_eq!(error.faults.len(), 1, "{error}");
+    }
+}
+
+#[test]
+fn control_characters_of_a_key_are_escaped() {
+    let message =
+        refused("[limits]\n\"a\\u001b[31mred\\u202e\" = 5\n[[group]]\nname = \"b\\u001bc\"\naddresses=['::/0']");
+    assert!(message.contains("my.toml:2: limits.a\\u{1b}[31mred\\u{202e}: is not a key"), "{message}");
+    assert!(message.contains("group.b\\u{1b}c.name"), "{message}");
+    assert!(!message.contains('\x1b') && message.lines().count() == 2, "{message:?}");
+}
+
+#[test]
+fn a_short_token_in_the_environment_is_a_fault_of_the_configuration() {
+    let overrides = Overrides { admin_token: Some(Secret::new("short")), ..Overrides::default() };
+    let error = Config::parse("my.toml", "", Path::new(""), &overrides).unwrap_err();
+    assert_eq!(error.to_string(), "EVENKEEL_ADMIN_TOKEN: admin.token: is too short: use at least 16 characters");
 }
 
 #[test]

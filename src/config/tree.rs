@@ -71,12 +71,18 @@ pub struct Group {
 }
 
 impl Group {
-    /// Whether a transfer belongs to this group: each kind of condition that the rule has must hold.
-    pub fn matches(&self, share: &str, peer: &PeerId, address: IpAddr) -> bool {
+    /// Whether a transfer belongs to this group: each kind of condition that the rule has must hold. `None` where no address
+    /// is given and it depends on that.
+    pub fn takes(&self, share: &str, peer: &PeerId, address: Option<IpAddr>) -> Option<bool> {
         let share_holds = self.shares.is_empty() || self.shares.iter().any(|name| name == share);
         let peer_holds = self.peers.is_empty() || self.peers.contains(peer);
-        let address_holds = self.addresses.is_empty() || self.addresses.iter().any(|range| range.contains(address));
-        share_holds && peer_holds && address_holds
+        if !share_holds || !peer_holds {
+            return Some(false);
+        }
+        if self.addresses.is_empty() {
+            return Some(true);
+        }
+        address.map(|address| self.addresses.iter().any(|range| range.contains(address)))
     }
 }
 

@@ -73,7 +73,7 @@ fn shaper(config: &Config) -> ShaperConfig {
 pub(super) fn tree(config: &Config) -> Tree {
     let groups = config.groups.iter().map(|group| {
         let (rule, name) = (group.clone(), group.name.clone());
-        let matches: GroupRule = Box::new(move |share, peer, address| rule.matches(share, peer, address));
+        let matches: GroupRule = Box::new(move |share, peer, address| rule.takes(share, peer, address));
         (name, matches, settings(&group.standing))
     });
     let peers = config.peers.iter().map(|peer| (peer.id, settings(&peer.standing)));

@@ -31,7 +31,7 @@ pub use peer_id::{PeerId, PeerIdError};
 pub use session::{Accepted, Event, Exit, GetRequest, Output, PutRequest, Role, Session, SessionError, TransferStatus};
 pub use token::Token;
 pub use violation::Violation;
-pub use words::printable;
+pub use words::{escaped, printable};
 
 /// ALPN of control links.
 pub const ALPN_CONTROL: &[u8] = b"evenkeel/1";

@@ -31,6 +31,18 @@ pub fn printable(words: &str) -> Cow<'_, str> {
     Cow::Borrowed(words)
 }
 
+/// The same for whoever must see what is there: `\u{1b}` for an escape.
+pub fn escaped(words: &str) -> Cow<'_, str> {
+    if !words.chars().any(is_harmful) {
+        return Cow::Borrowed(words);
+    }
+    let mut shown = String::with_capacity(words.len() + 8);
+    for c in words.chars() {
+        if is_harmful(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
+    }
+    Cow::Owned(shown)
+}
+
 /// Control characters, and the marks that change the direction of the text around them.
 fn is_harmful(c: char) -> bool {
     c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -53,5 +65,7 @@ mod tests {
     fn escape_sequences_do_not_reach_a_terminal() {
         assert_eq!(printable("no such file"), "no such file");
         assert_eq!(printable("a\x1b[2Jb\nc\u{202e}d"), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}d");
+        assert_eq!(escaped("a\x1b[2Jb\nc\u{202e}d"), "a\\u{1b}[2Jb\\u{a}c\\u{202e}d");
+        assert_eq!(escaped("naïve"), "naïve");
     }
 }

@@ -1,9 +1,10 @@
 //! Whether floors can be kept, asked before an order is in force: a floor is a promise (DESIGN 5).
 //!
-//! A peer's floor lies within its group's, and which group that will be is known only when a transfer begins. So groups and
-//! peers are two levels that must each fit, as in the configuration; a transfer's floor lies within its peer's.
+//! A peer's floor lies within its group's, and which group that will be may be known only when a transfer begins. A peer
+//! whose transfers can be in one group only is counted there, so that neither the group's cap nor the total breaks its promise;
+//! all peers together must fit under the total in any case. A transfer's floor lies within its peer's.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, net::IpAddr};
 
 use flow::{
     Direction, Rate,
@@ -11,7 +12,12 @@ use flow::{
 };
 use wire::PeerId;
 
-use crate::{guest::PeerName, port::OperateError, registry::NodeSettings, shared::Shared};
+use crate::{
+    guest::{PeerName, only_address_of},
+    port::OperateError,
+    registry::NodeSettings,
+    shared::Shared,
+};
 
 use super::Target;
 
@@ -33,7 +39,7 @@ pub(super) fn fit(
         .iter()
         .enumerate()
         .map(|(index, group)| node(format!("group {}", group.name), Target::Group(index), &group.settings.load()));
-    let groups: Vec<FloorNode> = groups.collect();
+    let mut groups: Vec<FloorNode> = groups.collect();
 
     let peer = |id: &PeerId, settings: &NodeSettings| {
         node(format!("peer {}", PeerName(id).short()), Target::Peer(*id), settings)
@@ -51,9 +57,34 @@ pub(super) fn fit(
             above.children.push(own);
         }
     }
+    let addresses = addresses(shared);
+    for (id, peer) in peers.iter().filter(|(_, peer)| peer.floor > 0 || !peer.children.is_empty()) {
+        if let Some(home) = home(shared, id, &addresses) {
+            groups[home].children.push(peer.clone());
+        }
+    }
     let peers: Vec<FloorNode> = peers.into_values().collect();
     for level in [groups, peers] {
         floors_fit(limit, &level).map_err(|error| OperateError::Conflict(format!("{direction}: {error}")))?;
     }
     Ok(())
+}
+
+/// Where the peers that are here connect from.
+fn addresses(shared: &Shared) -> HashMap<PeerId, Vec<IpAddr>> {
+    let mut addresses: HashMap<PeerId, Vec<IpAddr>> = HashMap::new();
+    for session in &shared.registry.sessions {
+        addresses.entry(session.peer.id).or_default().push(session.address.ip());
+    }
+    addresses
+}
+
+/// The place of the group in which all transfers of `peer` are, if there is one.
+fn home(shared: &Shared, peer: &PeerId, addresses: &HashMap<PeerId, Vec<IpAddr>>) -> Option<usize> {
+    let from = addresses.get(peer).map_or(&[][..], Vec::as_slice);
+    let Some((first, others)) = from.split_first() else {
+        return shared.only_group(peer, only_address_of(peer));
+    };
+    let home = shared.only_group(peer, Some(*first))?;
+    others.iter().all(|address| shared.only_group(peer, Some(*address)) == Some(home)).then_some(home)
 }

@@ -16,6 +16,9 @@ use super::{Allocator, floors, round::Cause};
 /// The range of weights that an operator may give.
 const WEIGHTS: std::ops::RangeInclusive<f64> = 0.001..=1000.0;
 
+/// The word for no class of one's own: that of the level above counts, in the end what the peer asks for.
+const DEFAULT_CLASS: &str = "default";
+
 /// Which node of the tree an order is for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Target {
@@ -126,6 +129,12 @@ fn rate_of(wanted: Option<u64>) -> Rate {
     Rate::from_wire(wanted.unwrap_or(0))
 }
 
+fn class_of(word: &str) -> Result<Class, OperateError> {
+    let words =
+        || format!("`{word}` is no class: write foreground, background, or {DEFAULT_CLASS} for none of its own");
+    word.parse().map_err(|_| OperateError::Invalid(words()))
+}
+
 fn patched(mut settings: NodeSettings, patch: &NodePatch) -> Result<NodeSettings, OperateError> {
     let caps = [patch.upload_cap_bytes_per_second.0, patch.download_cap_bytes_per_second.0];
     let floors = [patch.upload_floor_bytes_per_second.0, patch.download_floor_bytes_per_second.0];
@@ -137,17 +146,16 @@ fn patched(mut settings: NodeSettings, patch: &NodePatch) -> Result<NodeSettings
             settings.floor[index] = floor.unwrap_or(0);
         }
     }
-    if let Some(weight) = patch.weight {
+    if let Some(weight) = patch.weight.0 {
+        let weight = weight.unwrap_or(NodeSettings::default().weight);
         if !WEIGHTS.contains(&weight) {
             let words = format!("a weight of {weight} makes no sense: give {} to {}", WEIGHTS.start(), WEIGHTS.end());
             return Err(OperateError::Invalid(words));
         }
         settings.weight = weight;
     }
-    if let Some(class) = &patch.class {
-        let parsed: Result<Class, _> = class.parse();
-        let words = || OperateError::Invalid(format!("`{class}` is no class: write foreground or background"));
-        settings.class = Some(parsed.map_err(|_| words())?);
+    if let Some(class) = &patch.class.0 {
+        settings.class = class.as_deref().filter(|class| *class != DEFAULT_CLASS).map(class_of).transpose()?;
     }
     Ok(settings)
 }

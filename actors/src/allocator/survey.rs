@@ -51,12 +51,10 @@ impl Track {
             held = held_between(&before, &reading);
         }
         let span = held.iter().sum::<u64>().max(1);
-        let mut limited = LimiterShares::from_array(held.map(|ns| ns as f64 / span as f64));
-        let slept = matches!(limited.dominant(), Limiter::Source | Limiter::Disk);
-        if !tick && slept && matches!(self.leaf.meter.limiter(), Limiter::Tokens | Limiter::Worker) {
-            // It has just woken, and what held it while it slept says nothing of what it wants now.
-            limited = LimiterShares::all(Limiter::Tokens);
-        }
+        let seen = LimiterShares::from_array(held.map(|ns| ns as f64 / span as f64));
+        // What held it while it slept says nothing of what it wants now. A tick ends a round, and judges it as it was.
+        let has_just_woken = !tick && has_slept(&seen) && is_awake(self.leaf.meter.limiter());
+        let limited = if has_just_woken { LimiterShares::all(Limiter::Tokens) } else { seen };
         if tick {
             self.ticks = [last, reading];
         }
@@ -67,6 +65,16 @@ impl Track {
             backlogged: reading.backlogged,
         }
     }
+}
+
+/// Whether a leaf had nothing to move for most of the time: its file was being opened or read, or was not wanted yet.
+fn has_slept(limited: &LimiterShares) -> bool {
+    matches!(limited.dominant(), Limiter::Source | Limiter::Disk)
+}
+
+/// Whether a leaf has something to move and waits for its turn.
+fn is_awake(now: Limiter) -> bool {
+    matches!(now, Limiter::Tokens | Limiter::Worker)
 }
 
 fn held_between(before: &Reading, now: &Reading) -> [u64; Limiter::ALL.len()] {

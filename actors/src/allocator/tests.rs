@@ -1,14 +1,8 @@
 //! The allocator without a thread and without a session: orders, floors, classes, fairness, and what a round costs.
 
-use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
-};
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
-use arc_swap::ArcSwap;
-use flow::{Class, Direction, GroupKey, LeafKey, Limiter, PeerKey, Rate, ShaperConfig, SharedBucket};
-use tokio::sync::{Notify, mpsc};
-use wire::PeerId;
+use flow::{Class, Direction, GroupKey, Limiter, PeerKey};
 
 use super::{
     Allocator, Order, Target,
@@ -16,140 +10,12 @@ use super::{
     survey::{Showing, jain_index},
 };
 use crate::{
-    clock::Clock,
-    meter::LeafMeter,
-    metric::NodeMetrics,
     peer::ControlMessage,
-    port::{
-        FileError, FilePage, Files, OpenedSink, OperateError, Policy, PortFuture, Rights, SinkMeta, Source, Transport,
-        Viewer,
-    },
-    registry::{LeafEntry, NodeSettings, Registry, SessionEntry},
-    shared::{EarlyBell, GroupEntry, NodeConfig, PlanBook, Shared},
+    port::OperateError,
+    registry::{LeafEntry, NodeSettings},
+    testing::{Lane, hungry, join, peer_id, rate, shared},
     view::{Change, LimitsPatch, NodePatch},
 };
-
-struct Nothing;
-
-impl Files for Nothing {
-    fn list(&self, _: String, _: bool, _: String, _: Viewer) -> PortFuture<Result<FilePage, FileError>> {
-        unreachable!("no session, no files")
-    }
-
-    fn open_source(&self, _: String) -> PortFuture<Result<Arc<dyn Source>, FileError>> {
-        unreachable!("no session, no files")
-    }
-
-    fn open_sink(&self, _: String, _: SinkMeta) -> PortFuture<Result<OpenedSink, FileError>> {
-        unreachable!("no session, no files")
-    }
-}
-
-impl Policy for Nothing {
-    fn rights(&self, _: &PeerId) -> Rights {
-        Rights::ALL
-    }
-}
-
-fn rate(bytes_per_second: u64) -> Rate {
-    Rate::from_wire(bytes_per_second)
-}
-
-/// A node's shared state without any thread: an upload limit, and one group beside the default one.
-fn shared(upload: u64) -> Arc<Shared> {
-    let config = NodeConfig {
-        id: PeerId::from_spki_der(b"node"),
-        agent: "test".into(),
-        workers: 1,
-        sessions_max: 100_000,
-        per_address_max: 100_000,
-        data_links_max: 4,
-        transfers_max: 16,
-        control_frames_per_second: 1000,
-        window_bytes_max: 1 << 20,
-        plaintext_data: false,
-        session_limits: wire::Limits::default(),
-        interval: Duration::from_millis(2500),
-        early: Duration::from_millis(250),
-        drain: Duration::from_secs(1),
-        knobs: flow::allocation::Knobs::default(),
-        shaper: ShaperConfig::default(),
-        limits: [rate(upload), Rate::UNLIMITED],
-        shares: Vec::new(),
-    };
-    let bucket = |rate| Arc::new(SharedBucket::new(rate));
-    let group = |key, name: &str| {
-        GroupEntry::new(GroupKey(key), name.into(), Box::new(|_, _, _| false), NodeSettings::default())
-    };
-    Arc::new(Shared {
-        clock: Clock::start(),
-        registry: Registry::default(),
-        groups: vec![group(0, "default"), group(1, "mirrors")],
-        totals: config.limits.map(bucket),
-        moved: Default::default(),
-        achieved: Default::default(),
-        in_sockets: Default::default(),
-        arrivals: bucket(Rate::UNLIMITED),
-        bells: vec![Arc::new(Notify::new())],
-        tree_version: 0.into(),
-        early: EarlyBell::default(),
-        book: ArcSwap::from_pointee(PlanBook::default()),
-        draining: false.into(),
-        metrics: Arc::new(NodeMetrics::register()),
-        files: Arc::new(Nothing),
-        policy: Arc::new(Nothing),
-        config,
-    })
-}
-
-fn peer_id(name: &str) -> PeerId {
-    PeerId::from_spki_der(name.as_bytes())
-}
-
-type Lane = mpsc::Receiver<ControlMessage>;
-
-/// A session of peer `name`, and its control lane.
-fn join(shared: &Shared, name: &str) -> (Arc<SessionEntry>, Lane) {
-    let now = shared.clock.now();
-    let (control, lane) = mpsc::channel(64);
-    let session = Arc::new(SessionEntry {
-        id: shared.registry.fresh_key(),
-        peer: shared.registry.join(peer_id(name), String::new, now),
-        worker: 0,
-        control,
-        address: ([127, 0, 0, 1], 1).into(),
-        transport: Transport::Tcp,
-        agent: String::new(),
-        joined: now,
-        desired: Default::default(),
-        granted: Default::default(),
-    });
-    shared.registry.sessions.insert(session.id, session.clone());
-    (session, lane)
-}
-
-/// An upload that waits for tokens.
-fn hungry(shared: &Shared, session: &Arc<SessionEntry>, group: usize) -> Arc<LeafEntry> {
-    let now = shared.clock.now();
-    let leaf = Arc::new(LeafEntry {
-        key: LeafKey(shared.registry.fresh_key()),
-        direction: Direction::Upload,
-        peer: session.peer.clone(),
-        session: session.clone(),
-        transfer: 1,
-        path: "share/file".into(),
-        group: shared.groups[group].key,
-        size: u64::MAX.into(),
-        meter: LeafMeter::new(now),
-        share_thousandths: 1000.into(),
-        class: Class::Foreground,
-        settings: ArcSwap::from_pointee(NodeSettings::default()),
-        group_settings: shared.groups[group].settings.clone(),
-    });
-    leaf.meter.hold(Limiter::Tokens, now);
-    shared.registry.leaves.insert(leaf.key, leaf.clone());
-    leaf
-}
 
 /// The rates that the lane brought last, by leaf.
 fn told(lane: &mut Lane, leaf: &LeafEntry) -> Option<flow::LeafRates> {
@@ -248,7 +114,7 @@ fn a_class_reaches_live_transfers_by_transfer_then_peer_then_group() {
     let leaf = hungry(&shared, &session, 1);
     let mut allocator = Allocator::new(shared.clone());
     allocator.round(Cause::Early);
-    let class = |class: &str| NodePatch { class: Some(class.into()), ..NodePatch::default() };
+    let class = |class: &str| NodePatch { class: Change(Some(Some(class.into()))), ..NodePatch::default() };
     // Nothing is gated and no rate moves: the class alone is sent.
     order(&mut allocator, Target::Group(1), class("background")).unwrap();
     assert_eq!(told(&mut lane, &leaf).unwrap().class, Class::Background);
@@ -258,6 +124,40 @@ fn a_class_reaches_live_transfers_by_transfer_then_peer_then_group() {
     assert_eq!(told(&mut lane, &leaf).unwrap().class, Class::Background);
     let nonsense = order(&mut allocator, Target::Group(1), class("urgent"));
     assert!(matches!(nonsense, Err(OperateError::Invalid(_))));
+}
+
+#[test]
+fn what_was_set_can_be_taken_back() {
+    let shared = shared(0);
+    let (session, mut lane) = join(&shared, "a");
+    let leaf = hungry(&shared, &session, 1);
+    let mut allocator = Allocator::new(shared.clone());
+    allocator.round(Cause::Early);
+    let class = |class: Option<&str>| NodePatch { class: Change(Some(class.map(Into::into))), ..NodePatch::default() };
+    let peer = || Target::Peer(peer_id("a"));
+    order(&mut allocator, Target::Group(1), class(Some("background"))).unwrap();
+    order(&mut allocator, peer(), class(Some("foreground"))).unwrap();
+    assert_eq!(told(&mut lane, &leaf).unwrap().class, Class::Foreground);
+    order(&mut allocator, peer(), class(None)).unwrap();
+    assert_eq!(told(&mut lane, &leaf).unwrap().class, Class::Background, "its group's again");
+    order(&mut allocator, Target::Group(1), class(Some("default"))).unwrap();
+    assert_eq!(told(&mut lane, &leaf).unwrap().class, Class::Foreground, "what it asked for");
+
+    let set = NodePatch { weight: Change(Some(Some(3.0))), ..cap(500_000) };
+    let set = NodePatch { upload_floor_bytes_per_second: Change(Some(Some(100_000))), ..set };
+    let lifted = |zero: Option<u64>| NodePatch {
+        weight: Change(Some(None)),
+        upload_cap_bytes_per_second: Change(Some(zero)),
+        upload_floor_bytes_per_second: Change(Some(zero)),
+        ..NodePatch::default()
+    };
+    for zero in [None, Some(0)] {
+        order(&mut allocator, peer(), set.clone()).unwrap();
+        assert_ne!(**session.peer.settings.load(), NodeSettings::default());
+        order(&mut allocator, peer(), lifted(zero)).unwrap();
+        assert_eq!(**session.peer.settings.load(), NodeSettings::default());
+        assert!(session.peer.buckets[0].rate().is_unlimited());
+    }
 }
 
 #[test]
@@ -286,6 +186,31 @@ fn floors_that_cannot_be_kept_are_refused_and_change_nothing() {
     // One always gets out of what does not fit.
     order(&mut allocator, Target::Group(1), floor(0)).unwrap();
     limit(&mut allocator, 750_000).unwrap();
+}
+
+#[test]
+fn a_floor_above_the_cap_of_the_peers_only_group_is_refused() {
+    let shared = shared(1_000_000);
+    let _peers = ["a", "b", "z"].map(|name| join(&shared, name));
+    let mut allocator = Allocator::new(shared.clone());
+    let peer = |name: &str| Target::Peer(peer_id(name));
+    let conflict = |result: Result<(), OperateError>| match result {
+        Err(OperateError::Conflict(words)) => words,
+        other => panic!("{other:?}"),
+    };
+    order(&mut allocator, Target::Group(1), cap(300_000)).unwrap();
+    let words = conflict(order(&mut allocator, peer("a"), floor(400_000)));
+    assert!(words.contains("group mirrors: the floors below it add up to 400.0 KB/s"), "{words}");
+    order(&mut allocator, peer("a"), floor(200_000)).unwrap();
+    conflict(order(&mut allocator, peer("b"), floor(200_000)));
+    conflict(order(&mut allocator, Target::Group(1), cap(150_000)));
+    // Outside the group it has nothing to do with its cap; but what the group is guaranteed is not there twice.
+    order(&mut allocator, peer("z"), floor(700_000)).unwrap();
+    let words = conflict(order(&mut allocator, Target::Group(1), floor(300_001)));
+    assert!(words.contains("above its cap"), "{words}");
+    let words = conflict(order(&mut allocator, peer("z"), floor(800_001)));
+    assert!(words.contains("the floors add up to 1.0 MB/s"), "{words}");
+    order(&mut allocator, peer("z"), floor(800_000)).unwrap();
 }
 
 #[test]

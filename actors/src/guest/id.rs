@@ -36,6 +36,11 @@ pub fn guest_id(address: IpAddr) -> PeerId {
     PeerId::from_bytes(bytes)
 }
 
+/// The one address of a guest; `None` for a peer with a key, and for IPv6, of which a guest is many addresses.
+pub fn only_address_of(id: &PeerId) -> Option<IpAddr> {
+    address_of(id).filter(IpAddr::is_ipv4)
+}
+
 /// The address of a guest; `None` for a peer with a key.
 fn address_of(id: &PeerId) -> Option<IpAddr> {
     let octets: [u8; 16] = id.as_bytes().strip_prefix(&TAG)?.try_into().ok()?;

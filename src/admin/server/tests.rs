@@ -33,7 +33,7 @@ impl Fake {
         id: &str,
         patch: &NodePatch,
     ) -> PortFuture<Result<T, OperateError>> {
-        let answer = match patch.weight {
+        let answer = match patch.weight.0.flatten() {
             _ if id != known => Err(OperateError::NotFound(format!("nothing has the id {id}"))),
             Some(13.0) => Err(OperateError::Conflict("the floor is above the cap".to_owned())),
             Some(7.0) => Err(OperateError::Invalid("no sevens".to_owned())),
@@ -341,12 +341,12 @@ fn what_is_no_http_hurts_nobody() {
     let api = Api::start(None);
     for bytes in [&b"EVKLDAT1\0\0\0\0\r\n\r\n"[..], b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"]
     {
-        assert!(!api.raw(bytes).contains(" 200 "));
+        assert!(api.raw(bytes).contains(" 400 "));
     }
-    assert!(
-        !api.raw(format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(300_000)).as_bytes())
-            .contains(" 200 ")
-    );
+    let long = format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(300_000));
+    // The server closes before it has read all of that, and its words may be lost with the connection.
+    let answer = api.raw(long.as_bytes());
+    assert!(answer.contains(" 431 ") || answer.is_empty(), "{answer}");
     assert_eq!(api.get("/v1/status").0, 200);
 }
 

@@ -84,7 +84,7 @@ impl LimitArgs {
 #[command(after_help = examples!(
     "ctl set peer k5rtdw --upload-cap 1MB/s",
     "ctl set transfer 12 --weight 3",
-    "ctl set group laboratory --upload-floor 2MB/s --class foreground",
+    "ctl set group laboratory --upload-floor 2MB/s --class default",
 ))]
 pub(super) struct SetArgs {
     #[command(subcommand)]
@@ -129,12 +129,12 @@ pub(super) struct ChangeArgs {
     /// At least this from the peer while it has something to send.
     #[arg(long, value_name = "RATE", value_parser = value::rate)]
     download_floor: Option<Rate>,
-    /// Share in proportion, 0.001 to 1000.
-    #[arg(long, value_name = "N", value_parser = value::weight)]
-    weight: Option<f64>,
-    /// foreground or background.
-    #[arg(long, value_name = "CLASS", value_parser = value::class)]
-    class: Option<Class>,
+    /// Share in proportion, 0.001 to 1000, or default for 1.
+    #[arg(long, value_name = "N", value_parser = Setting::parse(value::weight))]
+    weight: Option<Setting<f64>>,
+    /// foreground or background, or default for what is asked for.
+    #[arg(long, value_name = "CLASS", value_parser = Setting::parse(value::class))]
+    class: Option<Setting<Class>>,
 }
 
 impl ChangeArgs {
@@ -144,8 +144,28 @@ impl ChangeArgs {
             upload_floor_bytes_per_second: change(self.upload_floor),
             download_cap_bytes_per_second: change(self.download_cap),
             download_floor_bytes_per_second: change(self.download_floor),
-            weight: self.weight,
-            class: self.class.map(|class| class.to_string()),
+            weight: Change(self.weight.map(Setting::into_option)),
+            class: Change(self.class.map(|class| class.into_option().map(|class| class.to_string()))),
+        }
+    }
+}
+
+/// What a flag sets: a value, or with the word `default` none.
+#[derive(Copy, Clone, Debug)]
+enum Setting<T> {
+    Default,
+    To(T),
+}
+
+impl<T> Setting<T> {
+    fn parse<E>(parse: fn(&str) -> Result<T, E>) -> impl Fn(&str) -> Result<Self, E> + Clone {
+        move |text| if text == "default" { Ok(Self::Default) } else { parse(text).map(Self::To) }
+    }
+
+    fn into_option(self) -> Option<T> {
+        match self {
+            Self::Default => None,
+            Self::To(value) => Some(value),
         }
     }
 }
@@ -165,5 +185,24 @@ mod tests {
         assert_eq!(serde_json::to_string(&limit.patch()).unwrap(), r#"{"upload_bytes_per_second":null}"#);
         let limit = LimitArgs { upload: None, download: Some(Rate::from_bytes_per_second(5)) };
         assert_eq!(serde_json::to_string(&limit.patch()).unwrap(), r#"{"download_bytes_per_second":5}"#);
+    }
+
+    #[test]
+    fn a_weight_and_a_class_can_be_taken_back() {
+        #[derive(Debug, clap::Parser)]
+        struct Whole {
+            #[command(flatten)]
+            changes: ChangeArgs,
+        }
+        let json = |line: &[&str]| {
+            let whole: Whole = clap::Parser::parse_from(std::iter::once(&"set").chain(line));
+            serde_json::to_string(&whole.changes.patch()).unwrap()
+        };
+        assert_eq!(json(&["--weight", "default", "--class", "default"]), r#"{"weight":null,"class":null}"#);
+        assert_eq!(json(&["--weight", "2", "--class", "background"]), r#"{"weight":2.0,"class":"background"}"#);
+        assert_eq!(
+            json(&["--upload-cap", "off", "--download-floor", "0"]),
+            r#"{"upload_cap_bytes_per_second":null,"download_floor_bytes_per_second":null}"#
+        );
     }
 }

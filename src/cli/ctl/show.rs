@@ -16,7 +16,8 @@ pub(super) fn status(view: &StatusView) -> String {
     let mut row = |name: &str, value: String| table.row([name.to_owned(), value]);
     row("id", view.id.clone());
     row("version", view.version.clone());
-    row("state", format!("{} for {}", view.state, show_seconds(view.uptime_seconds)));
+    row("state", view.state.clone());
+    row("started", format!("{} ago", show_seconds(view.uptime_seconds)));
     row("listens on", view.listen.clone());
     row("shares", view.shares.join(", "));
     row("peers", format!("{} in {} sessions, {} transfers", view.peers, view.sessions, view.transfers));
@@ -135,8 +136,19 @@ pub(super) fn limits(view: &LimitsView) -> String {
 
 /// `GET /v1/groups`
 pub(super) fn groups(views: &[GroupView]) -> String {
-    let mut table =
-        Table::new(&["GROUP", ">WEIGHT", ">PEERS", ">TRANSFERS", ">UP", ">CAP", ">FLOOR", ">DOWN", ">CAP", ">FLOOR"]);
+    let mut table = Table::new(&[
+        "GROUP",
+        ">WEIGHT",
+        "CLASS",
+        ">PEERS",
+        ">TRANSFERS",
+        ">UP",
+        ">CAP",
+        ">FLOOR",
+        ">DOWN",
+        ">CAP",
+        ">FLOOR",
+    ]);
     for view in views {
         let bounds = |direction: &DirectionView| {
             let floor = match direction.floor_bytes_per_second {
@@ -150,6 +162,7 @@ pub(super) fn groups(views: &[GroupView]) -> String {
         table.row([
             view.name.clone(),
             view.weight.to_string(),
+            view.class.clone().unwrap_or_else(|| "as asked".to_owned()),
             view.peers.to_string(),
             view.transfers.to_string(),
             up,
@@ -183,7 +196,10 @@ fn reason_lines(reason: &Reason) -> Vec<String> {
         (id, None) => format!("transfer {id}"),
     };
     let would_be = match reason.if_lifted_bytes_per_second {
-        Some(if_lifted) => format!("without that, {}", Rate::from_bytes_per_second(if_lifted)),
+        Some(if_lifted) => {
+            let least = if reason.if_lifted_at_least { "it would take at least " } else { "" };
+            format!("without that, {least}{}", Rate::from_bytes_per_second(if_lifted))
+        }
         None => "without that, nothing would hold it".to_owned(),
     };
     let rates = &reason.rates;
@@ -320,6 +336,7 @@ mod tests {
             rates: moving(Some(1_000_000), 990_000).rates,
             binding: "peer_cap".into(),
             if_lifted_bytes_per_second: Some(4_000_000),
+            if_lifted_at_least: false,
             because: "The peer may have 1.0 MB/s, and uses all of it.".into(),
             limited_by: [("tokens".to_owned(), 0.97), ("network".to_owned(), 0.001)].into(),
         };
@@ -333,6 +350,18 @@ mod tests {
           The peer may have 1.0 MB/s, and uses all of it.
           of the last round: tokens 97%
         ");
+        let least = Reason { if_lifted_at_least: true, ..view.reasons[0].clone() };
+        let text = explanation(&Explanation { reasons: vec![least], ..view });
+        assert!(text.contains("without that, it would take at least 4.0 MB/s (32 Mbit/s)\n"), "{text}");
+    }
+
+    #[test]
+    fn a_draining_node_does_not_show_its_uptime_as_the_time_of_draining() {
+        let view = StatusView { state: "draining".into(), uptime_seconds: 7200.0, ..StatusView::default() };
+        let text = status(&view);
+        let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert!(rows.contains(&vec!["state", "draining"]), "{text}");
+        assert!(rows.contains(&vec!["started", "2", "h", "0", "min", "ago"]), "{text}");
     }
 
     #[test]
