@@ -59,6 +59,7 @@ impl PeerActor {
             data_route: format!("w{}", self.worker.index),
             plaintext_data: self.shared.config.plaintext_data,
             window_max: self.shared.config.window_bytes_max,
+            transfers_max: u32::try_from(self.shared.config.transfers_max).unwrap_or(u32::MAX),
         };
         tracing::info!(peer = %self.remote.peer, address = %self.remote.address, agent = %wire::printable(&hello.agent), "joined");
         self.life = Life::Member { membership, rights };

@@ -78,6 +78,9 @@ pub struct Welcome {
     /// The largest receive window the server will make use of, in bytes; 0: any.
     #[prost(uint64, tag = "8")]
     pub window_max: u64,
+    /// Transfers that the session may have under way; more fail with `TooMany`. 0: not said.
+    #[prost(uint32, tag = "9")]
+    pub transfers_max: u32,
 }
 
 impl Welcome {
@@ -99,6 +102,7 @@ impl fmt::Debug for Welcome {
             .field("data_route", &self.data_route)
             .field("plaintext_data", &self.plaintext_data)
             .field("window_max", &self.window_max)
+            .field("transfers_max", &self.transfers_max)
             .finish()
     }
 }

@@ -40,6 +40,7 @@ pub fn all() -> Vec<Message> {
             data_route: words(),
             plaintext_data: true,
             window_max: 4,
+            transfers_max: 5,
         }),
         Message::Refusal(Refusal { code: RefusalCode::Full.into(), message: words(), retry_after_ms: 5 }),
         Message::Ping(Ping { nonce: 1, sent_ns: 2 }),
