@@ -19,7 +19,7 @@ use std::{
 };
 
 use actors::peer::client::{Command, SessionEvent};
-use evenkeel::{identity::StateDir, node::session::Client};
+use evenkeel::{files::Already, identity::StateDir, node::session::Client};
 use flow::Class;
 use support::Server;
 
@@ -184,7 +184,7 @@ fn idle() {
         let get = |tag: u64, name: &str, to: String| {
             let (files, path) = (client.files.clone(), format!("share/{name}"));
             let remote = path.clone();
-            let open = Box::new(move |meta| files.write(to.as_ref(), &remote, meta));
+            let open = Box::new(move |meta| files.write(to.as_ref(), &remote, meta, Already::Nothing));
             Command::Get { tag, path, resume: None, weight: 1.0, class: Class::Foreground, open }
         };
         while !matches!(soon(events.recv()).await.unwrap(), SessionEvent::Welcomed(_)) {}

@@ -113,8 +113,8 @@ pub(super) struct TrustArgs {
 
 /// Fetches files, directories and shares, and checks them; interrupted ones are continued.
 ///
-/// A directory or a share comes with everything beneath it. Files that are here already with the size and the time that the
-/// node lists are left as they are, so the same command goes on where it was interrupted.
+/// A directory or a share comes with everything beneath it. A file that is here already is compared with the node's by its
+/// BLAKE3 hash, and left as it is when they are the same; so the same command goes on where it was interrupted.
 #[derive(Debug, Args)]
 #[command(after_help = examples!(RATES;
     "get 127.0.0.1:7400/share/README.txt",

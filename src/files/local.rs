@@ -6,8 +6,9 @@
 
 mod peek;
 mod tree;
+mod whole;
 
-pub use tree::Prepared;
+pub use peek::Already;
 
 use std::{
     collections::HashMap,
@@ -32,6 +33,7 @@ use super::{
     stamp::{Stamp, kind_of},
     tools::{FilesConfig, OpenedSink, Tools},
 };
+use whole::WholeSink;
 
 /// A client's files.
 #[derive(Clone, Debug)]
@@ -77,10 +79,15 @@ impl LocalFiles {
     }
 
     /// Opens `path` of this machine for writing what is called `remote` on the other side. Its directory must be there.
-    pub fn write(&self, path: &Path, remote: &str, meta: SinkMeta) -> PortFuture<Result<OpenedSink, FileError>> {
-        let destination = Destination::at(path, remote);
-        let (this, remote) = (self.clone(), remote.to_owned());
-        Box::pin(async move { this.open(destination?, remote, meta).await })
+    /// A finished file that is there `already` stays, if the transfer starts behind its last byte.
+    pub fn write(
+        &self,
+        path: &Path,
+        remote: &str,
+        meta: SinkMeta,
+        already: Already,
+    ) -> PortFuture<Result<OpenedSink, FileError>> {
+        self.write_at(Destination::at(path, remote), remote, meta, already)
     }
 
     /// Opens `below` in the directory `root` for writing; `below` may come from the other side's listing, and cannot lead
@@ -91,10 +98,27 @@ impl LocalFiles {
         below: &str,
         remote: &str,
         meta: SinkMeta,
+        already: Already,
     ) -> PortFuture<Result<OpenedSink, FileError>> {
-        let destination = Destination::beneath(root, below);
+        self.write_at(Destination::beneath(root, below), remote, meta, already)
+    }
+
+    fn write_at(
+        &self,
+        destination: Result<Destination, FileError>,
+        remote: &str,
+        meta: SinkMeta,
+        already: Already,
+    ) -> PortFuture<Result<OpenedSink, FileError>> {
         let (this, remote) = (self.clone(), remote.to_owned());
-        Box::pin(async move { this.open(destination?, remote, meta).await })
+        Box::pin(async move {
+            match already {
+                Already::Whole(whole) if whole.resume_point().offset == meta.size => {
+                    Ok(WholeSink::opened(this, destination?, remote, meta, whole))
+                }
+                Already::Nothing | Already::Part(_) | Already::Whole(_) => this.open(destination?, remote, meta).await,
+            }
+        })
     }
 
     /// From now on `remote` is read from `path` when the session asks for it through the port.
@@ -204,6 +228,10 @@ impl Destination {
     fn beneath(root: &Path, below: &str) -> Result<Self, FileError> {
         Ok(Self { root: root.to_owned(), below: BelowPath::parse(below)? })
     }
+}
+
+fn open_root(root: &Path) -> io::Result<OwnedFd> {
+    Ok(File::open(root)?.into())
 }
 
 /// What the record of a local file is known by: the same local name for another remote file is another part.

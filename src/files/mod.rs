@@ -33,7 +33,7 @@ mod stamp;
 mod testing;
 mod tools;
 
-pub use local::{LocalFiles, Prepared};
+pub use local::{Already, LocalFiles};
 pub use path::SharePath;
 pub use sample::{DATA_NAME, sample_share};
 pub use shares::{FilesStats, ShareConfig, ShareInfo, Shares, SharesError};

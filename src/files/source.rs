@@ -80,6 +80,11 @@ impl Source for FileSource {
     fn prefix_matches(&self, offset: u64, hash: PrefixHash) -> PortFuture<Result<bool, FileError>> {
         let this = self.clone();
         Box::pin(async move {
+            if offset == this.stamp.size {
+                // Somebody has a whole file, and asks whether it is this one.
+                let root = this.tools.digests.root(this.file.clone(), this.stamp).await;
+                return Ok(PrefixHash(root.map_err(|fault| digest_fault(&this.label, fault))?) == hash);
+            }
             // A prefix that is no whole number of groups, or longer than the file, was not made by our rule.
             if !offset.is_multiple_of(GROUP_BYTES) || offset > this.stamp.size {
                 return Ok(false);

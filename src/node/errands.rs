@@ -13,10 +13,11 @@ use actors::{
     port::{FileError, LinkError, PortFuture},
 };
 use flow::Class;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use wire::{FailureCode, Refusal};
 
 use super::{TransferProgress, session::Client};
+use crate::files::{Already, LocalFiles};
 
 /// Transfers under way at once: enough to fill a line with small files, few enough to be fair to one large one.
 const AT_ONCE: usize = 16;
@@ -38,7 +39,14 @@ pub enum Landing {
         tree: PathBuf,
     },
     /// A name from the node, beneath a directory that the user chose.
-    Beneath(PathBuf, String),
+    Beneath {
+        /// That directory.
+        root: PathBuf,
+        /// The name.
+        below: String,
+        /// Bytes of the file, as the node lists it.
+        size: u64,
+    },
 }
 
 /// What is to be moved.
@@ -73,6 +81,8 @@ impl Errand {
 pub struct Outcome {
     /// Verified and durable.
     pub done: usize,
+    /// Of those: files that were here, of which no byte had to come.
+    pub here: usize,
     /// By path: what failed and why.
     pub failed: Vec<(String, FailureCode, String)>,
     /// Paths that are directories, and where what is in them goes: nothing was moved.
@@ -127,7 +137,7 @@ pub async fn run(
     manner: Manner,
     progress: &mut dyn TransferProgress,
 ) -> Result<Outcome, ErrandError> {
-    let mut work = Work { left: errands.into_iter().enumerate().collect(), ..Work::default() };
+    let mut work = Work { left: errands.into_iter().enumerate().collect(), at_once: AT_ONCE, ..Work::default() };
     let mut attempt = 0;
     loop {
         let moved_before = work.bytes();
@@ -158,6 +168,8 @@ struct Work {
     active: BTreeMap<usize, (Errand, Option<Arc<LeafEntry>>)>,
     /// To be fetched from the start: what is here does not fit what is there.
     anew: HashSet<usize>,
+    /// Transfers that this node may be asked for at once.
+    at_once: usize,
     /// Bytes of transfers that ended.
     bytes_ended: u64,
     outcome: Outcome,
@@ -180,9 +192,11 @@ impl Work {
     ) -> Result<Option<String>, ErrandError> {
         let mut look = Instant::now() + LOOK;
         let mut welcomed = false;
+        // What is under way beside the session: looking at local files, which may take a while.
+        let mut preparing = JoinSet::new();
         loop {
             if welcomed {
-                self.begin(client, &handle, manner, progress).await;
+                self.prepare(&mut preparing, client, manner);
                 if self.left.is_empty() && self.active.is_empty() {
                     handle.command(Command::Leave).await;
                     // The goodbye is on its way when the session says that it has ended.
@@ -190,8 +204,17 @@ impl Work {
                     return Ok(None);
                 }
             }
-            let event = match tokio::time::timeout_at(look, events.recv()).await {
-                Err(_) => {
+            let event = tokio::select! {
+                Some(prepared) = preparing.join_next() => {
+                    match prepared {
+                        // A session that has ended says so by its events; the errand is still in `active`.
+                        Ok((_, Ok(command))) => drop(handle.command(command).await),
+                        Ok((tag, Err(error))) => self.failed(tag, error.code, &error.message, progress),
+                        Err(error) => std::panic::resume_unwind(error.into_panic()),
+                    }
+                    continue;
+                }
+                () = tokio::time::sleep_until(look) => {
                     look += LOOK;
                     for (tag, (_, leaf)) in &self.active {
                         if let Some(leaf) = leaf {
@@ -200,10 +223,16 @@ impl Work {
                     }
                     continue;
                 }
-                Ok(event) => event,
+                event = events.recv() => event,
             };
             match event {
-                Some(SessionEvent::Welcomed(_)) => welcomed = true,
+                Some(SessionEvent::Welcomed(welcome)) => {
+                    welcomed = true;
+                    // A node that does not say it lets more than these.
+                    if welcome.transfers_max > 0 {
+                        self.at_once = AT_ONCE.min(welcome.transfers_max as usize);
+                    }
+                }
                 Some(SessionEvent::Refused(refusal)) => return Err(ErrandError::Refused(refusal)),
                 Some(SessionEvent::Started { tag, leaf, size, start }) => {
                     if let Some((errand, slot)) = self.active.get_mut(&(tag as usize)) {
@@ -214,6 +243,8 @@ impl Work {
                 Some(SessionEvent::Done { tag }) => {
                     if let Some(leaf) = self.end(tag as usize).and_then(|(_, leaf)| leaf) {
                         progress.moved(tag as u32, leaf.meter.offset());
+                        let is_here = leaf.meter.bytes() == 0 && leaf.meter.offset() > 0;
+                        self.outcome.here += usize::from(is_here);
                     }
                     self.outcome.done += 1;
                     progress.done(tag as u32);
@@ -253,6 +284,11 @@ impl Work {
             Errand::Get { path, landing: Landing::Chosen { tree, .. } } if code == FailureCode::IsDirectory => {
                 self.outcome.directories.push((path, tree));
             }
+            // Fewer may be let than were said, or than an older node says.
+            errand if code == FailureCode::TooMany && !self.active.is_empty() => {
+                self.at_once = self.active.len();
+                self.left.push_front((tag, errand));
+            }
             errand @ Errand::Get { .. } if code == FailureCode::Changed && resumed && self.anew.insert(tag) => {
                 self.left.push_front((tag, errand));
             }
@@ -267,27 +303,21 @@ impl Work {
         }
     }
 
-    async fn begin(
-        &mut self,
-        client: &Client,
-        handle: &SessionHandle,
-        manner: Manner,
-        progress: &mut dyn TransferProgress,
-    ) {
-        while self.active.len() < AT_ONCE {
+    fn prepare(&mut self, preparing: &mut JoinSet<Prepared>, client: &Client, manner: Manner) {
+        while self.active.len() < self.at_once {
             let Some((tag, errand)) = self.left.pop_front() else { return };
             self.active.insert(tag, (errand.clone(), None));
-            match command(client, tag, errand, manner, self.anew.contains(&tag)).await {
-                // A session that has ended says so by its events; the errand is still in `active`.
-                Ok(command) => drop(handle.command(command).await),
-                Err(error) => self.failed(tag, error.code, &error.message, progress),
-            }
+            let (files, anew) = (client.files.clone(), self.anew.contains(&tag));
+            preparing.spawn_local(async move { (tag, command(files, tag, errand, manner, anew).await) });
         }
     }
 }
 
+/// An errand by its tag, as the session is to be told of it.
+type Prepared = (usize, Result<Command, FileError>);
+
 async fn command(
-    client: &Client,
+    files: LocalFiles,
     tag: usize,
     errand: Errand,
     manner: Manner,
@@ -297,17 +327,16 @@ async fn command(
     let tag = tag as u64;
     match errand {
         Errand::Get { path, landing } => {
-            let files = client.files.clone();
-            let resume = match &landing {
-                _ if anew => None,
-                Landing::Chosen { file, .. } => files.resume_point(file, &path).await,
-                Landing::Beneath(root, below) => files.resume_point_beneath(root, below, &path).await,
+            let already = match &landing {
+                _ if anew => Already::Nothing,
+                Landing::Chosen { file, .. } => files.already(file, &path).await,
+                Landing::Beneath { root, below, size } => files.already_beneath(root, below, &path, *size).await,
             };
-            let remote = path.clone();
+            let (remote, resume) = (path.clone(), already.resume_point());
             let open = Box::new(move |meta| {
                 let opened = match &landing {
-                    Landing::Chosen { file, .. } => files.write(file, &remote, meta),
-                    Landing::Beneath(root, below) => files.write_beneath(root, below, &remote, meta),
+                    Landing::Chosen { file, .. } => files.write(file, &remote, meta, already),
+                    Landing::Beneath { root, below, .. } => files.write_beneath(root, below, &remote, meta, already),
                 };
                 let opened: PortFuture<_> = Box::pin(async move { opened.await.map_err(in_the_way) });
                 opened
@@ -315,7 +344,7 @@ async fn command(
             Ok(Command::Get { tag, path, resume, weight, class, open })
         }
         Errand::Put { local, path } => {
-            let source = client.files.read(&local).await?;
+            let source = files.read(&local).await?;
             Ok(Command::Put { tag, path, source, weight, class })
         }
     }

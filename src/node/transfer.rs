@@ -47,7 +47,7 @@ async fn get_from(
     progress: &mut dyn TransferProgress,
 ) -> Result<(), Failure> {
     let outcome = errands::run(client, endpoint, errands, manner, progress).await.map_err(failure)?;
-    let mut result = judge(&outcome);
+    let mut result = judge(&outcome, progress);
     // A directory is fetched with everything beneath it.
     for (path, root) in outcome.directories {
         let done = get_tree(client, endpoint, &path, &root, manner, progress).await;
@@ -75,7 +75,7 @@ pub fn put(options: PutOptions, mut progress: Box<dyn TransferProgress>) -> Resu
         let client = Client::start(options.state, wish)?;
         let endpoint = options.endpoint.to_string();
         let outcome = errands::run(&client, &endpoint, errands, manner, progress.as_mut()).await.map_err(failure)?;
-        judge(&outcome)
+        judge(&outcome, progress.as_mut())
     })
 }
 
@@ -116,7 +116,11 @@ fn manner(session: &SessionOptions) -> Manner {
 }
 
 /// Single files have been reported while they failed; the exit code says the worst of it.
-pub(super) fn judge(outcome: &Outcome) -> Result<(), Failure> {
+pub(super) fn judge(outcome: &Outcome, progress: &mut dyn TransferProgress) -> Result<(), Failure> {
+    if outcome.here > 0 {
+        let files = outcome.done + outcome.failed.len();
+        progress.note(&format!("{} of {files} files are here already", outcome.here));
+    }
     let worst = outcome.failed.iter().map(|(_, code, _)| match code {
         FailureCode::HashMismatch => Exit::HashMismatch,
         FailureCode::Forbidden | FailureCode::ReadOnly => Exit::Refused,

@@ -13,8 +13,8 @@ use super::{
     transfer::{failure, judge, worse},
 };
 
-/// Fetches what is beneath `path` into `root`, each file by a transfer of its own. A file that is there already with the size
-/// and the time that the node lists is left as it is, so that the same command goes on where it was interrupted.
+/// Fetches what is beneath `path` into `root`, each file by a transfer of its own. A file that is there already is compared
+/// with the node's by its hash, and left as it is when that is the same: so the same command goes on where it was interrupted.
 ///
 /// # Errors
 /// The worst of what happened; single files have been reported to `progress`.
@@ -28,40 +28,41 @@ pub(super) async fn get_tree(
 ) -> Result<(), Failure> {
     let listed = list(client, endpoint, path, true).await?;
     let left_out = left_out(path, &listed);
-    let entries = listed.entries;
-    let files = entries.iter().filter(|entry| entry.kind == FileKind::File).count();
+    let (files, directories): (Vec<_>, Vec<_>) =
+        listed.entries.into_iter().partition(|entry| entry.kind == FileKind::File);
     let machine = |error: io::Error| Failure::new(Exit::Machine, format!("can't make {}: {error}", root.display()));
     fs::create_dir_all(root).map_err(machine)?;
-    let prepared = client.files.prepare(root, entries).await.map_err(machine)?;
-    for fault in &prepared.faults {
+    let directories = directories.into_iter().map(|entry| entry.name).collect();
+    let faults = client.files.make_beneath(root, directories).await.map_err(machine)?;
+    for fault in &faults {
         progress.note(&wire::printable(&fault.message));
     }
-    let missing = prepared.missing;
-    if missing.len() < files {
-        progress.note(&format!("{} of {files} files are here already", files - missing.len()));
-    }
     // The sizes are the node's word.
-    let bytes = missing.iter().map(|entry| entry.size).fold(0, u64::saturating_add);
-    progress.planned(missing.len() as u64, bytes);
-    let errands: Vec<Errand> = missing
-        .into_iter()
-        .map(|entry| Errand::Get {
-            path: format!("{path}/{}", entry.name),
-            landing: Landing::Beneath(root.to_owned(), entry.name),
-        })
-        .collect();
+    let bytes = files.iter().map(|entry| entry.size).fold(0, u64::saturating_add);
+    progress.planned(files.len() as u64, bytes);
     let mut result = Ok(());
-    if !errands.is_empty() {
+    if files.is_empty() {
+        progress.note(&format!("`{}`: 0 files", wire::printable(path)));
+    } else {
+        let errands = files.into_iter().map(|entry| errand(path, root, entry)).collect();
         let outcome = errands::run(client, endpoint, errands, manner, progress).await.map_err(failure)?;
-        result = judge(&outcome);
+        result = judge(&outcome, progress);
     }
     // Last, where they are seen.
     for words in &left_out {
         progress.note(words);
     }
-    match left_out.is_empty() && prepared.faults.is_empty() {
+    match left_out.is_empty() && faults.is_empty() {
         true => result,
         false => worse(result, Err(Failure::new(Exit::Failed, ""))),
+    }
+}
+
+fn errand(path: &str, root: &Path, entry: FileEntry) -> Errand {
+    let FileEntry { name, size, .. } = entry;
+    Errand::Get {
+        path: format!("{path}/{name}"),
+        landing: Landing::Beneath { root: root.to_owned(), below: name, size },
     }
 }
 

@@ -99,14 +99,21 @@ fn a_share_is_fetched_whole_and_again_only_what_is_missing() {
     let same = || names.iter().for_each(|name| assert_same(server.share().join(name), Path::new(&copy).join(name)));
     same();
     assert!(Path::new(&copy).join("deep/empty").is_dir());
-    // What is here is told by size and time: the one that is gone, and the one that changed there, come again.
+    // What is here is told by its hash: the one that is gone comes again, and those that changed, there or here, although
+    // nobody sees it by their sizes and times.
     fs::remove_file(Path::new(&copy).join("a.bin")).unwrap();
-    noise(&server.share().join("deep/b.bin"), 100_001, 7);
+    let time = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+    for path in [server.share().join("deep/b.bin"), Path::new(&copy).join("deep.bin")] {
+        let (size, changed) = (fs::metadata(&path).unwrap().len() as usize, time(&path));
+        noise(&path, size, 77);
+        fs::File::options().write(true).open(&path).unwrap().set_modified(changed).unwrap();
+    }
     let said = server.run(&get).expect_code(0).err();
-    assert!(said.contains("2 of 4 files are here already"), "{said}");
+    assert!(said.contains("1 of 4 files are here already"), "{said}");
     same();
     let said = server.run(&get).expect_code(0).err();
     assert!(said.contains("4 of 4 files are here already"), "{said}");
+    assert!(said.trim_end().ends_with("4 of 4 files: 100% of 400.0 KB, done"), "{said}");
     // One that can't be written is named, and the others come.
     for name in ["a.bin", "deep.bin"] {
         fs::remove_file(Path::new(&copy).join(name)).unwrap();
@@ -115,6 +122,56 @@ fn a_share_is_fetched_whole_and_again_only_what_is_missing() {
     let said = server.run(&get).expect_code(1).err();
     assert!(said.contains("deep.bin") && said.contains("a directory has that name"), "{said}");
     assert_same(server.share().join("a.bin"), Path::new(&copy).join("a.bin"));
+}
+
+#[test]
+fn a_file_that_is_here_is_compared_and_not_fetched_again() {
+    let server = Server::start::<&str>(&[]);
+    noise(&server.share().join("a.bin"), MIB + 7, 1);
+    let (remote, local) = (server.at("a.bin"), server.path("a.bin"));
+    let get = ["get", &remote, "-o", &local];
+    let moved = || server.metric("evenkeel_payload_bytes_total", &["direction=\"upload\""]) as usize;
+    server.run(&get).expect_code(0);
+    assert_eq!(moved(), MIB + 7);
+    let said = server.run(&get).expect_code(0).err();
+    assert!(said.contains("1 of 1 files are here already"), "{said}");
+    assert_eq!(moved(), MIB + 7);
+    // Of the same size and another content; shorter, and the beginning of what is there; longer.
+    let there = fs::read(server.share().join("a.bin")).unwrap();
+    let longer = [&there[..], &[0]].concat();
+    for here in [vec![0; there.len()], there[..MIB].to_vec(), longer] {
+        fs::write(&local, here).unwrap();
+        let before = moved();
+        let said = server.run(&get).expect_code(0).err();
+        assert!(!said.contains("here already"), "{said}");
+        assert_same(server.share().join("a.bin"), &local);
+        // Of a file whose beginning is here, a little has come from behind that when it is asked for anew.
+        assert!((MIB + 7..=MIB + 14).contains(&(moved() - before)), "{}", moved() - before);
+    }
+    assert!(parts_beneath(server.room.path()).is_empty());
+}
+
+#[test]
+fn a_node_with_few_transfers_at_once_is_asked_for_no_more() {
+    let server = Server::with_config::<&str>("[sessions]\ntransfers_max = 3\n", &[]);
+    fs::create_dir(server.share().join("d")).unwrap();
+    (0..40).for_each(|index| noise(&server.share().join(format!("d/{index}.bin")), 10_000, index));
+    let said = server.run(&["get", &server.at("d"), "-o", &server.path("out")]).expect_code(0).err();
+    assert!(said.trim_end().ends_with("40 of 40 files: 100% of 400.0 KB, done"), "{said}");
+    assert!(server.metric("evenkeel_failures_total", &["code=\"too_many\""]) == 0.0, "it was told the limit");
+    let locals: Vec<String> = (0..40).map(|index| server.path(&format!("out/{index}.bin"))).collect();
+    let target = server.at("back/");
+    let args: Vec<&str> = ["put"].into_iter().chain(locals.iter().map(String::as_str)).chain([&*target]).collect();
+    server.run(&args).expect_code(0);
+}
+
+#[test]
+fn a_directory_without_files_is_said_to_have_none() {
+    let server = Server::start::<&str>(&[]);
+    fs::create_dir_all(server.share().join("d/e")).unwrap();
+    let said = server.run(&["get", &server.at("d"), "-o", &server.path("out")]).expect_code(0).err();
+    assert!(said.contains("`share/d`: 0 files"), "{said}");
+    assert!(Path::new(&server.path("out/e")).is_dir());
 }
 
 #[test]

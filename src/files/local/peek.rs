@@ -5,30 +5,68 @@ use std::path::Path;
 use actors::port::{FileError, PortFuture, PrefixHash, ResumePoint};
 use data_encoding::HEXLOWER;
 
-use super::{Destination, LocalFiles};
+use super::{Destination, LocalFiles, whole::Whole};
 use crate::files::disk::Lane;
 
+/// What is there of a file that is about to be fetched.
+#[derive(Clone, Debug)]
+pub enum Already {
+    /// Nothing of use.
+    Nothing,
+    /// A part, as its record says. Opening the file for writing verifies the part against the record.
+    Part(ResumePoint),
+    /// A finished file, perhaps the same.
+    Whole(Whole),
+}
+
+impl Already {
+    /// What the node is asked to compare with what it has.
+    pub fn resume_point(&self) -> Option<ResumePoint> {
+        match self {
+            Self::Nothing => None,
+            Self::Part(point) => Some(*point),
+            Self::Whole(whole) => Some(whole.resume_point()),
+        }
+    }
+}
+
 impl LocalFiles {
-    /// Where an earlier fetch of `remote` into `path` can go on, by its record. Opening the file for writing verifies the
-    /// part against the record; whether the node still has the same prefix, the node says.
-    pub fn resume_point(&self, path: &Path, remote: &str) -> PortFuture<Option<ResumePoint>> {
-        self.recorded(Destination::at(path, remote), remote)
+    /// What is there of `remote` at `path`: where an earlier fetch can go on, or a finished file, whose hash is computed.
+    /// Whether the node has the same, the node says.
+    pub fn already(&self, path: &Path, remote: &str) -> PortFuture<Already> {
+        self.look(Destination::at(path, remote), remote, None)
     }
 
-    /// As [`LocalFiles::resume_point`], for a name that came from the other side: nothing outside of `root` is looked at.
-    pub fn resume_point_beneath(&self, root: &Path, below: &str, remote: &str) -> PortFuture<Option<ResumePoint>> {
-        self.recorded(Destination::beneath(root, below), remote)
+    /// As [`LocalFiles::already`], for a name that came from the other side: nothing outside of `root` is looked at. A
+    /// finished file that has not `size` bytes is another, and is not hashed.
+    pub fn already_beneath(&self, root: &Path, below: &str, remote: &str, size: u64) -> PortFuture<Already> {
+        self.look(Destination::beneath(root, below), remote, Some(size))
     }
 
-    fn recorded(&self, destination: Result<Destination, FileError>, remote: &str) -> PortFuture<Option<ResumePoint>> {
-        let remote = remote.to_owned();
+    fn look(
+        &self,
+        destination: Result<Destination, FileError>,
+        remote: &str,
+        size: Option<u64>,
+    ) -> PortFuture<Already> {
+        let (this, remote) = (self.clone(), remote.to_owned());
+        Box::pin(async move {
+            let Ok(destination) = destination else { return Already::Nothing };
+            if let Some(point) = this.recorded(destination.clone(), remote).await {
+                return Already::Part(point);
+            }
+            Whole::look(this.tools, destination, size).await.map_or(Already::Nothing, Already::Whole)
+        })
+    }
+
+    async fn recorded(&self, destination: Destination, remote: String) -> Option<ResumePoint> {
         let (pool, records) = (self.tools.pool.clone(), self.tools.records.clone());
         let found = pool.run(Lane::Prompt, move || {
-            let Destination { root, below } = destination.ok()?;
+            let Destination { root, below } = destination;
             let record = records.load(&super::record_path(&root.canonicalize().ok()?, &below, &remote))?;
             let hash: [u8; 32] = HEXLOWER.decode(record.verified_hash.as_bytes()).ok()?.try_into().ok()?;
             (record.verified_bytes > 0).then_some(ResumePoint { offset: record.verified_bytes, hash: PrefixHash(hash) })
         });
-        Box::pin(async move { found.await.ok().flatten() })
+        found.await.ok().flatten()
     }
 }

@@ -2,8 +2,6 @@
 
 use std::{fs, os::unix::fs::symlink};
 
-use actors::port::{FileEntry, FileKind};
-
 use super::super::testing::{MIB, block_on, hash, meta, noise, pour};
 use super::*;
 
@@ -17,7 +15,7 @@ fn a_get_lands_where_the_user_said_and_a_put_reads_from_there() {
     let files = files(root.path());
     let (data, path) = (noise(2 * MIB + 1), root.path().join("here"));
     block_on(async {
-        let (sink, resume) = files.write(&path, "data/x", meta(&data)).await.unwrap();
+        let (sink, resume) = files.write(&path, "data/x", meta(&data), Already::Nothing).await.unwrap();
         assert!(resume.is_none());
         sink.start(0).await.unwrap();
         pour(&sink, &data, 0, data.len()).await.unwrap();
@@ -38,7 +36,7 @@ fn a_part_is_continued_for_the_same_remote_file_only() {
     let (data, path) = (noise(3 * MIB), root.path().join("here"));
     block_on(async {
         for (remote, offset) in [("data/x", 0), ("data/x", 2), ("data/x", 2), ("data/y", 0)] {
-            let (sink, resume) = files.write(&path, remote, meta(&data)).await.unwrap();
+            let (sink, resume) = files.write(&path, remote, meta(&data), Already::Nothing).await.unwrap();
             let begin = resume.map_or(0, |point| point.offset);
             assert_eq!(begin, offset * MIB as u64, "{remote}");
             sink.start(begin).await.unwrap();
@@ -56,10 +54,11 @@ fn a_name_from_the_other_side_stays_beneath() {
     symlink("..", into.join("up")).unwrap();
     block_on(async {
         for below in ["../x", "/etc/x", "a/../../x", "up/x", "x.part", ""] {
-            let answer = files.write_beneath(&into, below, "data/x", meta(b"x")).await;
+            let answer = files.write_beneath(&into, below, "data/x", meta(b"x"), Already::Nothing).await;
             assert!(answer.is_err(), "{below}");
         }
-        let (sink, _) = files.write_beneath(&into, "a/b/x", "data/a/b/x", meta(b"x")).await.unwrap();
+        let opened = files.write_beneath(&into, "a/b/x", "data/a/b/x", meta(b"x"), Already::Nothing).await;
+        let (sink, _) = opened.unwrap();
         sink.start(0).await.unwrap();
         pour(&sink, b"x", 0, 1).await.unwrap();
         sink.finish(hash(b"x")).await.unwrap();
@@ -105,10 +104,10 @@ fn what_cannot_be_read_or_written_is_told_without_paths() {
         let error = files.read(Path::new("/dev/zero")).await.map(|_| ()).unwrap_err();
         assert_eq!(error.code, FailureCode::Forbidden);
         let nowhere = root.path().join("no/such/x");
-        let error = files.write(&nowhere, "data/x", meta(b"x")).await.map(|_| ()).unwrap_err();
+        let error = files.write(&nowhere, "data/x", meta(b"x"), Already::Nothing).await.map(|_| ()).unwrap_err();
         assert_eq!(error.code, FailureCode::NotFound);
         assert!(!error.message.contains(root.path().to_str().unwrap()));
-        let error = files.write(root.path(), "data/x", meta(b"x")).await.map(|_| ()).unwrap_err();
+        let error = files.write(root.path(), "data/x", meta(b"x"), Already::Nothing).await.map(|_| ()).unwrap_err();
         assert_eq!(error.code, FailureCode::IsDirectory);
     });
 }
@@ -119,30 +118,99 @@ fn a_listing_from_the_other_side_touches_nothing_outside() {
     let files = files(room.path());
     let into = room.path().join("into");
     fs::create_dir(&into).unwrap();
-    fs::write(room.path().join("x"), b"x").unwrap();
+    fs::write(room.path().join("x"), b"here").unwrap();
     fs::write(into.join("here"), b"here").unwrap();
     symlink("..", into.join("up")).unwrap();
     symlink("here", into.join("link")).unwrap();
-    let mtime_ns = |name: &str| Stamp::of(File::open(room.path().join(name)).unwrap()).unwrap().mtime_ns;
-    let entry = |name: &str, mtime_ns, kind| FileEntry::new(name, 4, mtime_ns, kind);
     let absolute = room.path().join("made").display().to_string();
-    let mut entries: Vec<_> = ["", "..", "../made", "a/../../made", "up/made", &absolute, "a//b", "a\0b", "made.part"]
-        .map(|name| entry(name, 0, FileKind::Directory))
+    let mut names: Vec<_> = ["", "..", "../made", "a/../../made", "up/made", &absolute, "a//b", "a\0b", "made.part"]
+        .map(str::to_owned)
         .into();
-    let bad = entries.len();
-    entries.push(entry("made/deep", 0, FileKind::Directory));
-    let here = mtime_ns("into/here");
-    for (name, mtime_ns) in [("here", here), ("link", here), ("here", here + 1), ("../x", mtime_ns("x")), ("new", 0)] {
-        entries.push(entry(name, mtime_ns, FileKind::File));
-    }
-    let prepared = block_on(files.prepare(&into, entries)).unwrap();
-    assert_eq!(prepared.faults.len(), bad, "{:?}", prepared.faults);
+    let bad = names.len();
+    names.push("made/deep".to_owned());
+    let faults = block_on(files.make_beneath(&into, names)).unwrap();
+    assert_eq!(faults.len(), bad, "{faults:?}");
     assert!(into.join("made/deep").is_dir() && !room.path().join("made").exists());
-    let missing: Vec<_> = prepared.missing.iter().map(|entry| entry.name.as_str()).collect();
-    assert_eq!(missing, ["link", "here", "../x", "new"]);
     block_on(async {
-        for below in ["../x", "/etc/x", "a/../../x", "a\0b", ""] {
-            assert!(files.resume_point_beneath(&into, below, "data/x").await.is_none(), "{below}");
+        for below in ["../x", "/etc/x", "a/../../x", "up/x", "a\0b", "", "link", "made", "new"] {
+            assert!(matches!(files.already_beneath(&into, below, "data/x", 4).await, Already::Nothing), "{below}");
+        }
+        assert!(matches!(files.already_beneath(&into, "here", "data/x", 4).await, Already::Whole(_)));
+    });
+}
+
+#[test]
+fn a_finished_file_stays_when_the_node_has_the_same() {
+    let root = tempfile::tempdir().unwrap();
+    let files = files(root.path());
+    let (data, path) = (noise(MIB + 5), root.path().join("here"));
+    fs::write(&path, &data).unwrap();
+    block_on(async {
+        let already = files.already(&path, "data/x").await;
+        let asked = already.resume_point().unwrap();
+        assert_eq!((asked.offset, asked.hash.0), (data.len() as u64, hash(&data)));
+        let (sink, resume) = files.write(&path, "data/x", meta(&data), already).await.unwrap();
+        assert_eq!(resume.unwrap().offset, asked.offset);
+        let inode = Stamp::of(File::open(&path).unwrap()).unwrap().inode;
+        sink.start(asked.offset).await.unwrap();
+        assert_eq!(sink.write(asked.offset, "x".into()).await.unwrap_err().code, FailureCode::Internal);
+        sink.finish(hash(&data)).await.unwrap();
+        let now = Stamp::of(File::open(&path).unwrap()).unwrap();
+        assert_eq!((now.inode, now.mtime_ns), (inode, meta(&data).mtime_ns), "not touched but for its time");
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2, "no part");
+    });
+}
+
+#[test]
+fn a_finished_file_is_replaced_when_the_node_has_another() {
+    let root = tempfile::tempdir().unwrap();
+    let files = files(root.path());
+    let (data, path) = (noise(MIB + 5), root.path().join("here"));
+    block_on(async {
+        // Of the same size, longer, and shorter.
+        for old in [vec![0; data.len()], vec![0; data.len() + 1], vec![0; MIB]] {
+            fs::write(&path, &old).unwrap();
+            let already = files.already(&path, "data/x").await;
+            assert!(matches!(already, Already::Whole(_)));
+            let (sink, resume) = files.write(&path, "data/x", meta(&data), already).await.unwrap();
+            assert_eq!(resume.is_some(), old.len() == data.len());
+            sink.start(0).await.unwrap();
+            assert_eq!(fs::read(&path).unwrap(), old, "until all of the new one is there");
+            pour(&sink, &data, 0, data.len()).await.unwrap();
+            sink.finish(hash(&data)).await.unwrap();
+            assert_eq!(fs::read(&path).unwrap(), data);
+        }
+        fs::write(&path, b"").unwrap();
+        assert!(matches!(files.already(&path, "data/x").await, Already::Nothing), "there is nothing to compare");
+        fs::write(&path, b"other").unwrap();
+        let other = files.already_beneath(root.path(), "here", "data/x", 6).await;
+        assert!(matches!(other, Already::Nothing), "its size says so");
+    });
+}
+
+#[test]
+fn a_finished_file_that_changes_while_it_is_compared_does_not_pass() {
+    let root = tempfile::tempdir().unwrap();
+    let files = files(root.path());
+    let (data, path) = (noise(MIB + 5), root.path().join("here"));
+    let changes: [fn(&Path); 2] = [
+        |path| {
+            let mut changed = fs::read(path).unwrap();
+            changed[7] ^= 1;
+            fs::write(path, changed).unwrap();
+        },
+        |path| fs::remove_file(path).unwrap(),
+    ];
+    block_on(async {
+        for change in changes {
+            fs::write(&path, &data).unwrap();
+            let already = files.already(&path, "data/x").await;
+            let (sink, resume) = files.write(&path, "data/x", meta(&data), already).await.unwrap();
+            sink.start(resume.unwrap().offset).await.unwrap();
+            // The clock of a file system has steps.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            change(&path);
+            assert_eq!(sink.finish(hash(&data)).await.unwrap_err().code, FailureCode::Changed);
         }
     });
 }

@@ -15,6 +15,7 @@ use actors::peer::client::{Command, SessionEvent};
 use flow::Rate;
 
 use crate::{
+    files::Already,
     identity::StateDir,
     node::{
         Exit, Failure,
@@ -76,7 +77,7 @@ async fn act(part: Part, home: Home, stop: Arc<AtomicBool>) -> Result<(), Failur
         match event {
             Ok(Some(SessionEvent::Welcomed(_))) => {
                 let (files, destination, remote) = (client.files.clone(), home.destination.clone(), home.path.clone());
-                let open = Box::new(move |meta| files.write(&destination, &remote, meta));
+                let open = Box::new(move |meta| files.write(&destination, &remote, meta, Already::Nothing));
                 let (path, class) = (home.path.clone(), part.class);
                 handle.command(Command::Get { tag: 0, path, resume: None, weight: 1.0, class, open }).await;
             }
