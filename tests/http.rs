@@ -5,6 +5,8 @@ mod support;
 
 #[path = "http/files.rs"]
 mod files;
+#[path = "http/groups.rs"]
+mod groups;
 #[path = "http/hostile.rs"]
 mod hostile;
 #[path = "http/shares.rs"]
