@@ -13,6 +13,8 @@ mod hostile;
 mod shares;
 #[path = "http/stage.rs"]
 mod stage;
+#[path = "http/terms.rs"]
+mod terms;
 #[path = "http/tls.rs"]
 mod tls;
 #[path = "http/walkers.rs"]

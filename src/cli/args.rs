@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
-use flow::Rate;
+use flow::{Class, Rate};
 use wire::PeerId;
 
 use super::{
@@ -12,7 +12,10 @@ use super::{
     target::Target,
     value,
 };
-use crate::config::{self, Share};
+use crate::{
+    config::{self, Share},
+    node::SignOptions,
+};
 
 /// Where `serve --http` listens without an address: on this machine, beside the other ports.
 const HTTP_LISTEN: &str = "127.0.0.1:7480";
@@ -38,6 +41,7 @@ pub(super) enum Command {
     Ctl(CtlArgs),
     Demo(DemoArgs),
     Id(IdArgs),
+    Sign(SignArgs),
     Config(ConfigArgs),
     Completions(CompletionsArgs),
 }
@@ -190,6 +194,43 @@ pub(super) struct DemoArgs {
 #[derive(Debug, Args)]
 #[command(after_help = examples!("id", "id --state /var/lib/evenkeel"))]
 pub(super) struct IdArgs {}
+
+/// Prints a web address of a file with terms of its own: a weight, a cap, a class.
+///
+/// Whoever has the address gets them until its time is over, and can change nothing of them. The node needs the same key
+/// file (`signing_key_file` in `[http]`).
+#[derive(Debug, Args)]
+#[command(after_help = examples!(RATES;
+    "sign http://127.0.0.1:7480/share/big.iso --key signing.key --cap 5MB/s",
+    "sign /share/big.iso --key signing.key --weight 3 --class background --for 24h",
+))]
+pub(super) struct SignArgs {
+    /// The address, or its path alone.
+    #[arg(value_name = "URL")]
+    address: String,
+    /// File with the secret.
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// Share in proportion among the requests of one client address, 0.001 to 1000.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = value::weight)]
+    weight: f64,
+    /// Never more than this, per second.
+    #[arg(long, value_name = "RATE", default_value = "off", value_parser = value::rate)]
+    cap: Rate,
+    /// foreground or background, whatever the client's address and group have.
+    #[arg(long, value_name = "CLASS", value_parser = value::class)]
+    class: Option<Class>,
+    /// How long it holds, such as 10m or 24h; a bare number is seconds.
+    #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = value::validity)]
+    duration: Duration,
+}
+
+impl SignArgs {
+    pub(super) fn resolve(self) -> SignOptions {
+        let Self { address, key, weight, cap, class, duration } = self;
+        SignOptions { address, key, weight, cap, class, duration }
+    }
+}
 
 /// Works with configuration files.
 #[derive(Debug, Args)]

@@ -70,6 +70,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Ctl(args) => print(&ctl::run(&args)?),
         Command::Demo(args) => run::demo(args.resolve(cli.state)?),
         Command::Id(_) => print(&run::id(&options::open_state(state)?)?),
+        Command::Sign(args) => print(&format!("{}\n", run::sign(&args.resolve())?)),
         Command::Config(args) => match args.command {
             ConfigCommand::Check { file } => print(&check(&file)?),
         },

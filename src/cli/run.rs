@@ -5,7 +5,8 @@ use actors::port::Rights;
 use crate::{
     identity::{self, Identity, StateDir},
     node::{
-        self, DemoOptions, Exit, Failure, GetOptions, Listed, LsOptions, PutOptions, ServeOptions, TransferProgress,
+        self, DemoOptions, Exit, Failure, GetOptions, Listed, LsOptions, PutOptions, ServeOptions, SignOptions,
+        TransferProgress,
     },
 };
 
@@ -32,6 +33,11 @@ pub(super) fn ls(options: LsOptions) -> Result<Listed, Failure> {
 /// Runs a node and many peers.
 pub(super) fn demo(options: DemoOptions) -> Result<(), Failure> {
     node::demo(options)
+}
+
+/// An address with terms of its own.
+pub(super) fn sign(options: &SignOptions) -> Result<String, Failure> {
+    node::sign(options)
 }
 
 /// One's own id, then the line that gives it the right to read.

@@ -33,6 +33,15 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     config::parse_duration(&with_unit)
 }
 
+/// How long a signed address holds: not for ever, since only a new key would take it back.
+pub(super) fn validity(text: &str) -> Result<Duration, String> {
+    let duration = seconds(text)?;
+    match duration.as_secs() {
+        1..=315_360_000 => Ok(duration),
+        _ => Err("an address holds for a second at least and ten years at most (87600h)".to_owned()),
+    }
+}
+
 /// How long a demo runs: long enough for windows of 10 s after the last joined, and no longer than a day.
 pub(super) fn demo_seconds(text: &str) -> Result<Duration, String> {
     let duration = seconds(text)?;

@@ -158,6 +158,7 @@ fn http(mut section: Section<'_, '_>, base: &Path) -> HttpSettings {
         stall_timeout: section.read("stall_timeout", default.stall_timeout, wait()),
         certificate: section.read("certificate", None, value::text_or_none).map(|path| base.join(path)),
         key: section.read("key", None, value::text_or_none).map(|path| base.join(path)),
+        signing_key_file: section.read("signing_key_file", None, value::text_or_none).map(|path| base.join(path)),
     };
     section.finish();
     settings

@@ -178,6 +178,8 @@ pub struct HttpSettings {
     pub certificate: Option<PathBuf>,
     /// PEM file with its key; there exactly when the certificate is.
     pub key: Option<PathBuf>,
+    /// File with the secret that signs terms; `None` = none are taken.
+    pub signing_key_file: Option<PathBuf>,
 }
 
 impl Default for HttpSettings {
@@ -191,6 +193,7 @@ impl Default for HttpSettings {
             stall_timeout: Duration::from_secs(60),
             certificate: None,
             key: None,
+            signing_key_file: None,
         }
     }
 }

@@ -73,7 +73,7 @@ pub enum SharesError {
     },
     /// The node's keys would be served.
     #[error(
-        "share `{name}`: {path} holds the node's private state; share another directory, or move the state with --state-dir"
+        "share `{name}`: {path} holds the node's private state; share another directory, or move the state with --state"
     )]
     HoldsState {
         /// The share.

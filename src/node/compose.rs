@@ -8,9 +8,11 @@ use crate::{
     config::{Bounds, Config, SessionSettings, Standing},
     transport::{
         ListenConfig, SocketConfig,
-        http::{CertificateError, HttpConfig, Visible, tls_from_files},
+        http::{HttpConfig, SigningKey, Visible, tls_from_files},
     },
 };
+
+use super::{Exit, Failure};
 
 /// What a node says it runs, in its hellos.
 pub(super) fn agent() -> String {
@@ -119,18 +121,24 @@ pub(super) fn guest_limits(config: &Config) -> GuestLimits {
 /// How to serve guests over HTTP.
 ///
 /// # Errors
-/// What is wrong with the certificate.
-pub(super) fn http_config(config: &Config) -> Result<HttpConfig, CertificateError> {
+/// What is wrong with the certificate or the signing key; for the operator.
+pub(super) fn http_config(config: &Config) -> Result<HttpConfig, Failure> {
+    let bad = |error: String| Failure::new(Exit::Config, error);
     let tls = match (&config.http.certificate, &config.http.key) {
-        (Some(certificate), Some(key)) => Some(tls_from_files(certificate, key)?),
+        (Some(certificate), Some(key)) => {
+            Some(tls_from_files(certificate, key).map_err(|error| bad(error.to_string()))?)
+        }
         (_, _) => None,
     };
+    let signing_key = config.http.signing_key_file.as_deref().map(SigningKey::from_file).transpose();
+    let signing_key = signing_key.map_err(|error| bad(format!("http.signing_key_file: {error}")))?;
     let public = config.shares.iter().filter(|share| share.public).map(|share| share.name.clone());
     Ok(HttpConfig {
         head_timeout: config.http.head_timeout,
         idle_timeout: config.http.idle_timeout,
         stall_timeout: config.http.stall_timeout,
         visible: if config.access.open { Visible::All } else { Visible::Named(public.collect()) },
+        signing_key,
         tls,
         socket: socket_config(config),
     })

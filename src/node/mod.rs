@@ -10,6 +10,7 @@ mod options;
 mod progress;
 mod serve;
 pub mod session;
+mod sign;
 mod transfer;
 mod tree;
 
@@ -17,8 +18,10 @@ pub use demo::demo;
 pub use exit::{Exit, Failure};
 pub use listing::Listed;
 pub use options::{
-    DemoOptions, Download, Endpoint, GetOptions, LsOptions, PutOptions, ServeOptions, SessionOptions, Upload,
+    DemoOptions, Download, Endpoint, GetOptions, LsOptions, PutOptions, ServeOptions, SessionOptions, SignOptions,
+    Upload,
 };
 pub use progress::TransferProgress;
 pub use serve::serve;
+pub use sign::sign;
 pub use transfer::{get, ls, put};

@@ -105,6 +105,23 @@ pub struct DemoOptions {
     pub state: Option<PathBuf>,
 }
 
+/// `evenkeel sign`
+#[derive(Clone, Debug)]
+pub struct SignOptions {
+    /// `http://HOST:PORT/SHARE/PATH`, or `/SHARE/PATH`.
+    pub address: String,
+    /// The file that the node has as `http.signing_key_file`.
+    pub key: PathBuf,
+    /// Among the requests of its address, 0.001 ..= 1000.
+    pub weight: f64,
+    /// Never above.
+    pub cap: Rate,
+    /// `None` = what the address and its group have.
+    pub class: Option<Class>,
+    /// How long it holds.
+    pub duration: Duration,
+}
+
 /// Where a node listens.
 #[derive(Clone, Debug, Eq, PartialEq, Hash, Ord, PartialOrd)]
 pub struct Endpoint {

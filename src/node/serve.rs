@@ -111,7 +111,7 @@ async fn attend(
 /// The port for clients without Evenkeel, if there is to be one.
 fn http(node: &Arc<Node>, config: &Config) -> Result<Option<HttpListener>, Failure> {
     let Some(address) = config.http.listen else { return Ok(None) };
-    let http_config = compose::http_config(config).map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
+    let http_config = compose::http_config(config)?;
     let door = Door::new(node.clone(), compose::guest_limits(config));
     HttpListener::bind(address, door, http_config).map(Some).map_err(machine)
 }

@@ -11,12 +11,12 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use flow::{Direction, LeafKey, Limiter, Moment};
+use flow::{Direction, LeafKey, LeafRates, Limiter, Moment};
 
 use crate::{
     meter::LeafMeter,
     peer::InSocket,
-    port::{GuestRequest, Passage, Transport},
+    port::{GuestRequest, GuestTerms, Passage, Transport},
     registry::{LeafEntry, NodeSettings},
     shared::Shared,
     worker::{LeafLease, Owner, Worker},
@@ -43,11 +43,17 @@ impl Guest {
             meter: LeafMeter::new(worker.now()),
             share_thousandths: AtomicU64::new(1000),
             class: flow::Class::default(),
-            settings: ArcSwap::from_pointee(NodeSettings::default()),
+            settings: ArcSwap::from_pointee(settings(&request.terms)),
             group_settings: group.settings.clone(),
         });
         leaf.meter.start_at(request.start);
         let rates = shared.first_rates(Direction::Upload, leaf.weight(), leaf.class());
+        // From its first byte on: the first plan may be a quarter of a second away.
+        let rates = LeafRates {
+            assigned: rates.assigned.min(request.terms.cap),
+            ceiling: rates.ceiling.min(request.terms.cap),
+            ..rates
+        };
         shared.metrics.direction(Direction::Upload).transfers.increment(1.0);
         let slot = Rc::new(PermitSlot::default());
         GuestPassage {
@@ -60,6 +66,13 @@ impl Guest {
             guest: self.clone(),
         }
     }
+}
+
+/// What was signed for a request are the operator's wishes for it; an order may change them.
+fn settings(terms: &GuestTerms) -> NodeSettings {
+    let mut settings = NodeSettings { weight: terms.weight, class: terms.class, ..NodeSettings::default() };
+    settings.cap[Direction::Upload.index()] = terms.cap;
+    settings
 }
 
 /// A permission on its way from the worker's driver to whoever asked: there is at most one.

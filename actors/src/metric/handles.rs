@@ -66,6 +66,7 @@ const REFUSAL_REASONS: &[&str] = &[
     "http2",
     "tls_on_plain",
     "ranges",
+    "terms",
     "stalled", // HTTP
     "other",
 ];

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use flow::Limiter;
+use flow::{Class, Limiter, Rate};
 
 use super::Files;
 
@@ -54,6 +54,23 @@ impl GuestRefusal {
     }
 }
 
+/// What the operator has granted to one request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GuestTerms {
+    /// Its share in proportion, among the requests of its address.
+    pub weight: f64,
+    /// Never above.
+    pub cap: Rate,
+    /// Before that of its address and its group; `None` = theirs.
+    pub class: Option<Class>,
+}
+
+impl Default for GuestTerms {
+    fn default() -> Self {
+        Self { weight: 1.0, cap: Rate::UNLIMITED, class: None }
+    }
+}
+
 /// One request that has a body.
 #[derive(Clone, Debug)]
 pub struct GuestRequest {
@@ -67,6 +84,8 @@ pub struct GuestRequest {
     pub size: u64,
     /// The first byte that will be sent.
     pub start: u64,
+    /// How it is to be treated.
+    pub terms: GuestTerms,
 }
 
 /// What a front without identities calls. Implemented by the node.

@@ -13,7 +13,7 @@ pub use files::{
     FileEntry, FileError, FileKind, FilePage, Files, OpenedSink, PrefixHash, ResumePoint, Sink, SinkMeta, Source,
     Viewer,
 };
-pub use guest::{GuestFront, GuestPlace, GuestRefusal, GuestRequest, Passage};
+pub use guest::{GuestFront, GuestPlace, GuestRefusal, GuestRequest, GuestTerms, Passage};
 pub use link::{
     ControlLink, ControlReceiver, ControlSender, DataArrival, DataLink, DataReceiver, DataSender, Dialer, Front,
     LinkError, LinkFault, Pressure, Remote, Transport,

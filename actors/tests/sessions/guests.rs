@@ -4,7 +4,7 @@ use std::{future::poll_fn, net::SocketAddr, sync::Arc};
 
 use actors::{
     guest::{Door, GuestLimits, PeerName, guest_id},
-    port::{Front as _, GuestFront as _, GuestRefusal, GuestRequest},
+    port::{Front as _, GuestFront as _, GuestRefusal, GuestRequest, GuestTerms},
 };
 use flow::Limiter;
 use tokio::sync::oneshot;
@@ -48,8 +48,14 @@ fn an_address_is_a_peer_while_something_is_sent_to_it() {
         let (door, from) = (door(&house), address("192.0.2.7:1"));
         let (begun, seen) = oneshot::channel();
         let (go_on, told) = oneshot::channel::<()>();
-        let request =
-            GuestRequest { address: from, agent: "test".into(), path: "share/a".into(), size: 1000, start: 0 };
+        let request = GuestRequest {
+            address: from,
+            agent: "test".into(),
+            path: "share/a".into(),
+            size: 1000,
+            start: 0,
+            terms: GuestTerms::default(),
+        };
         let job = move || {
             let mut passage = door.begin(request).expect("the node runs");
             actix::spawn(async move {
@@ -90,6 +96,7 @@ fn permission_on_its_way_to_a_guest_that_left_is_nobodys() {
             path: "share/a".into(),
             size: 1000,
             start: 0,
+            terms: GuestTerms::default(),
         };
         let job = move || {
             let mut passage = door.begin(request).expect("the node runs");

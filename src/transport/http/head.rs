@@ -3,6 +3,7 @@
 //! Strict where servers and proxies have disagreed about where a message ends (request smuggling): every line ends in CR LF,
 //! no header is folded, and a request has no body. Syntax is `httparse`'s; what it leaves to the caller is decided here.
 
+use actors::port::GuestTerms;
 use http::StatusCode;
 use httparse::{EMPTY_HEADER, Header};
 
@@ -41,6 +42,8 @@ pub(super) struct Request {
     pub(super) keep_alive: bool,
     pub(super) agent: String,
     pub(super) wishes: Wishes,
+    /// How it is to be treated; what the address itself says is not verified here.
+    pub(super) terms: GuestTerms,
 }
 
 /// Headers that choose what of a file is sent, as they were written.
@@ -193,7 +196,15 @@ pub(super) fn parse(head: &[u8]) -> Result<Request, Refusal> {
         return Err(Refusal { close, ..refusal });
     };
     let keep_alive = if is_old { fields.keep_alive && !fields.close } else { !fields.close };
-    Ok(Request { method, target, is_old, keep_alive, agent: fields.agent, wishes: fields.wishes })
+    Ok(Request {
+        method,
+        target,
+        is_old,
+        keep_alive,
+        agent: fields.agent,
+        wishes: fields.wishes,
+        terms: GuestTerms::default(),
+    })
 }
 
 /// `httparse` says the same of `HTTP/1.7` and of a line that has no version.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! HttpListener --admit--> run_on(worker) --> Connection: hear -> answer -> hear -> ...
-//! bytes -> meaning   head, target, range, validator        pure
+//! bytes -> meaning   head, target, terms, range, validator pure
 //! meaning -> bytes   answer, page                          pure
 //! answer -> socket   respond (what), send (when and how)
 //! who waits          rows: one look over all connections of a worker, a few times a second
@@ -23,10 +23,12 @@ mod rows;
 mod send;
 mod stream;
 mod target;
+mod terms;
 mod validator;
 
 pub use certificate::{CertificateError, tls_from_files};
 pub use listener::HttpListener;
+pub use terms::{SigningKey, SigningKeyError};
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -64,6 +66,8 @@ pub struct HttpConfig {
     pub stall_timeout: Duration,
     /// Which shares are served.
     pub visible: Visible,
+    /// What verifies terms in an address; `None`: none are taken.
+    pub signing_key: Option<SigningKey>,
     /// Encryption; `None`: plain.
     pub tls: Option<Arc<ServerConfig>>,
     /// Socket options.

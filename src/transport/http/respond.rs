@@ -2,7 +2,7 @@
 
 use std::{ops::Range, sync::Arc, time::SystemTime};
 
-use actors::port::{FileError, FileKind, GuestRequest, Source, Viewer};
+use actors::port::{FileError, FileKind, GuestRequest, GuestTerms, Source, Viewer};
 use http::StatusCode;
 use wire::FailureCode;
 
@@ -13,6 +13,7 @@ use super::{
     page::{Form, Listing},
     range::Ranges,
     send::Sending,
+    terms::TermsFault,
     validator::{Validator, Verdict},
 };
 
@@ -23,10 +24,17 @@ const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
 impl Connection {
     /// Answers one request.
-    pub(super) async fn answer(&mut self, request: Request) -> Result<(), Stop> {
+    pub(super) async fn answer(&mut self, mut request: Request) -> Result<(), Stop> {
         if self.frontage.front.is_draining() {
             self.frontage.front.refused("draining");
             return self.say(&request, StatusCode::SERVICE_UNAVAILABLE, "this server is going down").await;
+        }
+        match self.terms(&request) {
+            Ok(terms) => request.terms = terms,
+            Err(fault) => {
+                self.frontage.front.refused("terms");
+                return self.say(&request, StatusCode::FORBIDDEN, fault.words()).await;
+            }
         }
         if request.target.path.is_empty() {
             return self.list(&request).await;
@@ -54,6 +62,14 @@ impl Connection {
                 self.say(&request, status, words).await
             }
         }
+    }
+
+    /// On which terms a request is served. Whoever carries some and can't have them is told so: ignored, they would be
+    /// thought to be in force.
+    fn terms(&self, request: &Request) -> Result<GuestTerms, TermsFault> {
+        let Some(text) = &request.target.terms else { return Ok(GuestTerms::default()) };
+        let key = self.frontage.config.signing_key.as_ref().ok_or(TermsFault::NotTaken)?;
+        key.verify(text, &request.target.path, SystemTime::now())
     }
 
     fn head(&self, status: StatusCode) -> Head {
@@ -261,8 +277,8 @@ impl Connection {
 
     /// The transfer of this request; `None` when the node takes none any more.
     fn sending(&self, request: &Request, size: u64, start: u64) -> Option<Sending> {
-        let (path, agent) = (request.target.path.clone(), request.agent.clone());
-        let request = GuestRequest { address: self.address, agent, path, size, start };
+        let (path, agent, terms) = (request.target.path.clone(), request.agent.clone(), request.terms.clone());
+        let request = GuestRequest { address: self.address, agent, path, size, start, terms };
         self.frontage.front.begin(request).ok().map(Sending::new)
     }
 

@@ -2,6 +2,8 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
+use super::terms::QUERY;
+
 /// Everything but RFC 3986's unreserved letters is written as `%XX`, so that a name can never be taken for a scheme, a query or
 /// markup.
 const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -15,6 +17,9 @@ pub(super) struct Target {
     pub(super) is_directory: bool,
     /// `?format=json`: a listing for programs.
     pub(super) json: bool,
+    /// `?ek=...`: terms that say how the request is to be treated, as they were written. Said twice they are none that
+    /// anybody signed, so they are put together.
+    pub(super) terms: Option<String>,
 }
 
 impl Target {
@@ -38,7 +43,9 @@ impl Target {
             path => path.strip_suffix('/').unwrap_or(path).split('/').map(name).collect::<Option<_>>()?,
         };
         let json = query.split('&').any(|part| part == "format=json");
-        Some(Self { path: names.join("/"), is_directory, json })
+        let terms: Vec<&str> = query.split('&').filter_map(terms_of).collect();
+        let terms = (!terms.is_empty()).then(|| terms.join("&"));
+        Some(Self { path: names.join("/"), is_directory, json, terms })
     }
 
     /// The share's name; empty for the shares themselves.
@@ -46,11 +53,27 @@ impl Target {
         self.path.split('/').next().unwrap_or_default()
     }
 
-    /// The target as a directory, for `Location`. Written anew from the names, so that it leads to this server.
+    /// The target as a directory, for `Location`.
     pub(super) fn with_slash(&self) -> String {
-        let query = if self.json { "?format=json" } else { "" };
-        format!("{}/{query}", self.path.split('/').map(|name| format!("/{}", written(name))).collect::<String>())
+        Self { is_directory: true, ..self.clone() }.written()
     }
+
+    /// The target in origin form. Written anew from the names, so that it leads to this server.
+    pub(super) fn written(&self) -> String {
+        let names: String = self.path.split('/').map(|name| format!("/{}", written(name))).collect();
+        let slash = if self.is_directory && !self.path.is_empty() { "/" } else { "" };
+        let mut query = Vec::new();
+        query.extend(self.json.then(|| "format=json".to_owned()));
+        query.extend(self.terms.as_ref().map(|terms| format!("{QUERY}={}", written(terms))));
+        let mark = if query.is_empty() { "" } else { "?" };
+        format!("{names}{slash}{mark}{}", query.join("&"))
+    }
+}
+
+/// The terms in one part of a query; also `ek` without a value carries some, bad ones.
+fn terms_of(part: &str) -> Option<&str> {
+    let (name, value) = part.split_once('=').unwrap_or((part, ""));
+    (name == QUERY).then_some(value)
 }
 
 /// One name of a path, decoded. An encoded slash would make two names of it.
@@ -82,8 +105,9 @@ mod tests {
             ("http://h:80/share/a", "share/a", false, false),
             ("HTTPS://h", "", true, false),
             ("/...", "...", false, false),
+            ("/share/a?eka=1&xek=2&EK=3", "share/a", false, false),
         ] {
-            let expected = Target { path: path.to_owned(), is_directory, json };
+            let expected = Target { path: path.to_owned(), is_directory, json, terms: None };
             assert_eq!(Target::parse(text), Some(expected), "{text}");
         }
         for text in [
@@ -105,6 +129,21 @@ mod tests {
         ] {
             assert_eq!(Target::parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn terms_are_never_overlooked() {
+        for (text, terms) in [
+            ("/a?ek=x-1_y", "x-1_y"),
+            ("/a?format=json&ek=x", "x"),
+            ("/a?ek=x&ek=y", "x&y"),
+            ("/a?ek", ""),
+            ("/a?ek=", ""),
+        ] {
+            assert_eq!(Target::parse(text).unwrap().terms.as_deref(), Some(terms), "{text}");
+        }
+        let signed = Target::parse("/share/dir?format=json&ek=until-1_ab").unwrap();
+        assert_eq!(signed.with_slash(), "/share/dir/?format=json&ek=until-1_ab");
     }
 
     #[test]
