@@ -24,7 +24,10 @@ impl Front for Node {
     }
 
     fn route(&self, token: &Token) -> Option<usize> {
-        self.shared.registry.tokens.get(token).map(|entry| entry.session.worker)
+        let registry = &self.shared.registry;
+        let worker = registry.tokens.get(token).map(|entry| entry.session.worker);
+        // Any may tell it that it is too late.
+        worker.or_else(|| registry.late_tokens.has(token).then_some(0))
     }
 
     fn admit(&self, address: SocketAddr) -> Result<Box<dyn Send>, &'static str> {
@@ -69,6 +72,9 @@ impl Front for Node {
         };
         // Taken out: a token is good once.
         let Some((_, entry)) = self.shared.registry.tokens.remove(&arrival.token) else {
+            if self.shared.registry.late_tokens.has(&arrival.token) {
+                return Err(Refusal::new(RefusalCode::BadToken, "the session of this data token has ended"));
+            }
             return refuse("this data token is unknown or was used already");
         };
         if arrival.link.peer.is_some_and(|peer| peer != entry.session.peer.id) {

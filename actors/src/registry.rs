@@ -4,9 +4,10 @@
 //! dashmap lock is held across an await or while another key is touched.
 
 use std::{
+    collections::VecDeque,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
 };
@@ -170,6 +171,32 @@ pub struct TokenEntry {
     pub data: mpsc::Sender<DataMessage>,
 }
 
+/// Tokens that were still unused when their sessions said goodbye. A data link that was on its way then shows one of them: it is
+/// closed, and nobody was refused.
+#[derive(Default)]
+pub struct LateTokens {
+    latest: Mutex<VecDeque<Token>>,
+}
+
+impl LateTokens {
+    /// Remembers a token. The oldest one is forgotten for it.
+    pub fn put(&self, token: Token) {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        if latest.len() == LATE_TOKENS_MAX {
+            latest.pop_front();
+        }
+        latest.push_back(token);
+    }
+
+    /// Whether it is one of them.
+    pub fn has(&self, token: &Token) -> bool {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner).contains(token)
+    }
+}
+
+/// Sessions that end within one handshake of a data link, and more.
+const LATE_TOKENS_MAX: usize = 256;
+
 /// Everybody who is here.
 #[derive(Default)]
 pub struct Registry {
@@ -181,6 +208,8 @@ pub struct Registry {
     pub leaves: DashMap<LeafKey, Arc<LeafEntry>>,
     /// Unused data tokens.
     pub tokens: DashMap<Token, TokenEntry>,
+    /// Those of sessions that have just ended well.
+    pub late_tokens: LateTokens,
     /// Settings that outlive a peer's sessions: from the configuration and from the operator.
     pub peer_settings: DashMap<PeerId, NodeSettings>,
     /// Sessions that are guests'.

@@ -99,9 +99,13 @@ impl PeerActor {
 
     pub(super) fn data(&mut self, message: DataMessage) {
         match message {
-            DataMessage::LinkArrived(link) => self.add_link(link),
+            DataMessage::LinkArrived(link) => {
+                self.add_link(link);
+                self.dialled();
+            }
             DataMessage::DialFailed(error) => {
-                if self.links.iter().all(Option::is_none) {
+                let is_over = self.dialled();
+                if !is_over && self.links.iter().all(Option::is_none) {
                     self.link_lost(Some(error));
                 }
             }

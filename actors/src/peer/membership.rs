@@ -92,7 +92,9 @@ impl Drop for Membership {
     fn drop(&mut self) {
         let shared = &self.worker.shared;
         for token in &self.tokens {
-            shared.registry.tokens.remove(token);
+            if shared.registry.tokens.remove(token).is_some() && self.reason == "clean" {
+                shared.registry.late_tokens.put(*token);
+            }
         }
         shared.registry.sessions.remove(&self.session.id);
         shared.registry.leave(&self.session.peer);

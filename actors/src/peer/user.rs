@@ -32,6 +32,12 @@ pub(super) struct User {
     /// Local files of puts that are not begun yet.
     pub(super) sources: HashMap<u32, (Arc<dyn Source>, Wish)>,
     pub(super) lists: HashMap<u32, oneshot::Sender<Listing>>,
+    /// What it takes to dial the data links, until there is something to move over them.
+    welcome: Option<Welcome>,
+    /// Data links that are being dialled.
+    dialling: usize,
+    /// Says goodbye when all of them have been: the node would count one that is given up on the way as a refusal.
+    leaving: bool,
 }
 
 impl User {
@@ -43,6 +49,9 @@ impl User {
             sinks: HashMap::new(),
             sources: HashMap::new(),
             lists: HashMap::new(),
+            welcome: None,
+            dialling: 0,
+            leaving: false,
         }
     }
 
@@ -84,6 +93,7 @@ impl PeerActor {
                             user.tags.insert(transfer, tag);
                             user.sinks.insert(transfer, open);
                         }
+                        self.dial_links();
                     }
                     Err(error) => self.reject(tag, &error.to_string()),
                 }
@@ -105,6 +115,7 @@ impl PeerActor {
                             user.tags.insert(transfer, tag);
                             user.sources.insert(transfer, (source, wish));
                         }
+                        self.dial_links();
                     }
                     Err(error) => self.reject(tag, &error.to_string()),
                 }
@@ -131,7 +142,10 @@ impl PeerActor {
                 let told = self.session.ping(now);
                 self.complain(told);
             }
-            Command::Leave => self.leave("clean", ""),
+            Command::Leave => match &mut self.user {
+                Some(user) if user.dialling > 0 => user.leaving = true,
+                _ => self.leave("clean", ""),
+            },
         }
     }
 
@@ -149,16 +163,29 @@ impl PeerActor {
         self.complain(told);
     }
 
-    /// The node took us: dial the data links.
+    /// The node took us.
     pub(super) fn welcomed(&mut self, welcome: Welcome) {
-        let Some(user) = &self.user else { return };
+        let Some(user) = &mut self.user else { return };
+        user.welcome = Some(welcome.clone());
+        let is_moving = !user.tags.is_empty();
         if let Life::Member { membership, .. } = &self.life {
             membership.set_desired(Direction::Upload, Rate::from_wire(welcome.granted_upload));
             membership.set_desired(Direction::Download, Rate::from_wire(welcome.granted_download));
         }
         self.data_links_max = welcome.tokens.len().min(self.shared.config.data_links_max);
+        if is_moving {
+            self.dial_links();
+        }
+        self.tell_user(SessionEvent::Welcomed(welcome));
+    }
+
+    /// Dials the data links once there is something to move: who only lists needs none.
+    fn dial_links(&mut self) {
+        let Some(user) = &mut self.user else { return };
+        let Some(welcome) = user.welcome.take() else { return };
         for bytes in welcome.tokens.iter().take(self.data_links_max) {
             let Ok(token) = <[u8; 32]>::try_from(bytes.as_slice()).map(Token::from_bytes) else { continue };
+            user.dialling += 1;
             let dialing = user.dialer.data(token, welcome.data_route.clone(), welcome.plaintext_data);
             let lane = self.data_lane.clone();
             actix_rt::spawn(async move {
@@ -169,7 +196,17 @@ impl PeerActor {
                 let _ = lane.send(message).await;
             });
         }
-        self.tell_user(SessionEvent::Welcomed(welcome));
+    }
+
+    /// A data link was dialled, or could not be. Whether the session only waited for it to say goodbye.
+    pub(super) fn dialled(&mut self) -> bool {
+        let Some(user) = &mut self.user else { return false };
+        user.dialling = user.dialling.saturating_sub(1);
+        let ends = user.leaving && user.dialling == 0;
+        if ends {
+            self.leave("clean", "");
+        }
+        ends
     }
 
     /// The node has opened the file we want.
