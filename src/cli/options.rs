@@ -114,6 +114,11 @@ pub(super) fn admin_token() -> Option<String> {
 fn downloads(targets: Vec<Target>, output: Option<&Path>) -> Result<Vec<Download>, Failure> {
     let collects = |out: &Path| out.as_os_str().as_encoded_bytes().ends_with(b"/") || targets.len() > 1;
     let (collects, is_directory) = output.map_or((true, true), |out| (collects(out), collects(out) || out.is_dir()));
+    if let Some(out) = output.filter(|out| collects && out.exists() && !out.is_dir()) {
+        let message =
+            format!("{} is a file: with a slash at its end, or for several, -o names a directory", out.display());
+        return Err(Failure::usage(message));
+    }
     let mut destinations = HashSet::new();
     let mut downloads = Vec::new();
     for target in targets {
@@ -192,6 +197,11 @@ mod tests {
         assert_eq!(to(&["h:1/s/a", "h:1/s/b"], Some(Path::new("x"))).unwrap().len(), 2);
         let twice = to(&["h:1/s/a", "h:2/s/a"], None).unwrap_err();
         assert_eq!(twice.exit, Exit::Usage);
+        let file = dir.path().join("file");
+        std::fs::write(&file, b"").unwrap();
+        let several = to(&["h:1/s/a", "h:1/s/b"], Some(&file)).unwrap_err();
+        assert!(several.exit == Exit::Usage && several.message.contains("-o names a directory"), "{several}");
+        assert!(to(&["h:1/s/a"], Some(&file)).is_ok());
         assert!(to(&["h:1"], None).unwrap_err().message.contains("names no file"));
     }
 

@@ -254,14 +254,15 @@ fn open_regular(path: &Path, label: &Label) -> Result<(OwnedFd, Stamp), FileErro
     if kind.is_dir() {
         return Err(label.fault(FailureCode::IsDirectory, "a directory; name the files in it"));
     }
+    let special = || label.fault(FailureCode::BadPath, "not a regular file; name a file");
     if !kind.is_file() {
-        return Err(label.special());
+        return Err(special());
     }
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
     let file: OwnedFd = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(fault)?.into();
     let stat = fstat(&file).map_err(|errno| fault(errno.into()))?;
     if kind_of(&stat) != FileType::RegularFile {
-        return Err(label.special());
+        return Err(special());
     }
     Ok((file, Stamp::from_stat(&stat)))
 }

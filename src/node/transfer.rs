@@ -28,7 +28,7 @@ pub fn get(options: GetOptions, mut progress: Box<dyn TransferProgress>) -> Resu
         let errand = Errand::Get { path: download.path, landing };
         by_node.entry(download.endpoint.to_string()).or_default().push(errand);
     }
-    actix_rt::System::new().block_on(async move {
+    actix_rt::System::new().block_on(interruptible(async move {
         let client = Client::start(options.state, wish)?;
         let mut worst = Ok(());
         for (endpoint, errands) in by_node {
@@ -36,7 +36,7 @@ pub fn get(options: GetOptions, mut progress: Box<dyn TransferProgress>) -> Resu
             worst = worse(worst, done);
         }
         worst
-    })
+    }))
 }
 
 async fn get_from(
@@ -71,12 +71,23 @@ pub fn put(options: PutOptions, mut progress: Box<dyn TransferProgress>) -> Resu
     let manner = manner(&options.session);
     let errands =
         options.uploads.into_iter().map(|upload| Errand::Put { local: upload.source, path: upload.path }).collect();
-    actix_rt::System::new().block_on(async move {
+    actix_rt::System::new().block_on(interruptible(async move {
         let client = Client::start(options.state, wish)?;
         let endpoint = options.endpoint.to_string();
         let outcome = errands::run(&client, &endpoint, errands, manner, progress.as_mut()).await.map_err(failure)?;
         judge(&outcome, progress.as_mut())
-    })
+    }))
+}
+
+/// Does `work` until it ends or Ctrl-C is pressed.
+async fn interruptible(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    tokio::select! {
+        result = work => result,
+        // Without a handler the signal ends the program all the same, only without words.
+        Ok(()) = tokio::signal::ctrl_c() => {
+            Err(Failure::new(Exit::Interrupted, "interrupted; run the same command to resume"))
+        }
+    }
 }
 
 /// Lists, in the order of names.

@@ -112,6 +112,30 @@ fn files_that_cannot_be_had_are_named_and_the_others_come() {
     assert!(nowhere.contains("music"), "{nowhere}");
 }
 
+#[test]
+fn a_get_that_fails_at_once_and_a_listing_leave_no_refusals() {
+    for config in ["", "[transport]\ndata_encryption = \"off\"\n"] {
+        let server = Server::with_config::<&str>(config, &[]);
+        for _ in 0..12 {
+            server.run(&["get", &server.at("missing"), "-o", &server.path("x"), "--data-links", "4"]).expect_code(1);
+            server.run(&["ls", &server.at("")]).expect_code(0);
+        }
+        assert_eq!(server.metric("evenkeel_refusals_total", &[]), 0.0, "{}", server.page());
+    }
+}
+
+#[test]
+fn what_is_no_file_cannot_be_put() {
+    let server = Server::start::<&str>(&[]);
+    let fifo = server.path("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(server.path("socket")).unwrap();
+    for path in [fifo, server.path("socket"), "/dev/null".to_owned()] {
+        let said = server.run(&["put", &path, &server.at("")]).expect_code(1).err();
+        assert!(said.contains("not a regular file; name a file"), "{said}");
+    }
+}
+
 /// Makes root an ordinary user where files are concerned; `None` (and words) where that cannot be done.
 fn without_override() -> Option<Vec<String>> {
     if !rustix::process::geteuid().is_root() {

@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
+use rustix::process::Signal;
+
 use crate::support::{Client, Said, Server, assert_same, noise, wait_until};
 
 const SIZE: usize = 12 << 20;
@@ -39,6 +41,29 @@ fn a_get_that_was_killed_goes_on_where_it_was() {
     let again = moved(&server, "upload") - before;
     assert!(again < (SIZE as f64) * 0.8, "{again} bytes were sent again");
     assert!(!Path::new(&server.path("a.bin.part")).exists());
+}
+
+#[test]
+fn whoever_interrupts_is_told_how_to_go_on() {
+    let server = Server::start(&["--upload-limit", SLOW, "--download-limit", SLOW]);
+    noise(&server.share().join("a.bin"), SIZE, 1);
+    noise(Path::new(&server.path("b.bin")), SIZE, 1);
+    let (get, into, put, to) = (server.at("a.bin"), server.path("a.bin"), server.path("b.bin"), server.at("b.bin"));
+    let commands = [
+        (["get", &get, "-o", &into], server.path("a.bin.part")),
+        (["put", &put, &to, "--background"], { server.share().join("b.bin.part").display().to_string() }),
+    ];
+    for (args, part) in commands {
+        let client = server.spawn(&args);
+        await_middle(Path::new(&part));
+        client.signal(Signal::INT);
+        let (code, words) = client.wait(10);
+        assert_eq!(code, 130, "{words}");
+        assert!(words.ends_with("evenkeel: interrupted; run the same command to resume\n"), "{words}");
+        lift_limits(&server);
+        server.run(&args).expect_code(0);
+        assert!(!Path::new(&part).exists());
+    }
 }
 
 #[test]

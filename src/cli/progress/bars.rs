@@ -1,9 +1,10 @@
 //! One bar for each transfer: name, share of the file, rate, time left.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt::Write};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
+use super::show_bytes;
 use crate::node::TransferProgress;
 
 /// Bars on standard error.
@@ -22,8 +23,7 @@ impl Bars {
     }
 
     fn bar(&self, size: u64) -> ProgressBar {
-        let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
-        ProgressBar::new(size).with_style(style.progress_chars("=> "))
+        ProgressBar::new(size).with_style(style())
     }
 
     fn line(&self, text: &str) {
@@ -90,8 +90,24 @@ impl TransferProgress for Bars {
     }
 }
 
-const TEMPLATE: &str =
-    "{msg:28!} [{wide_bar}] {percent:>3}% of {decimal_total_bytes:>9} {decimal_bytes_per_sec:>12} {eta:>4} left";
+/// With bytes and rates in the units that everything else is told in.
+fn style() -> ProgressStyle {
+    // The bar's own memory takes everything.
+    let put = |out: &mut dyn Write, text: String| out.write_str(&text).unwrap_or_default();
+    let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style
+        .with_key("size", move |state: &ProgressState, out: &mut dyn Write| {
+            put(out, show_bytes(state.len().unwrap_or(0)));
+        })
+        .with_key("rate", move |state: &ProgressState, out: &mut dyn Write| put(out, rate(state.per_sec())))
+        .progress_chars("=> ")
+}
+
+fn rate(bytes_per_second: f64) -> String {
+    format!("{}/s", show_bytes(bytes_per_second as u64))
+}
+
+const TEMPLATE: &str = "{msg:28!} [{wide_bar}] {percent:>3}% of {size:>9} {rate:>12} {eta:>4} left";
 
 #[cfg(test)]
 mod tests {
@@ -100,6 +116,16 @@ mod tests {
     #[test]
     fn the_template_is_valid() {
         assert!(ProgressStyle::with_template(TEMPLATE).is_ok());
+    }
+
+    #[test]
+    fn bytes_and_rates_have_the_units_of_all_others() {
+        assert!(!TEMPLATE.contains("bytes"), "those of the library are kB");
+        assert_eq!(rate(20_480.0), "20.5 KB/s");
+        assert_eq!(rate(f64::INFINITY), "18.4 EB/s");
+        let bar = ProgressBar::hidden().with_style(style());
+        bar.set_length(1_500_000);
+        bar.tick();
     }
 
     #[test]

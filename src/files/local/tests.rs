@@ -102,7 +102,7 @@ fn what_cannot_be_read_or_written_is_told_without_paths() {
         let error = files.read(root.path()).await.map(|_| ()).unwrap_err();
         assert_eq!(error.code, FailureCode::IsDirectory);
         let error = files.read(Path::new("/dev/zero")).await.map(|_| ()).unwrap_err();
-        assert_eq!(error.code, FailureCode::Forbidden);
+        assert_eq!(error.code, FailureCode::BadPath, "nobody has refused it");
         let nowhere = root.path().join("no/such/x");
         let error = files.write(&nowhere, "data/x", meta(b"x"), Already::Nothing).await.map(|_| ()).unwrap_err();
         assert_eq!(error.code, FailureCode::NotFound);
