@@ -3,6 +3,8 @@
 #[path = "support/mod.rs"]
 mod support;
 
+#[path = "http/bulk.rs"]
+mod bulk;
 #[path = "http/files.rs"]
 mod files;
 #[path = "http/groups.rs"]

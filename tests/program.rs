@@ -16,6 +16,8 @@ mod faults;
 mod identity;
 #[path = "program/limits.rs"]
 mod limits;
+#[path = "program/modes.rs"]
+mod modes;
 #[path = "program/resume.rs"]
 mod resume;
 #[path = "program/transfer.rs"]

@@ -10,6 +10,7 @@ mod front;
 pub mod guest;
 mod home;
 mod inbox;
+mod link_mode;
 pub mod log_gate;
 mod meter;
 pub mod metric;

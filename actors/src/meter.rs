@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
-use flow::{Limiter, Moment};
+use flow::{Limiter, Mode, Moment};
 
 /// Counters of one leaf since it was opened.
 #[derive(Debug)]
@@ -17,6 +17,7 @@ pub struct LeafMeter {
     held_ns: [AtomicU64; Limiter::ALL.len()],
     current: AtomicU8,
     since_ns: AtomicU64,
+    mode: AtomicU8,
 }
 
 /// What a meter showed at one moment.
@@ -43,6 +44,7 @@ impl LeafMeter {
             held_ns: Default::default(),
             current: AtomicU8::new(Limiter::Source.index() as u8),
             since_ns: AtomicU64::new(now.as_nanos()),
+            mode: AtomicU8::new(Mode::Precise.index() as u8),
         }
     }
 
@@ -64,6 +66,16 @@ impl LeafMeter {
     /// Position in the file.
     pub fn offset(&self) -> u64 {
         self.offset.load(Relaxed)
+    }
+
+    /// The mode of its link.
+    pub fn mode(&self) -> Mode {
+        Mode::ALL[usize::from(self.mode.load(Relaxed))]
+    }
+
+    /// Its link is in `mode` from now on.
+    pub fn set_mode(&self, mode: Mode) {
+        self.mode.store(mode.index() as u8, Relaxed);
     }
 
     /// What holds the leaf now.

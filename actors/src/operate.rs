@@ -341,6 +341,7 @@ impl<'a> Scene<'a> {
             offset: leaf.meter.offset(),
             weight: leaf.weight(),
             class: leaf.class().to_string(),
+            mode: leaf.meter.mode().to_string(),
             rate: self.direction(
                 leaf.direction,
                 std::iter::once(leaf),

@@ -118,6 +118,8 @@ pub struct TransferView {
     pub weight: f64,
     /// `foreground` or `background`.
     pub class: String,
+    /// How its link moves its bytes: `precise` or `bulk`.
+    pub mode: String,
     /// The rates.
     #[serde(flatten)]
     pub rate: DirectionView,
@@ -169,6 +171,8 @@ pub struct Reason {
     pub subject: String,
     /// The path of a transfer.
     pub path: Option<String>,
+    /// How a transfer's link moves its bytes: `precise` or `bulk`; `null` for the peer itself.
+    pub mode: Option<String>,
     /// `upload` or `download`.
     pub direction: String,
     /// The rates.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use flow::{
-    Class, Direction, LeafKey, Limiter, Moment, PeerKey, Rate,
+    Class, Direction, LeafKey, Limiter, Mode, Moment, PeerKey, Rate,
     shaper::{LeafRates, Shaper, SharedBucket},
 };
 use tokio::sync::{Notify, mpsc};
@@ -263,6 +263,14 @@ impl LeafLease {
     pub(crate) fn set_rates(&self, rates: LeafRates) {
         self.shaper().set_leaf(self.leaf.key, rates, self.worker.now());
         self.worker.bell.notify_one();
+    }
+
+    /// The leaf's link is in `mode` from now on.
+    pub(crate) fn set_mode(&self, mode: Mode) {
+        if self.leaf.meter.mode() != mode {
+            self.leaf.meter.set_mode(mode);
+            self.shaper().set_mode(self.leaf.key, mode);
+        }
     }
 
     /// What one release is at most.

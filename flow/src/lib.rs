@@ -25,5 +25,5 @@ pub use limiter::{Limiter, LimiterShares};
 pub use meter::{Ewma, RateWindow};
 pub use moment::Moment;
 pub use rate::{Rate, RateError};
-pub use shaper::{LeafRates, Release, Shaper, ShaperConfig, SharedBucket};
+pub use shaper::{LeafRates, Marks, Mode, ModeSwitch, Release, Shaper, ShaperConfig, SharedBucket};
 pub use total::{RoundObservation, TotalController, TotalKnobs};

@@ -1,5 +1,5 @@
-//! What the operating system gives: socket knobs, `TCP_INFO`, what a socket still holds, descriptor limits, clocks, and
-//! opening files beneath a directory.
+//! What the operating system gives: socket knobs, `TCP_INFO`, what a socket still holds, sending a file's pages, descriptor
+//! limits, clocks, and opening files beneath a directory.
 //!
 //! The only crate of the workspace with `unsafe` code; each block says why it is sound. Everything else goes through
 //! `rustix` and `socket2`. Nothing here waits, logs or keeps state: a call asks the kernel once and answers.
@@ -13,6 +13,7 @@ mod cached;
 mod clock;
 mod descriptor;
 mod queue;
+mod sendfile;
 mod socket;
 mod tcp_info;
 
@@ -22,6 +23,7 @@ pub use clock::{cores, monotonic_nanos, process_cpu_nanos, thread_cpu_nanos};
 pub use descriptor::{DescriptorLimit, descriptor_limit, raise_descriptor_limit};
 pub use queue::{unacked_bytes, unsent_bytes};
 pub use rustix::fs::OFlags;
+pub use sendfile::{resident, send_file, send_more};
 pub use socket::{
     congestion, congestion_available, not_sent_low_water, set_congestion, set_keepalive, set_max_segment, set_nodelay,
     set_not_sent_low_water, set_user_timeout,

@@ -46,6 +46,27 @@ fn times(config: &Config, sheet: &mut Sheet) {
         );
         fault_at_written(["shaping.quantum_min", "shaping.quantum_max"], message, sheet);
     }
+    modes(config, sheet);
+}
+
+fn modes(config: &Config, sheet: &mut Sheet) {
+    let shaping = &config.shaping;
+    if shaping.quantum_bulk_bytes < shaping.quantum_max_bytes {
+        let message = format!(
+            "quantum_bulk is {}, below quantum_max, {}",
+            show_size(shaping.quantum_bulk_bytes.into()),
+            show_size(shaping.quantum_max_bytes.into())
+        );
+        fault_at_written(["shaping.quantum_bulk", "shaping.quantum_max"], message, sheet);
+    }
+    if !shaping.bulk_on.is_unlimited() && shaping.bulk_off >= shaping.bulk_on {
+        let message = format!(
+            "bulk_off is {} and must be below bulk_on, {}, or a link whose rate lies there would change its mode all the \
+             time; bulk_on = \"off\" is never bulk",
+            shaping.bulk_off, shaping.bulk_on
+        );
+        fault_at_written(["shaping.bulk_off", "shaping.bulk_on"], message, sheet);
+    }
 }
 
 /// Adds a fault at the first of `keys` that somebody wrote: a default can't be corrected. None where one of them is bad by

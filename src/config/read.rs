@@ -101,6 +101,9 @@ fn shaping(mut section: Section<'_, '_>) -> ShapingSettings {
         ),
         quantum_min_bytes: section.read("quantum_min", u64::from(default.quantum_min_bytes), bytes()) as u32,
         quantum_max_bytes: section.read("quantum_max", u64::from(default.quantum_max_bytes), bytes()) as u32,
+        quantum_bulk_bytes: section.read("quantum_bulk", u64::from(default.quantum_bulk_bytes), bytes()) as u32,
+        bulk_on: section.read("bulk_on", default.bulk_on, value::rate),
+        bulk_off: section.read("bulk_off", default.bulk_off, value::rate),
     };
     section.finish();
     settings

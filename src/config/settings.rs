@@ -3,7 +3,7 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use flow::Rate;
+use flow::{Marks, Rate};
 use tracing::level_filters::LevelFilter;
 
 /// `[node]`
@@ -93,13 +93,27 @@ pub struct ShapingSettings {
     pub quantum: Duration,
     /// The least quantum.
     pub quantum_min_bytes: u32,
-    /// The greatest quantum.
+    /// The greatest quantum in precise mode.
     pub quantum_max_bytes: u32,
+    /// The greatest quantum in bulk mode.
+    pub quantum_bulk_bytes: u32,
+    /// From this rate on a link is in bulk mode; unlimited = never.
+    pub bulk_on: Rate,
+    /// Below this one it is in precise mode.
+    pub bulk_off: Rate,
 }
 
 impl Default for ShapingSettings {
     fn default() -> Self {
-        Self { quantum: Duration::from_millis(400), quantum_min_bytes: 8 << 10, quantum_max_bytes: 64 << 10 }
+        let marks = Marks::default();
+        Self {
+            quantum: Duration::from_millis(400),
+            quantum_min_bytes: 8 << 10,
+            quantum_max_bytes: 64 << 10,
+            quantum_bulk_bytes: 256 << 10,
+            bulk_on: marks.on,
+            bulk_off: marks.off,
+        }
     }
 }
 

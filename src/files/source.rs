@@ -1,6 +1,10 @@
 //! A file being read: the [`Source`] of the port.
 
-use std::{os::fd::OwnedFd, sync::Arc};
+use std::{
+    num::NonZeroU64,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    sync::Arc,
+};
 
 use actors::port::{FileError, PortFuture, PrefixHash, Source};
 use bytes::Bytes;
@@ -63,6 +67,9 @@ impl Source for FileSource {
             let (file, label) = (this.file.clone(), this.label.clone());
             let read = this.tools.pool.run(Lane::Prompt, move || {
                 fill_from(&file, offset, len as usize, &mut buffer)?;
+                // The disk goes on while this piece is sent, so that the next is there when its turn comes. Advice only, and
+                // given here because it may wait for the disk's queue.
+                let _ = fadvise(&file, offset + u64::from(len), NonZeroU64::new(AHEAD_BYTES), Advice::WillNeed);
                 Ok(Bytes::from(buffer))
             });
             match read.await {
@@ -75,6 +82,15 @@ impl Source for FileSource {
     fn read_cached(&self, offset: u64, len: u32, buffer: &mut Vec<u8>) -> usize {
         let len = u64::from(len).min(self.stamp.size.saturating_sub(offset));
         host::read_cached(&self.file, offset, len as usize, buffer)
+    }
+
+    fn resident(&self, offset: u64, len: u32) -> u32 {
+        let len = u64::from(len).min(self.stamp.size.saturating_sub(offset));
+        host::resident(&self.file, offset, len as usize) as u32
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.file.as_fd())
     }
 
     fn prefix_matches(&self, offset: u64, hash: PrefixHash) -> PortFuture<Result<bool, FileError>> {
@@ -123,5 +139,7 @@ fn digest_fault(label: &Label, fault: DigestFault) -> FileError {
     }
 }
 
+/// Asked of the disk behind a piece that was not in the page cache: 10 ms at 100 MB/s.
+const AHEAD_BYTES: u64 = 1 << 20;
 /// Bytes of one reading. Protocol pieces are at most 256 KiB; this bounds what a bug may allocate.
 const READ_BYTES_MAX: u32 = 4 << 20;

@@ -1,7 +1,7 @@
 //! From a configuration to the parts of a node.
 
 use actors::{GroupRule, NodeConfig, NodeSettings, Tree, guest::GuestLimits};
-use flow::{Direction, allocation::Knobs, shaper::ShaperConfig};
+use flow::{Direction, Marks, allocation::Knobs, shaper::ShaperConfig};
 use wire::PeerId;
 
 use crate::{
@@ -67,6 +67,8 @@ fn shaper(config: &Config) -> ShaperConfig {
         quantum_ms: config.shaping.quantum.as_millis() as u32,
         quantum_bytes_at_first: config.shaping.quantum_min_bytes,
         quantum_bytes_max: config.shaping.quantum_max_bytes,
+        quantum_bytes_bulk: config.shaping.quantum_bulk_bytes,
+        marks: Marks { on: config.shaping.bulk_on, off: config.shaping.bulk_off },
         ..ShaperConfig::default()
     }
 }

@@ -4,10 +4,11 @@ use std::{
     io::{self, IoSlice},
     mem,
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use actors::port::{DataReceiver, DataSender, LinkError, Pressure};
+use actors::port::{DataReceiver, DataSender, LinkError, Payload, Pressure, Source};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use wire::{DATA_HEADER_BYTES, DataHeader};
@@ -74,14 +75,35 @@ impl<R: AsyncRead + Send + Unpin> DataReceiver for FramedDataReceiver<R> {
     }
 }
 
+/// What is left of a chunk's payload.
+enum Rest {
+    Memory(Bytes),
+    File {
+        source: Arc<dyn Source>,
+        offset: u64,
+        len: usize,
+    },
+    /// What a file lacks that became shorter: the chunk must be as long as it says.
+    Zeros(usize),
+}
+
+impl Rest {
+    fn len(&self) -> usize {
+        match self {
+            Self::Memory(bytes) => bytes.len(),
+            Self::File { len, .. } | Self::Zeros(len) => *len,
+        }
+    }
+}
+
 /// Sends chunks to `W`, one at a time. The payload is handed on without a copy of our own: to the kernel on plaintext links,
-/// to the cipher on others, which takes 64 KiB at a time.
+/// from memory or from a file, to the cipher on others, which takes 64 KiB at a time.
 pub(super) struct FramedDataSender<W> {
     io: W,
     head: [u8; DATA_HEADER_BYTES],
     /// How much of `head` was taken.
     head_sent: usize,
-    payload: Bytes,
+    payload: Rest,
     last: Limits,
 }
 
@@ -92,31 +114,70 @@ impl<W> FramedDataSender<W> {
             io,
             head: [0; DATA_HEADER_BYTES],
             head_sent: DATA_HEADER_BYTES,
-            payload: Bytes::new(),
+            payload: Rest::Memory(Bytes::new()),
             last: Limits::default(),
         }
     }
 
     fn is_idle(&self) -> bool {
-        self.head_sent == DATA_HEADER_BYTES && self.payload.is_empty()
+        self.head_sent == DATA_HEADER_BYTES && self.payload.len() == 0
     }
 
     fn advance(&mut self, taken: usize) {
         let of_head = taken.min(DATA_HEADER_BYTES - self.head_sent);
         self.head_sent += of_head;
-        self.payload.advance(taken - of_head);
-        if self.payload.is_empty() {
-            // Frees the chunk's memory while the link waits for its next turn.
-            self.payload = Bytes::new();
+        let taken = taken - of_head;
+        match &mut self.payload {
+            Rest::Memory(bytes) => bytes.advance(taken),
+            Rest::File { offset, len, .. } => {
+                *offset += taken as u64;
+                *len -= taken;
+            }
+            Rest::Zeros(len) => *len -= taken,
+        }
+        if self.payload.len() == 0 {
+            // Frees the chunk's memory, or its file, while the link waits for its next turn.
+            self.payload = Rest::Memory(Bytes::new());
+        }
+    }
+}
+
+impl<W: AsyncWrite + Probe + Send + Unpin> FramedDataSender<W> {
+    /// One write of what is left: from memory with the header, from a file behind it.
+    fn poll_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let head = &self.head[self.head_sent..];
+        match &self.payload {
+            Rest::Memory(bytes) => {
+                Pin::new(&mut self.io).poll_write_vectored(cx, &[IoSlice::new(head), IoSlice::new(bytes)])
+            }
+            Rest::File { .. } if !head.is_empty() => self.io.poll_write_more(cx, head),
+            Rest::File { source, offset, len } => match source.descriptor() {
+                Some(file) => match ready!(self.io.poll_send_file(cx, file, *offset, *len))? {
+                    0 => {
+                        self.payload = Rest::Zeros(*len);
+                        self.poll_some(cx)
+                    }
+                    taken => Poll::Ready(Ok(taken)),
+                },
+                None => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+            },
+            Rest::Zeros(len) => {
+                let zeros = [0; 4096];
+                Pin::new(&mut self.io).poll_write(cx, &zeros[..zeros.len().min(*len)])
+            }
         }
     }
 }
 
 impl<W: AsyncWrite + Probe + Send + Unpin> DataSender for FramedDataSender<W> {
-    fn start_send(&mut self, header: DataHeader, payload: Bytes) -> Result<(), LinkError> {
+    fn start_send(&mut self, header: DataHeader, payload: Payload) -> Result<(), LinkError> {
         if !self.is_idle() {
             return Err(LinkError::Local("a chunk was started before the last one was flushed".to_owned()));
         }
+        let payload = match payload {
+            Payload::Memory(bytes) => Rest::Memory(bytes),
+            Payload::File { source, offset } => Rest::File { source, offset, len: header.len as usize },
+        };
         if header.len as usize != payload.len() {
             return Err(LinkError::Local(format!("a chunk of {} bytes says {}", payload.len(), header.len)));
         }
@@ -128,8 +189,7 @@ impl<W: AsyncWrite + Probe + Send + Unpin> DataSender for FramedDataSender<W> {
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
         while !self.is_idle() {
-            let slices = [IoSlice::new(&self.head[self.head_sent..]), IoSlice::new(&self.payload)];
-            let taken = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, &slices)).map_err(LinkError::Lost)?;
+            let taken = ready!(self.poll_some(cx)).map_err(LinkError::Lost)?;
             if taken == 0 {
                 return Poll::Ready(Err(LinkError::Lost(io::ErrorKind::WriteZero.into())));
             }

@@ -6,14 +6,15 @@
 
 use std::{
     io::{self, IoSlice},
+    os::fd::BorrowedFd,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use host::TcpInfo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::TlsStream;
@@ -25,15 +26,21 @@ pub(super) type Guard = Option<Box<dyn Send>>;
 pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     /// The socket.
     fn tcp(&self) -> &TcpStream;
+    /// Whether what is written is what travels, so that the kernel may take it from a file.
+    const IS_PLAIN: bool;
 }
 
 impl Socket for TcpStream {
+    const IS_PLAIN: bool = true;
+
     fn tcp(&self) -> &TcpStream {
         self
     }
 }
 
 impl Socket for TlsStream<TcpStream> {
+    const IS_PLAIN: bool = false;
+
     fn tcp(&self) -> &TcpStream {
         self.get_ref().0
     }
@@ -45,6 +52,31 @@ pub(super) trait Probe {
     fn tcp_info(&self) -> io::Result<TcpInfo>;
     /// Bytes that the other side has not acknowledged.
     fn unacked_bytes(&self) -> io::Result<u64>;
+    /// Writes `bytes`, more of which will follow at once, past any cipher. `Unsupported` where there is one.
+    fn poll_write_more(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
+    /// The same with `len` bytes at `offset` of a file; 0: it ends before `offset`.
+    fn poll_send_file(
+        &self,
+        cx: &mut Context<'_>,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        len: usize,
+    ) -> Poll<io::Result<usize>>;
+}
+
+/// Does `send` as soon as the socket takes anything.
+pub(super) fn poll_direct(
+    tcp: &TcpStream,
+    cx: &mut Context<'_>,
+    mut send: impl FnMut() -> io::Result<usize>,
+) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(tcp.poll_write_ready(cx))?;
+        match tcp.try_io(Interest::WRITABLE, &mut send) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            sent => return Poll::Ready(sent),
+        }
+    }
 }
 
 struct Connection<S> {
@@ -108,5 +140,29 @@ impl<S: Socket> Probe for WriteHalf<S> {
 
     fn unacked_bytes(&self) -> io::Result<u64> {
         host::unacked_bytes(lock(&self.0).stream.tcp())
+    }
+
+    fn poll_write_more(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if !S::IS_PLAIN {
+            return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
+        }
+        let connection = lock(&self.0);
+        let tcp = connection.stream.tcp();
+        poll_direct(tcp, cx, || host::send_more(tcp, bytes))
+    }
+
+    fn poll_send_file(
+        &self,
+        cx: &mut Context<'_>,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        len: usize,
+    ) -> Poll<io::Result<usize>> {
+        if !S::IS_PLAIN {
+            return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
+        }
+        let connection = lock(&self.0);
+        let tcp = connection.stream.tcp();
+        poll_direct(tcp, cx, || host::send_file(tcp, file, offset, len))
     }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
+    bulk::{ALWAYS, NEVER},
     stage::{Wire, node},
     support::{Server, wait_until},
 };
@@ -166,14 +167,17 @@ fn a_thousand_idle_connections_cost_little() {
 
 #[test]
 fn a_file_that_shrinks_while_it_is_sent_ends_the_connection() {
-    let server = node("[limits]\nupload = \"200KB/s\"\n", &[]);
-    let mut wire = Wire::to(&server);
-    wire.say("GET /share/file.bin HTTP/1.1\r\nHost: h\r\n\r\n");
-    wait_until("it has begun", 10, || server.metric("evenkeel_payload_bytes_total", &["transport=\"http\""]) > 0.0);
-    let file = std::fs::File::options().write(true).open(server.share().join("file.bin")).unwrap();
-    file.set_len(1000).unwrap();
-    let mut heard = Vec::new();
-    let _ = std::io::Read::read_to_end(&mut wire.stream(), &mut heard);
-    assert!(heard.len() < 1_000_000, "{}", heard.len());
-    wait_until("it is counted", 10, || server.metric("evenkeel_transfers_ended_total", &["outcome=\"failed\""]) == 1.0);
+    for mode in [NEVER, ALWAYS] {
+        let server = node(&format!("[limits]\nupload = \"200KB/s\"\n{mode}"), &[]);
+        let mut wire = Wire::to(&server);
+        wire.say("GET /share/file.bin HTTP/1.1\r\nHost: h\r\n\r\n");
+        wait_until("it has begun", 10, || server.metric("evenkeel_payload_bytes_total", &["transport=\"http\""]) > 0.0);
+        let file = std::fs::File::options().write(true).open(server.share().join("file.bin")).unwrap();
+        file.set_len(1000).unwrap();
+        let mut heard = Vec::new();
+        let _ = std::io::Read::read_to_end(&mut wire.stream(), &mut heard);
+        assert!(heard.len() < 1_000_000, "{}", heard.len());
+        let failed = || server.metric("evenkeel_transfers_ended_total", &["outcome=\"failed\""]);
+        wait_until("it is counted", 10, || failed() == 1.0);
+    }
 }

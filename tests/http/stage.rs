@@ -137,6 +137,13 @@ impl Wire {
         answer
     }
 
+    /// Hears everything until the node closes, and keeps nothing of it.
+    pub(crate) fn drain(&mut self) {
+        while self.read() > 0 {
+            self.heard.clear();
+        }
+    }
+
     /// Hears everything until the node closes.
     pub(crate) fn hear_to_the_end(&mut self) -> String {
         while self.read() > 0 {}

@@ -32,9 +32,22 @@ const DEEDS: [(&str, Deed, &str); 2] = [
     ("changed.bin", change, "was changed while it was sent"),
 ];
 
+/// Plaintext data links that are in bulk mode from the first piece on: the kernel sends the file's pages.
+const PAGES: &str = "[transport]\ndata_encryption = \"off\"\n[shaping]\nbulk_on = \"2B/s\"\nbulk_off = \"1B/s\"\n";
+
 #[test]
 fn a_file_that_changes_while_it_is_fetched_fails_alone() {
-    let server = Server::start(&["--upload-limit", SLOW]);
+    files_change_while_they_are_fetched(&Server::start(&["--upload-limit", SLOW]));
+}
+
+#[test]
+fn a_file_that_changes_while_the_kernel_sends_it_fails_alone() {
+    let server = Server::with_config(PAGES, &["--upload-limit", SLOW]);
+    files_change_while_they_are_fetched(&server);
+    assert!(server.metric("evenkeel_mode_switches_total", &["upload", "to=\"bulk\""]) > 0.0);
+}
+
+fn files_change_while_they_are_fetched(server: &Server) {
     noise(&server.share().join("good.bin"), 1 << 20, 3);
     for (name, deed, reason) in DEEDS {
         noise(&server.share().join(name), SIZE, 1);

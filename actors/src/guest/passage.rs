@@ -11,9 +11,10 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use flow::{Direction, LeafKey, LeafRates, Limiter, Moment};
+use flow::{Direction, LeafKey, LeafRates, Limiter, ModeSwitch, Moment};
 
 use crate::{
+    link_mode::LinkMode,
     meter::LeafMeter,
     peer::InSocket,
     port::{GuestRequest, GuestTerms, Passage, Transport},
@@ -56,8 +57,12 @@ impl Guest {
         };
         shared.metrics.direction(Direction::Upload).transfers.increment(1.0);
         let slot = Rc::new(PermitSlot::default());
+        let lease = worker.open_leaf(leaf, rates, Owner::Slot(slot.clone()));
+        let switch = request.switch.unwrap_or_else(|| ModeSwitch::new(worker.now()));
+        lease.set_mode(switch.mode());
         GuestPassage {
-            lease: worker.open_leaf(leaf, rates, Owner::Slot(slot.clone())),
+            lease,
+            link: LinkMode::new(shared.clone(), Direction::Upload, switch),
             slot,
             requested: false,
             outcome: "lost",
@@ -96,6 +101,7 @@ impl PermitSlot {
 /// A request's place in the tree, given back on drop.
 pub(super) struct GuestPassage {
     lease: LeafLease,
+    link: LinkMode,
     slot: Rc<PermitSlot>,
     requested: bool,
     outcome: &'static str,
@@ -146,6 +152,13 @@ impl Passage for GuestPassage {
         metrics.payload_bytes(leaf.class(), Transport::Http).increment(len);
         shared.moved[Direction::Upload.index()].fetch_add(len, Relaxed);
         self.in_socket.set(unacknowledged_bytes);
+        if let Some(mode) = self.link.moved(bytes, self.worker.now()) {
+            self.lease.set_mode(mode);
+        }
+    }
+
+    fn switch(&self) -> ModeSwitch {
+        self.link.switch()
     }
 
     fn end(&mut self, outcome: &'static str) {

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use flow::{Binding, Class, Direction};
+use flow::{Binding, Class, Direction, Mode};
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata};
 use wire::FailureCode;
 
@@ -117,6 +117,8 @@ pub struct DirectionMetrics {
     pub peer_achieved: Histogram,
     payload_bytes: Vec<Counter>,
     bindings: Vec<Gauge>,
+    links: [Gauge; 2],
+    mode_switches: [Counter; 2],
     ended: Cases<Counter>,
 }
 
@@ -145,6 +147,8 @@ impl DirectionMetrics {
             peer_achieved: histogram("evenkeel_peer_achieved_bytes_per_second", &by),
             payload_bytes: pairs.map(|(class, transport)| payload(class, transport)).collect(),
             bindings: Binding::ALL.iter().map(binding).collect(),
+            links: Mode::ALL.map(|mode| gauge("evenkeel_links", &with("mode", mode.as_str()))),
+            mode_switches: Mode::ALL.map(|mode| counter("evenkeel_mode_switches_total", &with("to", mode.as_str()))),
             ended: Cases::new(OUTCOMES, |outcome| counter("evenkeel_transfers_ended_total", &with("outcome", outcome))),
         }
     }
@@ -168,6 +172,16 @@ impl DirectionMetrics {
         for (binding, gauge) in Binding::ALL.iter().zip(&self.bindings) {
             gauge.set(count(*binding) as f64);
         }
+    }
+
+    /// `evenkeel_links`.
+    pub fn links(&self, mode: Mode) -> &Gauge {
+        &self.links[mode.index()]
+    }
+
+    /// `evenkeel_mode_switches_total`.
+    pub fn mode_switches(&self, to: Mode) -> &Counter {
+        &self.mode_switches[to.index()]
     }
 
     /// `evenkeel_transfers_ended_total`: `stored`, `sent`, `failed`, `cancelled`, `lost`.

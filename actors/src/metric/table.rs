@@ -209,6 +209,21 @@ pub const METRICS: &[Metric] = &[
         "Connections admitted at most.",
         "Set at the start and when the configuration changes.",
     ),
+    gauge(
+        "evenkeel_links",
+        Unit::Count,
+        &["direction", "mode"],
+        "Directions of links that carry data, by their mode: precise or bulk.",
+        "Both directions of each data link while it is open, and each HTTP answer with a body while it is sent. What rests keeps \
+         its mode.",
+    ),
+    counter(
+        "evenkeel_mode_switches_total",
+        Unit::Count,
+        &["direction", "to"],
+        "Changes of a link's mode.",
+        "Once whenever one direction of a link passes a mark, by the mode it goes to; links begin as precise without being counted.",
+    ),
     // Rates.
     gauge(
         "evenkeel_desired_bytes_per_second",

@@ -26,6 +26,7 @@ impl Scene<'_> {
             reasons.push(Reason {
                 subject: "peer".into(),
                 path: None,
+                mode: None,
                 direction: direction.to_string(),
                 rates: side.rates.clone(),
                 binding: plan.binding.as_str().into(),
@@ -42,6 +43,7 @@ impl Scene<'_> {
             reasons.push(Reason {
                 subject: leaf.key.0.to_string(),
                 path: Some(leaf.path.clone()),
+                mode: Some(leaf.meter.mode().to_string()),
                 direction: leaf.direction.to_string(),
                 rates: self.transfer(leaf).rate.rates,
                 binding: plan.binding.as_str().into(),

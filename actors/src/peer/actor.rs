@@ -20,7 +20,7 @@ use crate::{
         ControlMessage, DataMessage,
         client::{Next, SessionEvent},
         download::Download,
-        link::{self, Link, Outbox, Tether},
+        link::{self, Link, Outbox},
         membership::Membership,
         serve::Opening,
         upload::Upload,
@@ -231,20 +231,7 @@ impl PeerActor {
             Life::Stranger | Life::Gone => return,
         };
         let index = self.links.len();
-        let (chunks, queue) = mpsc::channel(1);
-        let tasks = [
-            Tether::spawn(link::read_data(index, link.receiver, self.data_lane.clone(), self.worker.clone(), peer)),
-            Tether::spawn(link::write_data(index, link.sender, queue, self.data_lane.clone(), self.shared.clone())),
-        ];
-        self.links.push(Some(Link {
-            chunks,
-            in_flight: None,
-            blocked: None,
-            transfers: 0,
-            first: 0,
-            transport: link.transport,
-            _tasks: tasks,
-        }));
+        self.links.push(Some(Link::open(index, link, &self.data_lane, &self.worker, peer)));
         self.pin_uploads();
     }
 

@@ -193,11 +193,12 @@ impl PeerActor {
             }
         }
         let EarlyChunk { link, header, payload, room } = chunk;
-        let transport = match self.links.get(link) {
-            Some(Some(link)) => link.transport,
+        let (transport, mode) = match self.links.get(link) {
+            Some(Some(link)) => (link.transport, link.down.get()),
             Some(None) | None => return None,
         };
         let download = self.downloads.get_mut(&header.transfer)?;
+        download.lease.set_mode(mode);
         let len = u64::from(header.len);
         download.received_to = header.offset + len;
         download.lease.leaf.meter.count(len, download.received_to);

@@ -1,20 +1,21 @@
 //! The tasks that move frames between a session's links and its lanes. They know ports, never sockets.
 
 use std::{
+    cell::Cell,
     future::poll_fn,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
-use bytes::Bytes;
-use flow::Moment;
+use flow::{Direction, Mode, ModeSwitch, Moment};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use wire::{DataHeader, Message};
 
 use crate::{
+    link_mode::LinkMode,
     peer::{ControlMessage, DataMessage},
-    port::{ControlReceiver, ControlSender, DataReceiver, DataSender, LinkError},
+    port::{ControlReceiver, ControlSender, DataLink, DataReceiver, DataSender, LinkError, Payload, Transport},
     registry::PeerEntry,
     shared::Shared,
     worker::Worker,
@@ -164,13 +165,15 @@ async fn abandoned(lane: &mpsc::Sender<ControlMessage>) {
 }
 
 /// Reads a data link into the data lane, as far as there is room and permission to receive.
-pub(super) async fn read_data(
+async fn read_data(
     link: usize,
     mut receiver: Box<dyn DataReceiver>,
     lane: mpsc::Sender<DataMessage>,
     worker: Rc<Worker>,
     peer: Arc<PeerEntry>,
+    shown: Rc<Cell<Mode>>,
 ) {
+    let mut mode = LinkMode::new(worker.shared.clone(), Direction::Download, ModeSwitch::new(worker.now()));
     let room_on_link = Arc::new(Semaphore::new(CHUNKS_PER_LINK));
     loop {
         let Ok(room) = room_on_link.clone().acquire_owned().await else { return };
@@ -185,7 +188,12 @@ pub(super) async fn read_data(
                 // Paid when it has come: a header is a promise, and what was only promised must cost others nothing. The
                 // next chunk is not read before.
                 worker.arrive(&peer, header.len).await;
-                place.send(DataMessage::Chunk { link, header, payload, at: worker.now(), room });
+                let at = worker.now();
+                if let Some(mode) = mode.moved(header.len, at) {
+                    receiver.set_mode(mode);
+                    shown.set(mode);
+                }
+                place.send(DataMessage::Chunk { link, header, payload, at, room });
             }
             Err(error) => return place.send(DataMessage::LinkEnded { link, error: Some(error) }),
         }
@@ -193,10 +201,10 @@ pub(super) async fn read_data(
 }
 
 /// Writes chunks to a data link, one at a time, and says when the socket is full.
-pub(super) async fn write_data(
+async fn write_data(
     link: usize,
     mut sender: Box<dyn DataSender>,
-    mut chunks: mpsc::Receiver<(DataHeader, Bytes)>,
+    mut chunks: mpsc::Receiver<(DataHeader, Payload)>,
     lane: mpsc::Sender<DataMessage>,
     shared: Arc<Shared>,
 ) {
@@ -264,7 +272,7 @@ async fn flush(link: usize, sender: &mut dyn DataSender, lane: &mpsc::Sender<Dat
 /// What the actor keeps of a data link.
 pub(super) struct Link {
     /// Chunks to its writer, one at a time.
-    pub(super) chunks: mpsc::Sender<(DataHeader, Bytes)>,
+    pub(super) chunks: mpsc::Sender<(DataHeader, Payload)>,
     /// The transfer whose chunk the writer has.
     pub(super) in_flight: Option<u32>,
     /// What the kernel said when that chunk did not fit.
@@ -274,6 +282,45 @@ pub(super) struct Link {
     /// Where the next round over its transfers begins, so that each comes first in turn.
     pub(super) first: u32,
     /// What carries it.
-    pub(super) transport: crate::port::Transport,
+    pub(super) transport: Transport,
+    /// Its mode towards the peer.
+    pub(super) up: LinkMode,
+    /// Its mode from the peer, which its reader keeps.
+    pub(super) down: Rc<Cell<Mode>>,
     pub(super) _tasks: [Tether; 2],
+}
+
+impl Link {
+    /// Starts the reader and the writer of data link `index`.
+    pub(super) fn open(
+        index: usize,
+        link: DataLink,
+        lane: &mpsc::Sender<DataMessage>,
+        worker: &Rc<Worker>,
+        peer: Arc<PeerEntry>,
+    ) -> Self {
+        let shared = &worker.shared;
+        let down = Rc::new(Cell::new(Mode::Precise));
+        let (chunks, queue) = mpsc::channel(1);
+        let tasks = [
+            Tether::spawn(read_data(index, link.receiver, lane.clone(), worker.clone(), peer, down.clone())),
+            Tether::spawn(write_data(index, link.sender, queue, lane.clone(), shared.clone())),
+        ];
+        Self {
+            chunks,
+            in_flight: None,
+            blocked: None,
+            transfers: 0,
+            first: 0,
+            transport: link.transport,
+            up: LinkMode::new(shared.clone(), Direction::Upload, ModeSwitch::new(worker.now())),
+            down,
+            _tasks: tasks,
+        }
+    }
+
+    /// Whether its bytes go from the page cache now: in bulk, where no cipher must see them.
+    pub(super) fn takes_pages(&self) -> bool {
+        self.transport == Transport::TcpPlain && self.up.mode() == Mode::Bulk
+    }
 }

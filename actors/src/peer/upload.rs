@@ -8,14 +8,19 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use flow::{Limiter, Moment, shaper::LeafRates};
+use tokio::sync::mpsc;
 use wire::{DataHeader, FailureCode};
 
 use crate::{
     log_gate::{LOG_INTERVAL, LogGate},
-    peer::{DataMessage, PeerActor, disk, link::Tether},
-    port::{FileError, Pressure, Source},
+    peer::{
+        DataMessage, PeerActor, disk,
+        link::{Link, Tether},
+    },
+    port::{FileError, Payload, Pressure, Source},
+    shared::Shared,
     worker::LeafLease,
 };
 
@@ -28,6 +33,23 @@ const HASHED_BYTES_PER_SECOND: f64 = 200e6;
 /// Transfers that fail are counted, and their peers told; the log gets one per interval.
 static FAILURES: LogGate = LogGate::new(LOG_INTERVAL);
 
+/// A part of the file that can be sent at once.
+enum Piece {
+    /// Read.
+    Memory(Bytes),
+    /// So many bytes that the page cache holds, for a link that takes them from there.
+    Pages(u32),
+}
+
+impl Piece {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Memory(bytes) => bytes.len() as u64,
+            Self::Pages(len) => u64::from(*len),
+        }
+    }
+}
+
 /// One upload.
 pub(super) struct Upload {
     pub(super) lease: LeafLease,
@@ -38,7 +60,7 @@ pub(super) struct Upload {
     pub(super) rates: LeafRates,
     read_to: u64,
     pub(super) sent_to: u64,
-    ready: VecDeque<Bytes>,
+    ready: VecDeque<Piece>,
     ready_bytes: u64,
     reading: bool,
     requested: bool,
@@ -121,14 +143,37 @@ impl Upload {
         self.requested
     }
 
-    fn take_ready(&mut self, len: usize) -> Bytes {
-        let Some(front) = self.ready.front_mut() else { return Bytes::new() };
-        let piece = front.split_to(len.min(front.remaining()));
-        if front.is_empty() {
+    /// At most `len` bytes of the first piece, and how many they are.
+    fn take_ready(&mut self, len: u64) -> (u32, Payload) {
+        let Some(front) = self.ready.front_mut() else { return (0, Payload::Memory(Bytes::new())) };
+        let len = len.min(front.len());
+        let payload = match front {
+            Piece::Memory(bytes) => Payload::Memory(bytes.split_to(len as usize)),
+            Piece::Pages(left) => {
+                *left -= len as u32;
+                Payload::File { source: self.source.clone(), offset: self.sent_to }
+            }
+        };
+        if front.len() == 0 {
             self.ready.pop_front();
         }
-        self.ready_bytes -= piece.len() as u64;
-        piece
+        self.ready_bytes -= len;
+        (len as u32, payload)
+    }
+
+    /// Has the next bytes ready, or a disk thread on its way to them. A link that `takes_pages` needs them in memory only.
+    fn read_ahead(&mut self, transfer: u32, takes_pages: bool, shared: &Arc<Shared>, lane: &mpsc::Sender<DataMessage>) {
+        let Some(len) = self.next_read() else { return };
+        let from = self.read_to;
+        self.read_to += u64::from(len);
+        if takes_pages && self.source.resident(from, len) == len {
+            self.ready_bytes += u64::from(len);
+            self.ready.push_back(Piece::Pages(len));
+            return;
+        }
+        self.reading = true;
+        let loaded = self.source.read(from, len);
+        disk::wait(shared, lane, "read", loaded, move |result| DataMessage::Loaded { transfer, result });
     }
 }
 
@@ -140,15 +185,8 @@ impl PeerActor {
         if !upload.begun {
             return;
         }
-        if let Some(len) = upload.next_read() {
-            upload.reading = true;
-            let loaded = upload.source.read(upload.read_to, len);
-            upload.read_to += u64::from(len);
-            disk::wait(&self.shared, &self.data_lane, "read", loaded, move |result| DataMessage::Loaded {
-                transfer,
-                result,
-            });
-        }
+        let link = upload.link.and_then(|index| self.links.get(index)?.as_ref());
+        upload.read_ahead(transfer, link.is_some_and(Link::takes_pages), &self.shared, &self.data_lane);
         let leaf = upload.lease.leaf.clone();
         let meter = &leaf.meter;
         if upload.sent_to == upload.size {
@@ -162,7 +200,7 @@ impl PeerActor {
             return;
         }
         let window = self.session.sendable(transfer);
-        let Some(front) = upload.ready.front().map(|piece| piece.remaining() as u64) else {
+        let Some(front) = upload.ready.front().map(Piece::len) else {
             self.withdraw(transfer, Limiter::Disk);
             return;
         };
@@ -193,9 +231,8 @@ impl PeerActor {
             meter.hold(Limiter::Tokens, now);
             return;
         }
-        let len = window.min(front).min(u64::from(upload.permit)) as usize;
-        let payload = upload.take_ready(len);
-        let header = DataHeader { len: payload.len() as u32, transfer, offset: upload.sent_to };
+        let (len, payload) = upload.take_ready(window.min(front).min(u64::from(upload.permit)));
+        let header = DataHeader { len, transfer, offset: upload.sent_to };
         upload.permit -= header.len;
         if upload.permit > 0 && upload.ready.is_empty() {
             upload.lease.give_back(std::mem::take(&mut upload.permit));
@@ -215,6 +252,10 @@ impl PeerActor {
         link.first = transfer.wrapping_add(1);
         if link.chunks.try_send((header, payload)).is_err() {
             tracing::debug!(link = index, "the link's writer is gone");
+        }
+        if let Some(mode) = link.up.moved(header.len, now) {
+            let on_link = self.uploads.values().filter(|upload| upload.link == Some(index));
+            on_link.for_each(|upload| upload.lease.set_mode(mode));
         }
     }
 
@@ -255,7 +296,7 @@ impl PeerActor {
         match result {
             Ok(piece) => {
                 upload.ready_bytes += piece.len() as u64;
-                upload.ready.push_back(piece);
+                upload.ready.push_back(Piece::Memory(piece));
                 self.drive_upload(transfer);
             }
             Err(error) => self.fail_transfer(transfer, error),
@@ -299,6 +340,7 @@ impl PeerActor {
             link.transfers += 1;
             if let Some(upload) = self.uploads.get_mut(&transfer) {
                 upload.link = Some(index);
+                upload.lease.set_mode(link.up.mode());
             }
             self.drive_upload(transfer);
         }

@@ -1,7 +1,7 @@
 //! Files as an actor sees them: sources to read, sinks to write, pages of names. Every method returns at once; the work
 //! happens on threads that may wait for a disk.
 
-use std::sync::Arc;
+use std::{os::fd::BorrowedFd, sync::Arc};
 
 use bytes::Bytes;
 use wire::{FailureCode, PeerId};
@@ -142,6 +142,15 @@ pub trait Source: Send + Sync + 'static {
     /// Never waits for a disk, so that a worker may ask; a source that can't tell has none.
     fn read_cached(&self, _offset: u64, _len: u32, _buffer: &mut Vec<u8>) -> usize {
         0
+    }
+    /// How many of the `len` bytes at `offset` are in memory, from the first on, so that the kernel can send them without waiting
+    /// for a disk. As [`Source::read_cached`], without reading them.
+    fn resident(&self, _offset: u64, _len: u32) -> u32 {
+        0
+    }
+    /// The file itself, for links whose bytes the kernel takes from it; `None` when it is no file.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
     }
     /// Whether the first `offset` bytes have that hash.
     fn prefix_matches(&self, offset: u64, hash: PrefixHash) -> PortFuture<Result<bool, FileError>>;

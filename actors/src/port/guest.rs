@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use flow::{Class, Limiter, Rate};
+use flow::{Class, Limiter, Mode, ModeSwitch, Rate};
 
 use super::Files;
 
@@ -86,6 +86,8 @@ pub struct GuestRequest {
     pub start: u64,
     /// How it is to be treated.
     pub terms: GuestTerms,
+    /// What decides its connection's mode, as the last answer left it; `None` before the first.
+    pub switch: Option<ModeSwitch>,
 }
 
 /// What a front without identities calls. Implemented by the node.
@@ -117,6 +119,12 @@ pub trait Passage {
     fn poll_permit(&mut self, wanted: u32, cx: &mut Context<'_>) -> Poll<u32>;
     /// Returns permission that was not used.
     fn give_back(&mut self, bytes: u32);
+    /// How the connection's bytes are to be sent now.
+    fn mode(&self) -> Mode {
+        self.switch().mode()
+    }
+    /// What decides that, for the connection's next answer.
+    fn switch(&self) -> ModeSwitch;
     /// What holds the transfer from now on.
     fn hold(&mut self, limiter: Limiter);
     /// The kernel took `bytes`; the file is now at `offset`, and the socket holds so many that nobody acknowledged.

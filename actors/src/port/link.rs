@@ -6,13 +6,15 @@
 use std::{
     fmt, io,
     net::SocketAddr,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
+use flow::Mode;
 use wire::{DataHeader, Message, PeerId, Refusal, Token, Violation};
 
-use super::PortFuture;
+use super::{PortFuture, Source};
 
 /// Which transport carries a link; a label of metrics and of the API.
 #[derive(Copy, Clone, Debug, Eq, PartialEq, Hash, Ord, PartialOrd)]
@@ -102,6 +104,26 @@ pub trait ControlSender: Send {
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>>;
 }
 
+/// What a data chunk carries.
+pub enum Payload {
+    /// Bytes in memory.
+    Memory(Bytes),
+    /// The bytes at `offset` of a file that were found in memory a moment ago; only links of [`Transport::TcpPlain`] take it.
+    /// What the file lacks by then is sent as zeros: its hash will not fit, and the transfer fails with the reason.
+    File {
+        /// The file.
+        source: Arc<dyn Source>,
+        /// Where in it.
+        offset: u64,
+    },
+}
+
+impl From<Bytes> for Payload {
+    fn from(bytes: Bytes) -> Self {
+        Self::Memory(bytes)
+    }
+}
+
 /// Receives data chunks: first the header, so that permission can be asked for, then the payload.
 pub trait DataReceiver: Send {
     /// The next chunk's header; `Ok(None)` when the peer closed the link between two chunks. Idempotent until
@@ -110,12 +132,14 @@ pub trait DataReceiver: Send {
     fn poll_header(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<DataHeader>, LinkError>>;
     /// The payload of the header just seen, whole.
     fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, LinkError>>;
+    /// From now on the link is in `mode`: in bulk it may take more from the kernel at once, up to one quantum that waits here.
+    fn set_mode(&mut self, _mode: Mode) {}
 }
 
 /// Sends data chunks, one at a time: a chunk is started only after the one before has been flushed.
 pub trait DataSender: Send {
     /// Takes one chunk. Must only be called when everything before was flushed.
-    fn start_send(&mut self, header: DataHeader, payload: Bytes) -> Result<(), LinkError>;
+    fn start_send(&mut self, header: DataHeader, payload: Payload) -> Result<(), LinkError>;
     /// Ready when the chunk has been handed to the kernel; pending while the socket is full.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>>;
     /// Flushes and closes the sending side.

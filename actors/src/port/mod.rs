@@ -16,7 +16,7 @@ pub use files::{
 pub use guest::{GuestFront, GuestPlace, GuestRefusal, GuestRequest, GuestTerms, Passage};
 pub use link::{
     ControlLink, ControlReceiver, ControlSender, DataArrival, DataLink, DataReceiver, DataSender, Dialer, Front,
-    LinkError, LinkFault, Pressure, Remote, Transport,
+    LinkError, LinkFault, Payload, Pressure, Remote, Transport,
 };
 pub use policy::{Policy, Rights};
 

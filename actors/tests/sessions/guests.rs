@@ -55,6 +55,7 @@ fn an_address_is_a_peer_while_something_is_sent_to_it() {
             size: 1000,
             start: 0,
             terms: GuestTerms::default(),
+            switch: None,
         };
         let job = move || {
             let mut passage = door.begin(request).expect("the node runs");
@@ -97,6 +98,7 @@ fn permission_on_its_way_to_a_guest_that_left_is_nobodys() {
             size: 1000,
             start: 0,
             terms: GuestTerms::default(),
+            switch: None,
         };
         let job = move || {
             let mut passage = door.begin(request).expect("the node runs");

@@ -9,8 +9,8 @@ use std::{
 };
 
 use actors::port::{
-    ControlLink, ControlReceiver, ControlSender, DataLink, DataReceiver, DataSender, LinkError, Pressure, Remote,
-    Transport,
+    ControlLink, ControlReceiver, ControlSender, DataLink, DataReceiver, DataSender, LinkError, Payload, Pressure,
+    Remote, Transport,
 };
 use bytes::Bytes;
 use wire::{DataHeader, Message, PeerId};
@@ -130,7 +130,10 @@ struct DataOut {
 }
 
 impl DataSender for DataOut {
-    fn start_send(&mut self, header: DataHeader, payload: Bytes) -> Result<(), LinkError> {
+    fn start_send(&mut self, header: DataHeader, payload: Payload) -> Result<(), LinkError> {
+        let Payload::Memory(payload) = payload else {
+            return Err(LinkError::Local("only plaintext links of a real transport take files".into()));
+        };
         assert!(self.pending.is_empty(), "a chunk is started only after the one before was flushed");
         self.pending.push_back((header, payload));
         Ok(())

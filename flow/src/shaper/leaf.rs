@@ -1,6 +1,7 @@
 //! One transfer direction: what it asks for, what it was promised, how far it may go.
 
 use super::clock::{Clock, NANOS_PER_MILLI, NEVER, Slack};
+use super::mode::Mode;
 use super::pace::Pace;
 use super::tier::Tier;
 use super::tree::NodeId;
@@ -49,6 +50,8 @@ pub(crate) struct Leaf {
     pub(crate) guarantee: Clock,
     pub(crate) ceiling: Clock,
     pub(crate) pace: Pace,
+    /// Of the link that it is on.
+    pub(crate) mode: Mode,
     /// The last release, for what comes back of it.
     pub(crate) last: LastRelease,
     /// Has not gone since it woke: its first guaranteed release comes before those of leaves that are under way.
@@ -77,6 +80,7 @@ impl Leaf {
             guarantee: Clock::new(rates.assigned, now),
             ceiling: Clock::new(rates.ceiling, now),
             pace: Pace::new(now),
+            mode: Mode::Precise,
             last: LastRelease { bytes: 0, tier: Tier::Guaranteed },
             woken: false,
             provisional_until: 0,

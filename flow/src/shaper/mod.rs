@@ -17,6 +17,7 @@ mod check;
 mod clock;
 mod keys;
 mod leaf;
+mod mode;
 mod pace;
 mod quantum;
 mod ring;
@@ -30,5 +31,6 @@ mod wheel;
 
 pub use bucket::SharedBucket;
 pub use leaf::LeafRates;
+pub use mode::{Marks, Mode, ModeSwitch};
 pub use quantum::ShaperConfig;
 pub use shaper::{Release, Shaper};

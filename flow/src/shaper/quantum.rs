@@ -1,5 +1,6 @@
 //! How much one release may be: the chunk decides the processor's bill and the smoothness alike (DESIGN section 6).
 
+use super::mode::{Marks, Mode};
 use crate::Rate;
 
 /// Sizes of quanta. The defaults are those of DESIGN section 6.
@@ -13,10 +14,12 @@ pub struct ShaperConfig {
     pub quantum_bytes_min: u32,
     /// For a leaf that was assigned nothing and has not gone yet.
     pub quantum_bytes_at_first: u32,
-    /// The most for a leaf with a rate.
+    /// The most for a leaf on a link in precise mode.
     pub quantum_bytes_max: u32,
-    /// For a leaf that nothing limits.
-    pub quantum_bytes_unlimited: u32,
+    /// The most for one on a link in bulk mode.
+    pub quantum_bytes_bulk: u32,
+    /// Where links change their modes.
+    pub marks: Marks,
 }
 
 impl Default for ShaperConfig {
@@ -26,17 +29,19 @@ impl Default for ShaperConfig {
             quantum_bytes_min: 1 << 10,
             quantum_bytes_at_first: 8 << 10,
             quantum_bytes_max: 64 << 10,
-            quantum_bytes_unlimited: 256 << 10,
+            quantum_bytes_bulk: 256 << 10,
+            marks: Marks::default(),
         }
     }
 }
 
 impl ShaperConfig {
     /// The quantum of one of `leaves` leaves that is guaranteed `guarantee`, went at `pace` bytes per second and may go at
-    /// `ceiling`.
-    pub(crate) fn quantum(&self, leaves: usize, guarantee: Rate, pace: u64, ceiling: Rate) -> u32 {
+    /// `ceiling`, on a link in `mode`.
+    pub(crate) fn quantum(&self, mode: Mode, leaves: usize, guarantee: Rate, pace: u64, ceiling: Rate) -> u32 {
+        let most = self.most(mode, ceiling);
         if guarantee.min(ceiling).is_unlimited() {
-            return self.quantum_bytes_unlimited;
+            return most;
         }
         let at_first = self.bytes_per_second(self.quantum_bytes_at_first);
         let going = if guarantee == Rate::ZERO && pace == 0 { at_first } else { pace };
@@ -47,7 +52,23 @@ impl ShaperConfig {
         // What a slow leaf gets at once stays worth a visit, up to the 8 KiB of DESIGN 6.
         let worth = in_ms(quantum_ms).min(u64::from(self.quantum_bytes_at_first));
         let bytes = in_ms(enough_ms).max(worth);
-        bytes.clamp(u64::from(self.quantum_bytes_min), u64::from(self.quantum_bytes_max)) as u32
+        bytes.clamp(u64::from(self.quantum_bytes_min), u64::from(most)) as u32
+    }
+
+    /// The largest quantum below a limit of `rate`, whoever gets it: what somebody's turn may take.
+    pub(crate) fn turn(&self, leaves: usize, rate: Rate) -> u32 {
+        self.quantum(Mode::Bulk, leaves, Rate::ZERO, u64::MAX, rate)
+    }
+
+    fn most(&self, mode: Mode, ceiling: Rate) -> u32 {
+        match mode {
+            Mode::Precise => self.quantum_bytes_max,
+            Mode::Bulk => {
+                let share = ceiling.bytes_per_second() / BULK_PARTS_OF_A_SECOND;
+                let (least, most) = (u64::from(self.quantum_bytes_max), u64::from(self.quantum_bytes_bulk));
+                share.clamp(least.min(most), most) as u32
+            }
+        }
     }
 
     fn bytes_per_second(&self, quantum_bytes: u32) -> u64 {
@@ -57,6 +78,9 @@ impl ShaperConfig {
 
 /// Releases that a worker can afford without feeling them: at 7 us a visit, 3 % of a core.
 const VISITS_PER_SECOND: u64 = 4_000;
+/// A large quantum is at most this part of what every limit above the leaf lets through in a second: 0.5 %, so that a second
+/// exceeds its limit by less than 1 % (the other half is what the buckets remember).
+const BULK_PARTS_OF_A_SECOND: u64 = 200;
 
 /// Into how many parts a full quantum is cut at most when leaves are few.
 const FEW: u64 = 32;
@@ -67,13 +91,13 @@ mod tests {
 
     fn quantum(guarantee: u64, pace: u64, ceiling: u64) -> u32 {
         let rate = Rate::from_bytes_per_second;
-        ShaperConfig::default().quantum(10_000, rate(guarantee), pace, rate(ceiling))
+        ShaperConfig::default().quantum(Mode::Precise, 10_000, rate(guarantee), pace, rate(ceiling))
     }
 
     #[test]
     fn scales_with_the_rate() {
         let unlimited = u64::MAX;
-        assert_eq!(quantum(unlimited, 0, unlimited), 256 << 10);
+        assert_eq!(quantum(unlimited, 0, unlimited), 64 << 10);
         assert_eq!(quantum(0, 0, unlimited), 8 << 10);
         assert_eq!(quantum(0, 0, 1024), 1 << 10);
         assert_eq!(quantum(5_000, 0, unlimited), 2_000);
@@ -85,13 +109,28 @@ mod tests {
     #[test]
     fn few_leaves_go_in_smaller_steps() {
         let rate = Rate::from_bytes_per_second(200_000);
-        let quantum = |leaves| ShaperConfig::default().quantum(leaves, rate, 0, Rate::UNLIMITED);
+        let quantum = |leaves| ShaperConfig::default().quantum(Mode::Precise, leaves, rate, 0, Rate::UNLIMITED);
         assert_eq!(quantum(1), 8 << 10);
         let fast = Rate::from_bytes_per_second(1_000_000);
-        assert_eq!(ShaperConfig::default().quantum(50, fast, 0, Rate::UNLIMITED), 12_000);
+        assert_eq!(ShaperConfig::default().quantum(Mode::Precise, 50, fast, 0, Rate::UNLIMITED), 12_000);
         assert_eq!(quantum(800), 40_000);
         assert_eq!(quantum(100_000), 64 << 10);
         let slow = Rate::from_bytes_per_second(30_000);
-        assert_eq!(ShaperConfig::default().quantum(1, slow, 0, Rate::UNLIMITED), 8 << 10);
+        assert_eq!(ShaperConfig::default().quantum(Mode::Precise, 1, slow, 0, Rate::UNLIMITED), 8 << 10);
+    }
+
+    #[test]
+    fn bulk_is_larger_only_where_the_limits_do_not_feel_it() {
+        let rate = Rate::from_bytes_per_second;
+        let bulk = |pace, ceiling| ShaperConfig::default().quantum(Mode::Bulk, 5_000, Rate::ZERO, pace, rate(ceiling));
+        assert_eq!(bulk(0, 100_000_000), 8 << 10, "a slow leaf is not made coarse by its link");
+        assert_eq!(bulk(10_000_000, u64::MAX), 256 << 10);
+        assert_eq!(bulk(10_000_000, 1_000_000_000), 256 << 10);
+        assert_eq!(bulk(10_000_000, 20_000_000), 100_000, "0.5 % of a second");
+        assert_eq!(bulk(10_000_000, 5_000_000), 64 << 10);
+        let nothing = ShaperConfig::default().quantum(Mode::Bulk, 1, Rate::UNLIMITED, 0, Rate::UNLIMITED);
+        assert_eq!(nothing, 256 << 10);
+        let fine = ShaperConfig { quantum_bytes_bulk: 32 << 10, ..ShaperConfig::default() };
+        assert_eq!(fine.quantum(Mode::Bulk, 1, Rate::UNLIMITED, 0, Rate::UNLIMITED), 32 << 10);
     }
 }

@@ -9,6 +9,7 @@ use super::bucket::{SharedBucket, rate_changes};
 use super::clock::{NANOS_PER_MILLI, NEVER, Slack, cost_ns};
 use super::keys::KeyMap;
 use super::leaf::{Leaf, LeafRates};
+use super::mode::Mode;
 use super::quantum::ShaperConfig;
 use super::tier::{TIERS, Tier};
 use super::tree::{Kind, NodeId, ROOT, Tree};
@@ -131,14 +132,16 @@ impl Shaper {
     }
 
     /// Adds a leaf below a peer in a group. A peer or group that was never put is uncapped until it is.
-    /// An existing leaf moves there and keeps its request.
+    /// An existing leaf moves there and keeps its request and its link's mode.
     pub fn put_leaf(&mut self, key: LeafKey, peer: PeerKey, group: GroupKey, rates: LeafRates, now: Moment) {
-        let request = self.leaf_of.get(&key).map_or(0, |&index| self.leaves[index as usize].request);
+        let before = self.leaf_of.get(&key).map(|&index| &self.leaves[index as usize]);
+        let (request, mode) = before.map_or((0, Mode::Precise), |leaf| (leaf.request, leaf.mode));
         self.remove_leaf(key);
         let parent = self.peer_node(peer, group);
         let index = self.vacant.pop().unwrap_or(self.leaves.len() as u32);
         let node = self.tree.add(parent, Kind::Leaf(index), rates.weight);
-        let leaf = Leaf::new(key, node, rates, now.as_nanos());
+        let mut leaf = Leaf::new(key, node, rates, now.as_nanos());
+        leaf.mode = mode;
         match self.leaves.get_mut(index as usize) {
             Some(slot) => *slot = leaf,
             None => self.leaves.push(leaf),
@@ -247,6 +250,13 @@ impl Shaper {
         self.settle(index, now.as_nanos());
     }
 
+    /// The leaf's link is in `mode` from its next release on.
+    pub fn set_mode(&mut self, key: LeafKey, mode: Mode) {
+        if let Some(&index) = self.leaf_of.get(&key) {
+            self.leaves[index as usize].mode = mode;
+        }
+    }
+
     /// What one release of this leaf would be at most; 0 for an unknown leaf.
     pub fn quantum(&self, key: LeafKey) -> u32 {
         self.leaf_of.get(&key).map_or(0, |&index| self.quantum_of(index))
@@ -258,7 +268,8 @@ impl Shaper {
         let group = self.tree.parent(peer);
         let ceiling =
             leaf.rates.ceiling.min(self.bucket(peer).rate()).min(self.bucket(group).rate()).min(self.total.rate());
-        self.config.quantum(self.leaf_of.len(), leaf.guarantee.rate(), leaf.pace.bytes_per_second(), ceiling)
+        let pace = leaf.pace.bytes_per_second();
+        self.config.quantum(leaf.mode, self.leaf_of.len(), leaf.guarantee.rate(), pace, ceiling)
     }
 
     /// Walks down to the leaf whose turn it is, parking branches whose bucket is found empty. `None`: look again.
@@ -284,7 +295,7 @@ impl Shaper {
             // A peer lives on one worker: nobody's guarantee elsewhere can be in its way. Its own nodes in several groups
             // take turns: the one that drew last leaves the others a quarter of a quantum's time, which its slack covers.
             Kind::Peer { bucket, shared: true } if bucket.is_last_borrower(id) => {
-                let quantum = self.config.quantum(self.leaf_of.len(), Rate::ZERO, u64::MAX, bucket.rate());
+                let quantum = self.config.turn(self.leaf_of.len(), bucket.rate());
                 bucket.ready_at(cost_ns(quantum, bucket.rate()) / 4)
             }
             Kind::Peer { bucket, .. } => bucket.ready_at(0),
@@ -299,7 +310,7 @@ impl Shaper {
         let node = self.leaves[index as usize].node;
         let peer = self.tree.parent(node);
         let group = self.tree.parent(peer);
-        let turn_bytes = self.config.quantum(self.leaf_of.len(), Rate::ZERO, u64::MAX, self.total.rate());
+        let turn_bytes = self.config.turn(self.leaf_of.len(), self.total.rate());
         let turn_ns = cost_ns(turn_bytes, self.total.rate());
         let slack = Slack::BelowRoot { turn_ns };
         let group_reserve_ns = tier.reserve_ns(self.total.has_one_worker());

@@ -90,6 +90,7 @@ pub(super) fn transfers(views: &[TransferView]) -> String {
         "GROUP",
         ">WEIGHT",
         "CLASS",
+        "MODE",
         ">RATE",
         ">ASSIGNED",
         "HELD BY",
@@ -107,6 +108,7 @@ pub(super) fn transfers(views: &[TransferView]) -> String {
             view.group.clone(),
             view.weight.to_string(),
             view.class.clone(),
+            view.mode.clone(),
             achieved,
             assigned,
             binding,
@@ -221,6 +223,7 @@ fn reason_lines(reason: &Reason) -> Vec<String> {
     if !limited.is_empty() {
         lines.push(format!("  of the last round: {}", limited.join(", ")));
     }
+    lines.extend(reason.mode.as_ref().map(|mode| format!("  its link is in {mode} mode")));
     lines
 }
 
@@ -304,11 +307,12 @@ mod tests {
             offset: 999,
             weight: 1.0,
             class: "background".into(),
+            mode: "bulk".into(),
             rate: moving(None, 5_000_000),
         };
         insta::assert_snapshot!(transfers(&[transfer]), @r"
-        ID  PEER      DIRECTION  PATH       DONE    SIZE  GROUP    WEIGHT  CLASS           RATE   ASSIGNED  HELD BY
-        12  k5rtdwsq  upload     iso/a.iso   99%  1.0 KB  default       1  background  5.0 MB/s  unlimited  peer_cap
+        ID  PEER      DIRECTION  PATH       DONE    SIZE  GROUP    WEIGHT  CLASS       MODE      RATE   ASSIGNED  HELD BY
+        12  k5rtdwsq  upload     iso/a.iso   99%  1.0 KB  default       1  background  bulk  5.0 MB/s  unlimited  peer_cap
         ");
     }
 
@@ -332,6 +336,7 @@ mod tests {
         let reason = Reason {
             subject: "12".into(),
             path: Some("iso/a.iso".into()),
+            mode: Some("bulk".into()),
             direction: "upload".into(),
             rates: moving(Some(1_000_000), 990_000).rates,
             binding: "peer_cap".into(),
@@ -349,6 +354,7 @@ mod tests {
           held by peer_cap; without that, 4.0 MB/s (32 Mbit/s)
           The peer may have 1.0 MB/s, and uses all of it.
           of the last round: tokens 97%
+          its link is in bulk mode
         ");
         let least = Reason { if_lifted_at_least: true, ..view.reasons[0].clone() };
         let text = explanation(&Explanation { reasons: vec![least], ..view });

@@ -13,6 +13,7 @@ use std::{
 };
 
 use actors::log_gate::{LOG_INTERVAL, LogGate};
+use flow::ModeSwitch;
 use tokio::io::ReadBuf;
 
 use super::{
@@ -73,12 +74,14 @@ pub(super) struct Connection {
     /// What was read and not used; empty and without memory while idle.
     input: Vec<u8>,
     scanned: usize,
+    /// How fast it was sent to, for its next answer.
+    pub(super) switch: Option<ModeSwitch>,
 }
 
 impl Connection {
     /// A connection that nothing was read of.
     pub(super) fn new(frontage: Arc<Frontage>, address: SocketAddr, row: Row, stream: Stream) -> Self {
-        Self { frontage, address, row, stream, input: Vec::new(), scanned: 0 }
+        Self { frontage, address, row, stream, input: Vec::new(), scanned: 0, switch: None }
     }
 
     /// Serves it to its end.

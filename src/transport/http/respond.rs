@@ -278,7 +278,7 @@ impl Connection {
     /// The transfer of this request; `None` when the node takes none any more.
     fn sending(&self, request: &Request, size: u64, start: u64) -> Option<Sending> {
         let (path, agent, terms) = (request.target.path.clone(), request.agent.clone(), request.terms.clone());
-        let request = GuestRequest { address: self.address, agent, path, size, start, terms };
+        let request = GuestRequest { address: self.address, agent, path, size, start, terms, switch: self.switch };
         self.frontage.front.begin(request).ok().map(Sending::new)
     }
 

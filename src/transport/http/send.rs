@@ -1,22 +1,29 @@
 //! The sending path: the only place where bytes of an answer go to a socket.
 //!
-//! Precise mode: the tree gives permission for one quantum, the quantum is read from the page cache and written at once, from
-//! memory that is still in this core's cache. So a transfer that waits for its turn holds no buffer. What the page cache does
-//! not hold is read on a disk thread, its permission given back meanwhile. [`Connection::push_file`] is where another way to
-//! bring a permitted span into the socket would stand beside this one.
+//! The tree gives permission for one quantum, and then it is sent. In precise mode it is read from the page cache and written at
+//! once, from memory that is still in this core's cache; in bulk mode, where no cipher must see it, the kernel takes its pages
+//! (`sendfile`). Either way a transfer that waits for its turn holds no buffer. What the page cache does not hold is read on a
+//! disk thread, its permission given back meanwhile.
 
-use std::{cell::RefCell, future::poll_fn, ops::Range, task::Poll};
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    io,
+    ops::Range,
+    os::fd::BorrowedFd,
+    task::{Context, Poll},
+};
 
 use actors::port::{Passage, Pressure, Source};
 use bytes::Bytes;
-use flow::Limiter;
+use flow::{Limiter, Mode};
 
 use super::{
     connection::{Connection, Stop},
     rows::Row,
     stream::Stream,
 };
-use crate::transport::pressure::Limits;
+use crate::transport::{halves::poll_direct, pressure::Limits};
 
 /// Asked for at once; the tree gives a quantum, which is less.
 const WISH_BYTES_MAX: u64 = 256 * 1024;
@@ -71,7 +78,7 @@ impl Sending {
 impl Connection {
     /// Writes what is no file's: heads, words. Not shaped, and counted by whoever made it.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), Stop> {
-        self.push(bytes, None, 0).await
+        self.push(Piece::Memory(bytes), None, 0).await.map(drop)
     }
 
     /// Sends `span` of a file.
@@ -90,7 +97,7 @@ impl Connection {
                 true => self.push_file(sending, source, at, permit).await?,
                 false => {
                     let piece = cold.split_to(cold.len().min(permit as usize));
-                    self.push(&piece, Some(&mut *sending), at).await?;
+                    self.push(Piece::Memory(&piece), Some(&mut *sending), at).await?;
                     piece.len() as u32
                 }
             };
@@ -103,6 +110,7 @@ impl Connection {
                 cold = self.load(sending, source, at, len as u32).await?;
             }
         }
+        self.switch = Some(sending.passage.switch());
         Ok(())
     }
 
@@ -122,14 +130,28 @@ impl Connection {
             let wanted = (text.len() - sent).min(WISH_BYTES_MAX as usize);
             let permit = permission(&self.row, sending, wanted as u32).await? as usize;
             let piece = &text[sent..sent + permit.min(wanted)];
-            self.push(piece, Some(&mut *sending), offset + sent as u64).await?;
+            self.push(Piece::Memory(piece), Some(&mut *sending), offset + sent as u64).await?;
             sent += piece.len();
         }
         Ok(())
     }
 
     /// Brings at most `len` permitted bytes at `at` from the page cache into the socket; returns how many the page cache held.
+    /// In bulk the kernel takes them from there; in precise mode, and where a cipher must see them, they go through our memory.
     async fn push_file(&mut self, sending: &mut Sending, source: &dyn Source, at: u64, len: u32) -> Result<u32, Stop> {
+        let is_bulk = sending.passage.mode() == Mode::Bulk && self.stream.plain().is_some();
+        match source.descriptor().filter(|_| is_bulk) {
+            Some(file) => {
+                let len = source.resident(at, len) as usize;
+                let sent = self.push(Piece::Pages { file, at, len }, Some(sending), at).await?;
+                Ok(sent as u32)
+            }
+            None => self.push_copy(sending, source, at, len).await,
+        }
+    }
+
+    /// Brings at most `len` permitted bytes at `at` into the socket by way of this thread's memory.
+    async fn push_copy(&mut self, sending: &mut Sending, source: &dyn Source, at: u64, len: u32) -> Result<u32, Stop> {
         let stream = &mut self.stream;
         // Ready at once: what the socket does not take leaves the quantum's memory to the next connection.
         let (read, sent, rest) = poll_fn(|cx| {
@@ -151,33 +173,36 @@ impl Connection {
         if sent > 0 {
             sending.took(sent, at + sent as u64, &self.stream);
         }
-        self.push(&rest, Some(sending), at + sent as u64).await?;
+        self.push(Piece::Memory(&rest), Some(sending), at + sent as u64).await?;
         Ok(read as u32)
     }
 
-    /// Writes all of `bytes`, which stand at `offset` of what is being sent, and tells the transfer what became of them.
-    async fn push(&mut self, bytes: &[u8], mut sending: Option<&mut Sending>, offset: u64) -> Result<(), Stop> {
+    /// Writes all of `piece`, which stands at `offset` of what is being sent, and tells the transfer what became of it: once, or
+    /// whenever the socket is full. Returns how much it was: less only of a file that has become shorter.
+    async fn push(&mut self, piece: Piece<'_>, mut sending: Option<&mut Sending>, offset: u64) -> Result<usize, Stop> {
         let Self { stream, row, frontage, .. } = self;
         let stall_timeout = frontage.config.stall_timeout;
-        let mut sent = 0;
+        let (mut sent, mut told) = (0, 0);
         let mut backlog = None;
+        let mut tell = |sent: usize, sending: &mut Option<&mut Sending>, stream: &Stream| {
+            if let Some(sending) = sending.as_mut().filter(|_| sent > told) {
+                sending.took(sent - told, offset + sent as u64, stream);
+                told = sent;
+            }
+        };
         let pushed = poll_fn(|cx| {
             loop {
-                let is_last = sent == bytes.len();
+                let is_last = sent == piece.len();
                 let step = match is_last {
                     true => stream.poll_flush(cx).map_ok(|()| 0),
-                    false => stream.poll_write(cx, &bytes[sent..]),
+                    false => piece.poll_rest(sent, stream, cx),
                 };
                 match step {
-                    Poll::Ready(Ok(_)) if is_last => return Poll::Ready(Ok(())),
+                    Poll::Ready(Ok(0)) if is_last || piece.is_of_file() => return Poll::Ready(Ok(())),
                     Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Stop::Lost)),
-                    Poll::Ready(Ok(taken)) => {
-                        sent += taken;
-                        if let Some(sending) = sending.as_mut() {
-                            sending.took(taken, offset + sent as u64, stream);
-                        }
-                    }
+                    Poll::Ready(Ok(taken)) => sent += taken,
                     Poll::Pending => {
+                        tell(sent, &mut sending, stream);
                         if let Some(sending) = sending.as_mut() {
                             sending.blocked(stream);
                         }
@@ -192,10 +217,43 @@ impl Connection {
             }
         })
         .await;
+        tell(sent, &mut sending, stream);
         if backlog.is_some() {
             row.busy();
         }
-        pushed
+        pushed.map(|()| sent)
+    }
+}
+
+/// What is to be written.
+enum Piece<'a> {
+    /// Bytes in memory.
+    Memory(&'a [u8]),
+    /// `len` bytes at `at` of a file, which the page cache held a moment ago.
+    Pages { file: BorrowedFd<'a>, at: u64, len: usize },
+}
+
+impl Piece<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Memory(bytes) => bytes.len(),
+            Self::Pages { len, .. } => *len,
+        }
+    }
+
+    fn is_of_file(&self) -> bool {
+        matches!(self, Self::Pages { .. })
+    }
+
+    /// Writes some of what lies behind `sent`.
+    fn poll_rest(&self, sent: usize, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match (self, stream.plain()) {
+            (Self::Memory(bytes), _) => stream.poll_write(cx, &bytes[sent..]),
+            (Self::Pages { file, at, len }, Some(tcp)) => {
+                poll_direct(tcp, cx, || host::send_file(tcp, file, at + sent as u64, len - sent))
+            }
+            (Self::Pages { .. }, None) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+        }
     }
 }
 

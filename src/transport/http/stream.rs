@@ -43,6 +43,14 @@ impl Stream {
         }
     }
 
+    /// The socket itself, where what is written is what travels: the kernel may take it from a file.
+    pub(super) fn plain(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Plain(stream) => Some(stream),
+            Self::Tls(_) => None,
+        }
+    }
+
     /// Ready when what was written is in the kernel's hands.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {

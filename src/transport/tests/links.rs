@@ -129,14 +129,14 @@ async fn a_full_socket_stops_the_sender_and_names_the_receiver() {
     let mut chunks = 0;
     let stuck = loop {
         assert!(chunks < 1000, "nothing stopped the sender");
-        theirs.link.sender.start_send(header, payload.clone()).unwrap();
+        theirs.link.sender.start_send(header, payload.clone().into()).unwrap();
         chunks += 1;
         if !flush_for(&mut theirs.link, Duration::from_millis(300)).await {
             break theirs.link.sender.pressure();
         }
     };
     assert_eq!(stuck, Pressure::Receiver);
-    assert!(theirs.link.sender.start_send(header, payload).is_err(), "one chunk at a time");
+    assert!(theirs.link.sender.start_send(header, payload.into()).is_err(), "one chunk at a time");
     let link = &mut theirs.link;
     let flushed = poll_fn(|cx| link.sender.poll_flush(cx));
     let received = async {

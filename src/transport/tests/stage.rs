@@ -244,7 +244,7 @@ pub(super) async fn receive(receiver: &mut Box<dyn ControlReceiver>) -> Result<O
 
 pub(super) async fn send_chunk(sender: &mut Box<dyn DataSender>, offset: u64, payload: Bytes) {
     let len = u32::try_from(payload.len()).unwrap();
-    sender.start_send(DataHeader { len, transfer: 7, offset }, payload).unwrap();
+    sender.start_send(DataHeader { len, transfer: 7, offset }, payload.into()).unwrap();
     poll_fn(|cx| sender.poll_flush(cx)).await.unwrap();
 }
 

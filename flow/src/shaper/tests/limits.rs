@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::sim::{MILLI, SECOND, Sim, assigned, borrowing, rate};
-use crate::shaper::{LeafRates, SharedBucket};
+use crate::shaper::{LeafRates, Mode, SharedBucket};
 use crate::{GroupKey, LeafKey, Moment, PeerKey, Rate};
 
 #[test]
@@ -68,12 +68,36 @@ fn ten_gigabits_per_second_work_to_the_percent() {
 fn an_unlimited_leaf_gets_the_bulk_quantum_at_once() {
     let mut sim = Sim::new(Rate::UNLIMITED, 1);
     sim.join(0, Rate::UNLIMITED, LeafRates { assigned: Rate::UNLIMITED, ..borrowing(1.0) });
+    sim.shapers[0].set_mode(LeafKey(0), Mode::Bulk);
     for _ in 0..1000 {
         let now = sim.at();
         sim.shapers[0].request(LeafKey(0), u32::MAX, now);
         assert_eq!(sim.shapers[0].poll(now).map(|release| (release.bytes, release.lent)), Some((256 << 10, false)));
     }
     assert_eq!(sim.shapers[0].wake_at(), None);
+}
+
+#[test]
+fn bulk_quanta_leave_the_total_exact() {
+    for total in [20_000_000, 100_000_000, 1_000_000_000] {
+        let mut sim = Sim::new(rate(total), 2);
+        for leaf in 0..20 {
+            sim.join(leaf, Rate::UNLIMITED, borrowing(1.0));
+            for shaper in &mut sim.shapers {
+                shaper.set_mode(LeafKey(leaf), Mode::Bulk);
+            }
+            sim.start(leaf);
+        }
+        sim.run(5 * SECOND);
+        sim.check();
+        let largest = sim.sent.iter().map(|sent| sent.bytes).max().unwrap_or(0);
+        assert!(u64::from(largest) <= (total / 200).max(64 << 10), "{largest} of {total}");
+        assert_eq!(largest == 256 << 10, total == 1_000_000_000, "{largest} of {total}");
+        let busiest = sim.busiest_second(|_| true);
+        assert!(busiest <= total + total / 100, "{busiest} of {total}");
+        let got = sim.bytes(SECOND, 5 * SECOND, |_| true);
+        assert!(got as f64 >= 4.0 * total as f64 * 0.995, "{got} of {total} in four seconds");
+    }
 }
 
 #[test]

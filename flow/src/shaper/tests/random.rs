@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::sim::{SECOND, rate};
-use crate::shaper::{LeafRates, Shaper, ShaperConfig, SharedBucket};
+use crate::shaper::{LeafRates, Mode, Shaper, ShaperConfig, SharedBucket};
 use crate::{Class, GroupKey, LeafKey, Moment, PeerKey, Rate};
 
 const LEAVES: u64 = 12;
@@ -27,6 +27,7 @@ enum Call {
     Total(Rate),
     PeerRate(u64, Rate),
     Wait(u64),
+    Mode(u64, bool),
 }
 
 fn any_rate() -> impl Strategy<Value = Rate> {
@@ -53,6 +54,7 @@ fn any_call() -> impl Strategy<Value = Call> {
         1 => peer.clone().prop_map(Call::RemovePeer),
         12 => (leaf.clone(), 1_u32..200_000).prop_map(|(l, b)| Call::Request(l, b)),
         1 => leaf.clone().prop_map(Call::Cancel),
+        1 => (leaf.clone(), any::<bool>()).prop_map(|(l, bulk)| Call::Mode(l, bulk)),
         1 => (leaf, 1_u32..70_000).prop_map(|(l, b)| Call::GiveBack(l, b)),
         1 => any_rate().prop_map(Call::Total),
         1 => (peer, any_rate()).prop_map(|(p, r)| Call::PeerRate(p, r)),
@@ -125,6 +127,7 @@ impl Model {
                 }
             }
             Call::Wait(nanos) => self.now += nanos,
+            Call::Mode(leaf, bulk) => self.shaper.set_mode(LeafKey(leaf), Mode::ALL[usize::from(bulk)]),
         }
     }
 
