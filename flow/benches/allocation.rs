@@ -73,6 +73,8 @@ fn snapshot(load: Load) -> Snapshot {
 }
 
 fn rounds(criterion: &mut Criterion) {
+    // As a node does at its start.
+    host::keep_freed_memory();
     let knobs = Knobs::default();
     let mut group = criterion.benchmark_group("round of 10,000 peers x 2 transfers");
     group.throughput(Throughput::Elements(PEERS * TRANSFERS));

@@ -39,6 +39,14 @@ impl Rate {
         Self(bytes_per_second.round() as u64).min(Self::GREATEST)
     }
 
+    /// As [`Rate::from_f64`], rounded down.
+    pub(crate) fn from_f64_down(bytes_per_second: f64) -> Self {
+        if bytes_per_second == f64::INFINITY {
+            return Self::UNLIMITED;
+        }
+        Self(bytes_per_second as u64).min(Self::GREATEST)
+    }
+
     /// As a float; infinity when unlimited.
     pub fn as_f64(self) -> f64 {
         if self.is_unlimited() { f64::INFINITY } else { self.0 as f64 }

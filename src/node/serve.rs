@@ -43,6 +43,7 @@ pub fn serve(options: ServeOptions) -> Result<(), Failure> {
     }
     let identity = Identity::load_or_create(&options.state).map_err(machine)?;
     transport::install_provider();
+    host::keep_freed_memory();
     let open_files = host::raise_descriptor_limit().unwrap_or_else(|_| host::descriptor_limit().soft);
     // Before any runtime, so that the page has its own thread and is served whatever the workers do.
     let metrics = telemetry::Metrics::install().map_err(machine)?;

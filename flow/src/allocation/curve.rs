@@ -4,6 +4,8 @@
 //! falls, so it is a sorted list of knees, and the level for a capacity is found by bisection and one division: exact. The
 //! same knees answer "and if this one child wanted more?" without being built anew.
 
+use std::cell::Cell;
+
 /// What one child brings: its weight (> 0), its guarantee, its demand (may be infinite). `floor <= demand`.
 #[derive(Copy, Clone, Debug, PartialEq)]
 pub(super) struct Claim {
@@ -71,6 +73,9 @@ struct Knee {
 pub(super) struct Curve {
     /// By height; the first is at 0.
     knees: Vec<Knee>,
+    /// Where the last search ended. One child more or less moves the level by few knees, so the next search, one of some ten
+    /// thousand in a round, ends near.
+    last: Cell<usize>,
     /// Scratch: where a child starts (+ weight) or stops (- weight) to rise.
     bends: Vec<(f64, f64)>,
 }
@@ -126,11 +131,37 @@ impl Curve {
         }
         // A capacity that was itself summed up from the demands must count as enough.
         let enough = capacity * (1.0 + 1e-12);
-        let knee = self.knees[self.knees.partition_point(|knee| knee.value <= enough) - 1];
+        let knee = self.last_knee(|knee| knee.value <= enough);
         if knee.slope == 0.0 {
             return Level::FULL;
         }
         Level { height: knee.height + (capacity - knee.value).max(0.0) / knee.slope, floors_scale: 1.0 }
+    }
+
+    /// The last knee for which `fits` holds, or the first. It must hold for all knees below one for which it does.
+    fn last_knee(&self, fits: impl Fn(&Knee) -> bool) -> Knee {
+        let count = self.knees.len();
+        let from = self.last.get().min(count - 1);
+        // Ever longer steps away from the last place, then bisection of the last step.
+        let mut step = 1;
+        let within = if fits(&self.knees[from]) {
+            let mut known = from;
+            while known + step < count && fits(&self.knees[known + step]) {
+                known += step;
+                step *= 2;
+            }
+            known + 1..count.min(known + step)
+        } else {
+            let mut unknown = from;
+            while unknown >= step && !fits(&self.knees[unknown - step]) {
+                unknown -= step;
+                step *= 2;
+            }
+            unknown.saturating_sub(step)..unknown
+        };
+        let found = (within.start + self.knees[within].partition_point(fits)).max(1) - 1;
+        self.last.set(found);
+        self.knees[found]
     }
 
     /// The level for `capacity` if the child `old` were `new` instead.
@@ -141,7 +172,7 @@ impl Curve {
             return scaled(capacity, floors);
         }
         let fits = |knee: &Knee| others(knee) + new.at_height(knee.height) <= capacity;
-        let knee = self.knees[self.knees.partition_point(fits).max(1) - 1];
+        let knee = self.last_knee(fits);
         // Up to the next knee the others grow along one line; only `new` may bend.
         let slope = if old.rises_after(knee.height) { knee.slope - old.weight } else { knee.slope }.max(0.0);
         let left = capacity - others(&knee);

@@ -197,5 +197,5 @@ fn blank(snapshot: &Snapshot, tree: &Tree, limits: &Capacities) -> Plan {
 
 /// Rounded down, but not for the sake of an error in the last digits.
 fn rate(amount: f64) -> Rate {
-    if amount.is_infinite() { Rate::UNLIMITED } else { Rate::from_f64((amount + 1e-6 + amount * 1e-14).floor()) }
+    Rate::from_f64_down(amount + 1e-6 + amount * 1e-14)
 }
