@@ -1,5 +1,7 @@
 //! From a configuration to the parts of a node.
 
+use std::sync::Arc;
+
 use actors::{GroupRule, NodeConfig, NodeSettings, Tree, guest::GuestLimits};
 use flow::{Direction, Marks, allocation::Knobs, shaper::ShaperConfig};
 use wire::PeerId;
@@ -8,7 +10,7 @@ use crate::{
     config::{Bounds, Config, SessionSettings, Standing},
     transport::{
         ListenConfig, SocketConfig,
-        http::{HttpConfig, SigningKey, Visible, tls_from_files},
+        http::{Certificate, HttpConfig, SigningKey, Visible},
     },
 };
 
@@ -120,18 +122,22 @@ pub(super) fn guest_limits(config: &Config) -> GuestLimits {
     GuestLimits { connections_max: config.http.connections_max, per_address_max: config.http.per_address_max }
 }
 
+/// The certificate for HTTPS, if there is to be one.
+///
+/// # Errors
+/// What is wrong with its files; for the operator.
+pub(super) fn certificate(config: &Config) -> Result<Option<Arc<Certificate>>, Failure> {
+    let (Some(chain), Some(key)) = (&config.http.certificate, &config.http.key) else { return Ok(None) };
+    Certificate::load(chain, key).map(Some).map_err(|error| Failure::new(Exit::Config, error.to_string()))
+}
+
 /// How to serve guests over HTTP.
 ///
 /// # Errors
 /// What is wrong with the certificate or the signing key; for the operator.
-pub(super) fn http_config(config: &Config) -> Result<HttpConfig, Failure> {
+pub(super) fn http_config(config: &Config, certificate: Option<&Arc<Certificate>>) -> Result<HttpConfig, Failure> {
     let bad = |error: String| Failure::new(Exit::Config, error);
-    let tls = match (&config.http.certificate, &config.http.key) {
-        (Some(certificate), Some(key)) => {
-            Some(tls_from_files(certificate, key).map_err(|error| bad(error.to_string()))?)
-        }
-        (_, _) => None,
-    };
+    let tls = certificate.map(Certificate::server_config).transpose().map_err(|error| bad(error.to_string()))?;
     let signing_key = config.http.signing_key_file.as_deref().map(SigningKey::from_file).transpose();
     let signing_key = signing_key.map_err(|error| bad(format!("http.signing_key_file: {error}")))?;
     let public = config.shares.iter().filter(|share| share.public).map(|share| share.name.clone());

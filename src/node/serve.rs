@@ -112,7 +112,11 @@ async fn attend(
 /// The port for clients without Evenkeel, if there is to be one.
 fn http(node: &Arc<Node>, config: &Config) -> Result<Option<HttpListener>, Failure> {
     let Some(address) = config.http.listen else { return Ok(None) };
-    let http_config = compose::http_config(config)?;
+    let certificate = compose::certificate(config)?;
+    let http_config = compose::http_config(config, certificate.as_ref())?;
+    if let Some(certificate) = &certificate {
+        certificate.watch(node.shared().metrics.clone()).map_err(machine)?;
+    }
     let door = Door::new(node.clone(), compose::guest_limits(config));
     HttpListener::bind(address, door, http_config).map(Some).map_err(machine)
 }

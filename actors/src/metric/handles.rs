@@ -202,6 +202,10 @@ pub struct NodeMetrics {
     pub peers: Gauge,
     /// `evenkeel_names_hidden_total`.
     pub names_hidden: Counter,
+    /// `evenkeel_certificate_changes_total`, of good files.
+    pub certificates_taken: Counter,
+    /// The same, of bad ones: the certificate before stays in force.
+    pub certificates_refused: Counter,
     /// `evenkeel_joins_total`.
     pub joins: Counter,
     /// `evenkeel_connections`.
@@ -260,6 +264,8 @@ impl NodeMetrics {
             sessions: gauge("evenkeel_sessions", &[]),
             peers: gauge("evenkeel_peers", &[]),
             names_hidden: counter("evenkeel_names_hidden_total", &[]),
+            certificates_taken: counter("evenkeel_certificate_changes_total", &[("outcome", "taken")]),
+            certificates_refused: counter("evenkeel_certificate_changes_total", &[("outcome", "refused")]),
             joins: counter("evenkeel_joins_total", &[]),
             connections: gauge("evenkeel_connections", &[]),
             connections_max: gauge("evenkeel_connections_max", &[]),

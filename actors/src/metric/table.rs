@@ -167,6 +167,13 @@ pub const METRICS: &[Metric] = &[
         "Once per such name whenever a listing shows a directory from its beginning, also for HTTP.",
     ),
     counter(
+        "evenkeel_certificate_changes_total",
+        Unit::Count,
+        &["outcome"],
+        "Changes of the files of the HTTPS certificate that were taken, or refused because the files are bad.",
+        "Once per change, when the files have been still for a second.",
+    ),
+    counter(
         "evenkeel_joins_total",
         Unit::Count,
         &[],

@@ -26,7 +26,7 @@ mod target;
 mod terms;
 mod validator;
 
-pub use certificate::{CertificateError, tls_from_files};
+pub use certificate::{Certificate, CertificateError};
 pub use listener::HttpListener;
 pub use terms::{SigningKey, SigningKeyError};
 
