@@ -106,6 +106,8 @@ pub struct Server {
     pub address: String,
     /// Where its metrics are; empty for foreign servers.
     pub metrics: String,
+    /// Where it speaks HTTP; empty without.
+    pub http: String,
 }
 
 impl Server {
@@ -122,12 +124,13 @@ impl Server {
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn()?;
         let lines = BufReader::new(child.stdout.take().ok_or("no stdout")?).lines();
-        let mut server = Self { child, address: String::new(), metrics: String::new() };
+        let mut server = Self { child, address: String::new(), metrics: String::new(), http: String::new() };
         for line in lines {
             let line = line?;
             let (name, value) = line.split_once(' ').unwrap_or((&line, ""));
             match name {
                 "peers" => server.address = value.trim().to_owned(),
+                "http" => server.http = value.trim().to_owned(),
                 "metrics" => server.metrics = value.trim().to_owned(),
                 // What to try next comes after all addresses. What is said later nobody reads: it is little.
                 _ if line.starts_with("try next") => return Ok(server),
@@ -139,7 +142,7 @@ impl Server {
 
     /// Takes a child that will listen at `address`, and waits until it does.
     pub fn foreign(child: Child, address: String) -> Outcome<Self> {
-        let mut server = Self { child, address, metrics: String::new() };
+        let mut server = Self { child, address, metrics: String::new(), http: String::new() };
         let deadline = Instant::now() + Duration::from_secs(10);
         while TcpStream::connect(&server.address).is_err() {
             if Instant::now() > deadline || server.child.try_wait()?.is_some() {

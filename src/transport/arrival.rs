@@ -26,6 +26,7 @@ use super::{
     control_frames::{FramedControlReceiver, FramedControlSender},
     data_frames::{FramedDataReceiver, FramedDataSender},
     halves::{Guard, Socket, split},
+    intake::Intake,
     opening::{self, Opening},
     tls,
 };
@@ -125,7 +126,7 @@ impl Arrival {
         }
     }
 
-    fn deliver_control(self, stream: TlsStream<TcpStream>, peer: PeerId) {
+    fn deliver_control(self, stream: TlsStream<Intake>, peer: PeerId) {
         let remote = Remote { peer, address: self.address, transport: Transport::Tcp };
         let link = control_link(stream, remote, self.guard);
         self.reception.front.control(link);
@@ -173,9 +174,11 @@ async fn shake(
     config: Arc<ServerConfig>,
     stream: TcpStream,
     alpn: &[u8],
-) -> Result<(PeerId, TlsStream<TcpStream>), LinkFault> {
-    let stream =
-        StartHandshake::from_parts(accepted, stream).into_stream(config).await.map_err(|error| fault_of(&error))?;
+) -> Result<(PeerId, TlsStream<Intake>), LinkFault> {
+    let stream = StartHandshake::from_parts(accepted, Intake::new(stream))
+        .into_stream(config)
+        .await
+        .map_err(|error| fault_of(&error))?;
     let (_, session) = stream.get_ref();
     if session.alpn_protocol() != Some(alpn) {
         return Err(LinkFault::Tls);
@@ -188,7 +191,7 @@ async fn shake_data(
     accepted: Accepted,
     config: Arc<ServerConfig>,
     stream: TcpStream,
-) -> Result<(PeerId, TlsStream<TcpStream>, Option<Token>), LinkFault> {
+) -> Result<(PeerId, TlsStream<Intake>, Option<Token>), LinkFault> {
     let (peer, mut stream) = shake(accepted, config, stream, ALPN_DATA).await?;
     let mut preface = [0; DATA_PREFACE_BYTES];
     stream.read_exact(&mut preface).await.map_err(|error| fault_of(&error))?;

@@ -10,10 +10,15 @@ use std::{
 
 use actors::port::{DataReceiver, DataSender, LinkError, Payload, Pressure, Source};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use flow::Mode;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use wire::{DATA_HEADER_BYTES, DataHeader};
 
-use super::{control_frames::cut_short, halves::Probe, pressure::Limits};
+use super::{
+    control_frames::cut_short,
+    halves::{Moded, Probe},
+    pressure::Limits,
+};
 
 /// Receives chunks from `R`. Never reads past the chunk it is in, so that what was not permitted stays with the sender.
 pub(super) struct FramedDataReceiver<R> {
@@ -32,7 +37,7 @@ impl<R> FramedDataReceiver<R> {
     }
 }
 
-impl<R: AsyncRead + Send + Unpin> DataReceiver for FramedDataReceiver<R> {
+impl<R: AsyncRead + Moded + Send + Unpin> DataReceiver for FramedDataReceiver<R> {
     fn poll_header(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<DataHeader>, LinkError>> {
         if let Some(header) = self.header {
             return Poll::Ready(Ok(Some(header)));
@@ -72,6 +77,10 @@ impl<R: AsyncRead + Send + Unpin> DataReceiver for FramedDataReceiver<R> {
         self.header = None;
         self.head_filled = 0;
         Poll::Ready(Ok(mem::take(&mut self.payload).freeze()))
+    }
+
+    fn set_mode(&mut self, mode: Mode) {
+        self.io.set_mode(mode);
     }
 }
 

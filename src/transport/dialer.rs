@@ -21,6 +21,7 @@ use wire::{ALPN_CONTROL, ALPN_DATA, DataPreface, PeerId, Token};
 use super::{
     Credentials, SocketConfig,
     arrival::{control_link, data_link},
+    intake::Intake,
     tls,
 };
 
@@ -222,10 +223,10 @@ impl Target {
         config: &Arc<ClientConfig>,
         route: &str,
         stream: TcpStream,
-    ) -> Result<(PeerId, TlsStream<TcpStream>), LinkError> {
+    ) -> Result<(PeerId, TlsStream<Intake>), LinkError> {
         let name = server_name(route).map_err(|error| LinkError::Local(format!("a bad server name: {error}")))?;
         let stream = TlsConnector::from(Arc::clone(config))
-            .connect(name, stream)
+            .connect(name, Intake::new(stream))
             .await
             .map_err(|error| self.unshaken(&error))?;
         let (_, session) = stream.get_ref();

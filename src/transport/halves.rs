@@ -12,12 +12,15 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use flow::Mode;
 use host::TcpInfo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::TlsStream;
+
+use super::intake::Intake;
 
 /// What the front's admission gave; dropped with the last half of the connection. `None` on links that we dialled.
 pub(super) type Guard = Option<Box<dyn Send>>;
@@ -28,6 +31,20 @@ pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     fn tcp(&self) -> &TcpStream;
     /// Whether what is written is what travels, so that the kernel may take it from a file.
     const IS_PLAIN: bool;
+    /// From now on the link is in `mode`. What is read without a cipher is read in one piece anyway.
+    fn set_mode(&mut self, _mode: Mode) {}
+}
+
+/// A reader that is told its link's mode.
+pub(super) trait Moded {
+    /// From now on the link is in `mode`.
+    fn set_mode(&mut self, mode: Mode);
+}
+
+impl<S: Socket> Moded for ReadHalf<S> {
+    fn set_mode(&mut self, mode: Mode) {
+        lock(&self.0).stream.set_mode(mode);
+    }
 }
 
 impl Socket for TcpStream {
@@ -38,11 +55,15 @@ impl Socket for TcpStream {
     }
 }
 
-impl Socket for TlsStream<TcpStream> {
+impl Socket for TlsStream<Intake> {
     const IS_PLAIN: bool = false;
 
     fn tcp(&self) -> &TcpStream {
-        self.get_ref().0
+        self.get_ref().0.tcp()
+    }
+
+    fn set_mode(&mut self, mode: Mode) {
+        self.get_mut().0.set_mode(mode);
     }
 }
 

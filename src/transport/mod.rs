@@ -18,6 +18,7 @@ mod data_frames;
 mod dialer;
 mod halves;
 pub mod http;
+mod intake;
 mod listener;
 mod opening;
 mod pressure;

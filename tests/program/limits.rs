@@ -211,3 +211,44 @@ fn downloads_are_limited_as_uploads_are() {
     std::thread::sleep(Duration::from_secs(1));
     assert_rate(measure(2.5), 0.4..1.15);
 }
+
+/// Both in the mode that their rates give them, and in bulk from the first byte on.
+#[test]
+fn a_slow_and_a_fast_put_share_a_download_limit_and_nothing_piles_up() {
+    for modes in ["", "[shaping]\nbulk_on = \"2B/s\"\nbulk_off = \"1B/s\"\n"] {
+        let server = node(modes, &["--download-limit", "6MB/s"]);
+        let rights: String =
+            ["slow", "fast"].iter().map(|name| format!("{} read,write\n", id_of(&server, name))).collect();
+        std::fs::write(format!("{}/authorized_peers", server.owner()), rights).unwrap();
+        let local = server.path("share/endless.bin");
+        let put = |name: &str, args: &[&str]| {
+            let to = server.at(&format!("{name}.bin"));
+            server.spawn_as(name, &[&["put", &local, &to], args].concat())
+        };
+        let (slow, fast) = (id_of(&server, "slow"), id_of(&server, "fast"));
+        let received = |id: &str| peer(&server, id).map_or(0.0, |peer| peer["download"]["bytes"].as_f64().unwrap());
+        std::thread::sleep(Duration::from_secs(2)); // The rights are read once a second.
+        let _clients = (put("slow", &["--bwlimit", "500KB/s"]), put("fast", &[]));
+        wait_until("both flow", 20, || received(&slow) > 0.0 && received(&fast) > 0.0);
+        std::thread::sleep(Duration::from_secs(2));
+        let (memory, then, before) = (server.memory_bytes(), Instant::now(), [received(&slow), received(&fast)]);
+        std::thread::sleep(Duration::from_secs(4));
+        let elapsed = then.elapsed().as_secs_f64();
+        let [of_slow, of_fast] =
+            [(&slow, before[0]), (&fast, before[1])].map(|(id, before)| (received(id) - before) / elapsed);
+        assert_rate(of_slow, 0.2..0.56);
+        assert_rate(of_fast, 2.5..6.1);
+        assert_rate(of_slow + of_fast, 2.7..6.2);
+        // Senders that could go at gigabytes per second are held back by their sockets: 16 MB more were read meanwhile, and a link
+        // holds four chunks and one piece at most.
+        let grown = server.memory_bytes().saturating_sub(memory);
+        assert!(grown < 6 << 20, "{grown} bytes more");
+        let mode = |id: &str| {
+            let views = server.get("/v1/transfers");
+            let view = views.as_array().unwrap().iter().find(|view| view["peer"] == id).cloned().unwrap();
+            view["mode"].as_str().unwrap().to_owned()
+        };
+        let of_the_slow = if modes.is_empty() { "precise" } else { "bulk" };
+        assert_eq!((mode(&slow).as_str(), mode(&fast).as_str()), (of_the_slow, "bulk"));
+    }
+}
