@@ -30,9 +30,19 @@ struct Row<'a> {
     mtime_ns: i64,
 }
 
-const STYLE: &str = "body{font-family:system-ui,sans-serif;margin:2rem;max-width:70rem}table{border-collapse:collapse}\
-                     td,th{padding:.2rem 1.5rem .2rem 0;text-align:left}td:nth-child(2){text-align:right;white-space:nowrap}\
-                     td:nth-child(3){white-space:nowrap}a{text-decoration:none}a:hover{text-decoration:underline}";
+/// System colours, so that it is light or dark as its reader likes it; one column less where there is no room for three.
+const STYLE: &str = "\
+:root{color-scheme:light dark;font:1rem/1.5 system-ui,sans-serif}\
+body{max-width:60rem;margin:0 auto;padding:1rem}\
+h1{font-size:1.25rem;font-weight:600;overflow-wrap:anywhere}\
+table{width:100%;border-collapse:collapse}\
+th,td{padding:.4rem .5rem;text-align:left;vertical-align:top;border-bottom:1px solid #8884}\
+th{font-size:.85rem;font-weight:600;opacity:.75}tr:hover td{background:#8882}\
+td:first-child{overflow-wrap:anywhere}:is(th,td):first-child{padding-left:0}\
+:is(th,td):nth-child(2){text-align:right}\
+td:nth-child(n+2){white-space:nowrap;font-variant-numeric:tabular-nums;opacity:.85}\
+a{text-decoration:none}a:hover,a:focus-visible{text-decoration:underline}\
+@media(max-width:34rem){:is(th,td):nth-child(3){display:none}}";
 
 impl Listing {
     /// A listing that nothing was written of.
@@ -53,12 +63,17 @@ impl Listing {
         match self.form {
             Form::Html => {
                 let title = escaped(&format!("/{}", target.path));
-                let up = if target.path.is_empty() { "" } else { "<tr><td><a href=\"../\">../</a></td></tr>\n" };
+                let up = if target.path.is_empty() {
+                    ""
+                } else {
+                    "<tr><td><a href=\"../\">../</a></td><td></td><td></td></tr>\n"
+                };
                 format!(
                     "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-                     <meta name=\"viewport\" content=\"width=device-width\"><title>{title}</title>\
-                     <style>{STYLE}</style></head>\n<body><h1>{title}</h1>\n<table>\n\
-                     <tr><th>Name</th><th>Size</th><th>Changed (UTC)</th></tr>\n{up}"
+                     <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>{title}</title>\
+                     <style>{STYLE}</style></head>\n<body><h1>{}</h1>\n<table>\n\
+                     <thead><tr><th>Name</th><th>Size</th><th>Changed (UTC)</th></tr></thead>\n{up}",
+                    trail(&target.path)
                 )
             }
             Form::Json => {
@@ -87,11 +102,24 @@ impl Listing {
 
     /// What stands behind the last one.
     pub(super) fn end(&self) -> &'static str {
-        match self.form {
-            Form::Html => "</table></body></html>\n",
-            Form::Json => "\n]}\n",
+        match (self.form, self.is_first) {
+            (Form::Html, true) => "<tr><td>nothing is here</td><td></td><td></td></tr>\n</table></body></html>\n",
+            (Form::Html, false) => "</table></body></html>\n",
+            (Form::Json, _) => "\n]}\n",
         }
     }
+}
+
+/// The way from the shares to `path`, each step a link but the last. Relative, so that it leads right behind a proxy as well.
+fn trail(path: &str) -> String {
+    let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
+    let Some((last, above)) = names.split_last() else { return "<b>shares</b>".to_owned() };
+    let mut trail = format!("<a href=\"{}\">shares</a>", "../".repeat(names.len()));
+    for (index, name) in above.iter().enumerate() {
+        let up = "../".repeat(above.len() - index);
+        trail.push_str(&format!(" / <a href=\"{up}\"><bdi>{}</bdi></a>", escaped(name)));
+    }
+    format!("{trail} / <b><bdi>{}</bdi></b>", escaped(last))
 }
 
 fn row(entry: &FileEntry) -> Row<'_> {
@@ -105,12 +133,27 @@ fn row(entry: &FileEntry) -> Row<'_> {
 
 fn html(text: &mut String, entry: &FileEntry) -> std::fmt::Result {
     let (slash, size) = match entry.kind {
-        FileKind::File => ("", entry.size.to_string()),
-        FileKind::Directory | FileKind::Share => ("/", String::new()),
+        FileKind::File => ("", format!("<td title=\"{} bytes\">{}</td>", entry.size, size(entry.size))),
+        FileKind::Directory | FileKind::Share => ("/", "<td></td>".to_owned()),
     };
     let (href, name) = (written(&entry.name), escaped(&entry.name));
     let changed = changed(entry.mtime_ns);
-    writeln!(text, "<tr><td><a href=\"{href}{slash}\">{name}{slash}</a></td><td>{size}</td><td>{changed}</td></tr>")
+    // Isolated, so that a name written from right to left keeps its slash at its end and its size in its column.
+    let link = format!("<a href=\"{href}{slash}\"><bdi>{name}</bdi>{slash}</a>");
+    writeln!(text, "<tr><td>{link}</td>{size}<td>{changed}</td></tr>")
+}
+
+/// A size for people; the exact one is its title.
+fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "KB", "MB", "GB", "TB"] {
+        // What would be rounded to 1000.0 belongs to the next unit.
+        if value < 999.95 {
+            return if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} PB")
 }
 
 /// `2024-02-29 12:34`, nothing where the time is not known or beyond what dates are written for.
@@ -134,15 +177,14 @@ const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Au
 /// A name as text and attributes of HTML have it.
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
-    for letter in text.chars() {
+    // Names may hold what turns the direction of a line, or worse.
+    for letter in wire::printable(text).chars() {
         match letter {
             '&' => safe.push_str("&amp;"),
             '<' => safe.push_str("&lt;"),
             '>' => safe.push_str("&gt;"),
             '"' => safe.push_str("&quot;"),
             '\'' => safe.push_str("&#39;"),
-            // Names may hold what turns the direction of a line, or worse.
-            letter if letter.is_control() => safe.push('\u{fffd}'),
             letter => safe.push(letter),
         }
     }
@@ -173,14 +215,48 @@ mod tests {
             [entry("<script>alert(1)</script>", FileKind::File), entry("a:b \"c\" ?#.d", FileKind::Directory)];
         let html = listing(Form::Html, &entries);
         assert!(!html.contains("<script"), "{html}");
-        assert!(html.contains("<a href=\"a%3Ab%20%22c%22%20%3F%23.d/\">a:b &quot;c&quot; ?#.d/</a>"), "{html}");
-        assert!(html.contains("<td>5</td><td>2024-02-29 12:14</td>"), "{html}");
+        assert!(
+            html.contains("<a href=\"a%3Ab%20%22c%22%20%3F%23.d/\"><bdi>a:b &quot;c&quot; ?#.d</bdi>/</a>"),
+            "{html}"
+        );
+        assert!(html.contains("<td title=\"5 bytes\">5 B</td><td>2024-02-29 12:14</td>"), "{html}");
         assert!(html.contains("<title>/share/d&lt;</title>") && html.contains("href=\"../\""), "{html}");
         let json: serde_json::Value = serde_json::from_str(&listing(Form::Json, &entries)).unwrap();
         assert_eq!(json["path"], "share/d<");
         assert_eq!(json["entries"][0]["name"], "<script>alert(1)</script>");
         assert_eq!(json["entries"][1]["kind"], "directory");
         assert_eq!(json["entries"][1]["mtime_ns"], 1_709_208_840_000_000_000_i64);
+    }
+
+    #[test]
+    fn the_trail_leads_up_step_by_step() {
+        assert_eq!(trail(""), "<b>shares</b>");
+        assert_eq!(trail("s"), "<a href=\"../\">shares</a> / <b><bdi>s</bdi></b>");
+        let deep = "<a href=\"../../../\">shares</a> / <a href=\"../../\"><bdi>s</bdi></a> / \
+                    <a href=\"../\"><bdi>&lt;d&gt;</bdi></a> / <b><bdi>e</bdi></b>";
+        assert_eq!(trail("s/<d>/e"), deep);
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        for (bytes, shown) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 KB"),
+            (999_949, "999.9 KB"),
+            (999_950, "1.0 MB"),
+            (31_457_280, "31.5 MB"),
+            (u64::MAX, "18446.7 PB"),
+        ] {
+            assert_eq!(size(bytes), shown);
+        }
+    }
+
+    #[test]
+    fn what_turns_the_direction_of_text_is_not_shown() {
+        let html =
+            listing(Form::Html, &[entry("a\u{202e}gpj.exe", FileKind::File), entry("b\u{1b}[2J", FileKind::File)]);
+        assert!(html.contains("<bdi>a\u{fffd}gpj.exe</bdi>") && html.contains("<bdi>b\u{fffd}[2J</bdi>"), "{html}");
     }
 
     #[test]

@@ -1,0 +1,236 @@
+//! What many bad clients do at once, and what others notice of it: nothing.
+
+use std::{
+    fs::File,
+    io::Read as _,
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    stage::{Wire, node},
+    support::{Server, wait_until},
+};
+
+/// Timeouts that a test can wait for, short rounds, and an address whose rate does not depend on how many others there are.
+const CONFIG: &str = "[allocation]\ninterval = \"500ms\"\nearly = \"100ms\"\n\
+                      [http]\nhead_timeout = \"1s\"\nidle_timeout = \"1s\"\nstall_timeout = \"1s\"\n\
+                      [limits]\nupload = \"8MB/s\"\n\
+                      [[peer]]\nid = \"http:127.0.0.2\"\nupload_cap = \"2MB/s\"\nupload_floor = \"2MB/s\"\n";
+const MB: f64 = 1e6;
+/// The neighbour's rate is measured over this.
+const WINDOW: Duration = Duration::from_secs(2);
+/// What an address may have open by default.
+const PER_ADDRESS_MAX: usize = 1024;
+
+/// Between two attacks of a kind: the node is to be attacked, not the machine worn out that the neighbour shares.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// One kind of abuse, from a connection to its end; called again and again until it is over.
+type Abuse = fn(&Server);
+
+fn get(path: &str, headers: &str) -> String {
+    format!("GET /share/{path} HTTP/1.1\r\nHost: h\r\n{headers}\r\n")
+}
+
+/// A byte now and then, until the node has had enough.
+fn trickle(server: &Server) {
+    let mut wire = Wire::to(server);
+    wire.say("GET /share/file.bin HTTP/1.1\r\n");
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(900) {
+        wire.say("X");
+        thread::sleep(Duration::from_millis(30));
+    }
+    wire.hear_to_the_end();
+}
+
+fn header_of_a_mebibyte(server: &Server) {
+    let mut wire = Wire::to(server);
+    wire.say(get("file.bin", &format!("Cookie: {}\r\n", "a".repeat(1 << 20))));
+    wire.hear_to_the_end();
+}
+
+fn ranges(server: &Server) {
+    let apart: Vec<String> = (0..1000).map(|index| format!("{0}-{0}", index * 900)).collect();
+    let overlapping = ["0-9,5-20,-1"; 300].join(",");
+    for ranges in [apart.join(","), overlapping] {
+        let mut wire = Wire::to(server);
+        wire.say(get("file.bin", &format!("Connection: close\r\nRange: bytes={ranges}\r\n")));
+        swallow(&wire);
+    }
+}
+
+/// Reads to the end, whatever it is.
+fn swallow(wire: &Wire) {
+    while let Ok(1..) = wire.stream().read(&mut [0; 4096]) {}
+}
+
+fn two_lengths(server: &Server) {
+    Wire::to(server).say(get("file.bin", "Content-Length: 3\r\nContent-Length: 4\r\n") + "abcd").hear_to_the_end();
+}
+
+fn chunks(server: &Server) {
+    Wire::to(server)
+        .say(get("file.bin", "Transfer-Encoding: chunked\r\n") + "5\r\nhello\r\n0\r\n\r\n")
+        .hear_to_the_end();
+}
+
+fn http2(server: &Server) {
+    Wire::to(server).say("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").hear_to_the_end();
+}
+
+fn tls(server: &Server) {
+    let mut wire = Wire::to(server);
+    wire.say([0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03]);
+    swallow(&wire);
+}
+
+/// Asks for everything and takes nothing, until the node has had enough of somebody.
+fn deaf(server: &Server) {
+    let mut wire = Wire::to(server);
+    wire.say(get("endless.bin", ""));
+    let before = refused(server, "stalled");
+    let began = Instant::now();
+    while refused(server, "stalled") == before && began.elapsed() < Duration::from_secs(15) {
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+fn leave_in_the_middle(server: &Server) {
+    let mut wire = Wire::to(server);
+    wire.say(get("endless.bin", ""));
+    let _ = wire.stream().read(&mut [0; 4096]);
+}
+
+const ABUSES: &[Abuse] =
+    &[trickle, header_of_a_mebibyte, ranges, two_lengths, chunks, http2, tls, deaf, deaf, leave_in_the_middle];
+
+/// What each leaves behind in the counter of refusals.
+const REASONS: &[&str] = &["header_timeout", "headers", "ranges", "smuggling", "http2", "tls_on_plain", "stalled"];
+
+/// Reads what comes, and counts it.
+fn fetch(mut wire: Wire, received: Arc<AtomicU64>) -> thread::JoinHandle<()> {
+    wire.say(get("endless.bin", ""));
+    thread::spawn(move || {
+        let mut bytes = vec![0; 1 << 16];
+        while let Ok(count @ 1..) = wire.stream().read(&mut bytes) {
+            received.fetch_add(count as u64, Relaxed);
+        }
+    })
+}
+
+/// Waits for a window in which the neighbour has the rate that is his.
+#[track_caller]
+fn has_his_rate(what: &str, received: &AtomicU64) {
+    wait_until(what, 40, || {
+        let (began, before) = (Instant::now(), received.load(Relaxed));
+        thread::sleep(WINDOW);
+        let rate = (received.load(Relaxed) - before) as f64 / began.elapsed().as_secs_f64();
+        eprintln!("{what}: {:.2} MB/s", rate / MB);
+        (1.9 * MB..2.2 * MB).contains(&rate)
+    });
+}
+
+fn refused(server: &Server, reason: &str) -> f64 {
+    server.metric("evenkeel_refusals_total", &[&format!("reason=\"{reason}\"")])
+}
+
+/// Says on drop that it is over.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+#[test]
+fn a_neighbour_keeps_his_rate_while_all_abuse_runs_at_once() {
+    let server = node(CONFIG, &[]);
+    File::create(server.share().join("endless.bin")).unwrap().set_len(64 << 30).unwrap();
+    let received = Arc::new(AtomicU64::new(0));
+    let neighbour = fetch(Wire::from_address(&server, Ipv4Addr::new(127, 0, 0, 2).into()), received.clone());
+    has_his_rate("before", &received);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for abuse in ABUSES {
+            let (over, server) = (&over, &server);
+            scope.spawn(move || {
+                while !over.load(Relaxed) {
+                    abuse(server);
+                    thread::sleep(PAUSE);
+                }
+            });
+        }
+        // Also when an assertion fails: the scope waits for its threads.
+        let _end = End(&over);
+        wait_until("each kind is counted", 60, || REASONS.iter().all(|reason| refused(&server, reason) >= 1.0));
+        has_his_rate("meanwhile", &received);
+    });
+    has_his_rate("afterwards", &received);
+    let lost = server.metric("evenkeel_transfers_ended_total", &["direction=\"upload\"", "outcome=\"lost\""]);
+    assert!(lost >= 2.0, "{lost}");
+    drop(server);
+    neighbour.join().unwrap();
+}
+
+#[test]
+fn ranges_that_overlap_or_are_negative_mean_what_http_says() {
+    let server = node("", &[]);
+    let content = std::fs::read(server.share().join("file.bin")).unwrap();
+    let mut wire = Wire::to(&server);
+    for (ranges, status, length) in [
+        ("0-99,50-149", 206, 150),
+        ("50-149,0-99,99-100", 206, 150),
+        ("0-,0-,0-", 206, 1_000_000),
+        ("-100", 206, 100),
+        ("-100,-50", 206, 100),
+        ("-2000000", 206, 1_000_000),
+        // These are no ranges, so there is none.
+        ("--5", 200, 1_000_000),
+        ("-5--1", 200, 1_000_000),
+        ("9-5", 200, 1_000_000),
+    ] {
+        let answer = wire.get("file.bin", &format!("Range: bytes={ranges}\r\n"));
+        assert_eq!((answer.status, answer.body.len()), (status, length), "{ranges}");
+        let from =
+            answer.header("content-range").map_or(0, |range| range[6..].split('-').next().unwrap().parse().unwrap());
+        assert_eq!(answer.body, content[from..from + length], "{ranges}");
+    }
+    for ranges in ["-0", "1000000-", "5000000-6000000", "99999999999999999999999-"] {
+        assert_eq!(wire.get("file.bin", &format!("Range: bytes={ranges}\r\n")).status, 416, "{ranges}");
+    }
+}
+
+#[test]
+fn of_five_thousand_connections_from_an_address_all_above_its_limit_are_refused() {
+    const CONNECTIONS: usize = 5000;
+    host::raise_descriptor_limit().unwrap();
+    let server = node("", &[]);
+    let open = || server.metric("evenkeel_http_connections", &[]);
+    let held: Vec<Wire> = (0..PER_ADDRESS_MAX).map(|_| Wire::to(&server)).collect();
+    wait_until("all places of the address are taken", 30, || open() == PER_ADDRESS_MAX as f64);
+    let mut next = Wire::to(&server);
+    let answer = next.hear(true);
+    assert_eq!((answer.status, answer.header("connection")), (429, Some("close")));
+    assert!(next.is_closed());
+    // The others at once: some are told why, all are closed, none is kept.
+    let mut flood: Vec<Wire> = (PER_ADDRESS_MAX + 1..CONNECTIONS).map(|_| Wire::to(&server)).collect();
+    wait_until("each is refused", 60, || refused(&server, "per_address") == (CONNECTIONS - PER_ADDRESS_MAX) as f64);
+    for wire in &mut flood {
+        let said = wire.hear_to_the_end();
+        assert!(said.is_empty() || said.starts_with("HTTP/1.1 429 "), "{said}");
+    }
+    assert_eq!(open(), PER_ADDRESS_MAX as f64);
+    let mut other = Wire::from_address(&server, Ipv4Addr::new(127, 0, 0, 2).into());
+    assert_eq!(other.get("file.bin", "").body.len(), 1_000_000, "another address is served as ever");
+    drop((held, flood));
+    wait_until("the places are given back", 30, || open() == 1.0);
+    assert_eq!(Wire::to(&server).get("file.bin", "Range: bytes=0-9\r\n").status, 206);
+}
