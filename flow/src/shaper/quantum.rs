@@ -76,8 +76,8 @@ impl ShaperConfig {
     }
 }
 
-/// Releases that a worker can afford without feeling them: at 7 us a visit, 3 % of a core.
-const VISITS_PER_SECOND: u64 = 4_000;
+/// Releases that a worker can afford without feeling them: at 20 us a visit, 5 % of a core. A thousand leaves have the full quantum.
+const VISITS_PER_SECOND: u64 = 2_500;
 /// A large quantum is at most this part of what every limit above the leaf lets through in a second: 0.5 %, so that a second
 /// exceeds its limit by less than 1 % (the other half is what the buckets remember).
 const BULK_PARTS_OF_A_SECOND: u64 = 200;
@@ -112,8 +112,8 @@ mod tests {
         let quantum = |leaves| ShaperConfig::default().quantum(Mode::Precise, leaves, rate, 0, Rate::UNLIMITED);
         assert_eq!(quantum(1), 8 << 10);
         let fast = Rate::from_bytes_per_second(1_000_000);
-        assert_eq!(ShaperConfig::default().quantum(Mode::Precise, 50, fast, 0, Rate::UNLIMITED), 12_000);
-        assert_eq!(quantum(800), 40_000);
+        assert_eq!(ShaperConfig::default().quantum(Mode::Precise, 50, fast, 0, Rate::UNLIMITED), 20_000);
+        assert_eq!(quantum(800), 64_000);
         assert_eq!(quantum(100_000), 64 << 10);
         let slow = Rate::from_bytes_per_second(30_000);
         assert_eq!(ShaperConfig::default().quantum(Mode::Precise, 1, slow, 0, Rate::UNLIMITED), 8 << 10);
