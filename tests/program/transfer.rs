@@ -166,6 +166,20 @@ fn a_node_with_few_transfers_at_once_is_asked_for_no_more() {
 }
 
 #[test]
+fn files_without_bytes_are_not_finished_before_they_are_started() {
+    let server = Server::start::<&str>(&[]);
+    let locals: Vec<String> = (0..100).map(|index| server.path(&format!("{index}.empty"))).collect();
+    locals.iter().for_each(|local| noise(Path::new(local), 0, 1));
+    let target = server.at("in/");
+    let args: Vec<&str> = ["put"].into_iter().chain(locals.iter().map(String::as_str)).chain([&*target]).collect();
+    for _ in 0..3 {
+        server.run(&args).expect_code(0);
+        server.run(&["get", &server.at("in"), "-o", &server.path("out")]).expect_code(0);
+    }
+    assert_eq!(fs::read_dir(server.path("out")).unwrap().count(), 100);
+}
+
+#[test]
 fn a_directory_without_files_is_said_to_have_none() {
     let server = Server::start::<&str>(&[]);
     fs::create_dir_all(server.share().join("d/e")).unwrap();

@@ -160,7 +160,8 @@ impl PeerActor {
     fn finish_if_whole(&mut self, transfer: u32) {
         let Some(download) = self.downloads.get_mut(&transfer) else { return };
         let (Some(hash), Some(sink)) = (download.hash, download.sink.clone()) else { return };
-        if download.finishing || download.written_to != download.size {
+        // One without bytes to come is whole before its sink stands where it starts.
+        if download.finishing || !download.running || download.written_to != download.size {
             return;
         }
         download.finishing = true;
