@@ -9,7 +9,12 @@ use actors::{
 use tokio::sync::{mpsc, oneshot};
 use wire::{EntryKind, Listing};
 
-use super::{Exit, Failure, errands::ErrandError, session::Client, transfer::failure};
+use super::{
+    Exit, Failure,
+    errands::ErrandError,
+    session::Client,
+    transfer::{exit_of, failure},
+};
 
 /// What a listing may take of this machine's memory, whatever the node sends: two million names of ordinary length.
 const LISTING_BYTES_MAX: usize = 256 << 20;
@@ -81,7 +86,7 @@ impl Pages {
     fn take(&mut self, page: Listing) -> Result<bool, Failure> {
         let fault = |words: &str| Err(Failure::new(Exit::Failed, words));
         if let Some(error) = page.error {
-            return fault(&wire::printable(&error.message));
+            return Err(Failure::new(exit_of(error.code()), wire::printable(&error.message)));
         }
         let listed = &mut self.listed;
         listed.hidden = listed.hidden.saturating_add(page.hidden);

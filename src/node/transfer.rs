@@ -132,14 +132,19 @@ pub(super) fn judge(outcome: &Outcome, progress: &mut dyn TransferProgress) -> R
         let files = outcome.done + outcome.failed.len();
         progress.note(&format!("{} of {files} files are here already", outcome.here));
     }
-    let worst = outcome.failed.iter().map(|(_, code, _)| match code {
-        FailureCode::HashMismatch => Exit::HashMismatch,
-        FailureCode::Forbidden | FailureCode::ReadOnly => Exit::Refused,
-        _ => Exit::Failed,
-    });
+    let worst = outcome.failed.iter().map(|(_, code, _)| exit_of(*code));
     match worst.max() {
         None => Ok(()),
         Some(exit) => Err(Failure::new(exit, "")),
+    }
+}
+
+/// How the program ends when a node says `code`.
+pub(super) fn exit_of(code: FailureCode) -> Exit {
+    match code {
+        FailureCode::HashMismatch => Exit::HashMismatch,
+        FailureCode::Forbidden | FailureCode::ReadOnly => Exit::Refused,
+        _ => Exit::Failed,
     }
 }
 

@@ -108,6 +108,8 @@ fn files_that_cannot_be_had_are_named_and_the_others_come() {
     assert!(said.contains("missing.bin") && said.contains("no such file"), "{said}");
     assert!(said.contains("links are not followed"), "{said}");
     assert_same(server.share().join("good.bin"), Path::new(&out).join("good.bin"));
+    let listed = server.run(&["ls", &link]).expect_code(77).err();
+    assert!(listed.contains("links are not followed"), "{listed}");
     let said = server.run(&["get", &missing]).expect_code(1).err();
     assert!(said.contains("`evenkeel ls` shows what is there"), "{said}");
     for path in ["../secret", "a/../../secret", "./good.bin"] {
