@@ -1,5 +1,5 @@
 //! What chooses the marks of bulk mode, and the congestion control: processor seconds per GB that one node spends on HTTP without
-//! TLS, many connections at one rate each, once never in bulk mode and once always.
+//! TLS, many connections at one rate each, once never in bulk mode and once always, with `sendfile`.
 //!
 //! `cargo bench --bench bulk [modes] [congestion] [unlimited]`; `EVENKEEL_BENCH_SECONDS` (3) is how long each run is measured,
 //! `EVENKEEL_BENCH_RUNS` (3) how many alternate; medians are shown. The node has core 0 for itself and all clients share core 1. What
@@ -133,7 +133,7 @@ fn run(room: &Path, setup: &Setup, load: &Load, seconds: Duration) -> Outcome<Co
     let Setup { shaping, congestion } = setup;
     let upload = load.rate.map_or("off".to_owned(), |rate| (rate * load.count).to_string());
     let config = format!(
-        "[node]\nworkers = 1\n[limits]\nupload = \"{upload}\"\n[shaping]\n{shaping}\n[transport]\ncongestion = \"{congestion}\"\n\
+        "[node]\nworkers = 1\n[limits]\nupload = \"{upload}\"\n[shaping]\n{shaping}\n[transport]\nsendfile = \"on\"\ncongestion = \"{congestion}\"\n\
          [[share]]\nname = \"bench\"\npath = \"{}\"\n",
         room.join("files").display()
     );

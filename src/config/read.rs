@@ -136,6 +136,7 @@ fn transport(mut section: Section<'_, '_>) -> TransportSettings {
     let default = TransportSettings::default();
     let settings = TransportSettings {
         data_encryption: section.read("data_encryption", default.data_encryption, value::switch),
+        sendfile: section.read("sendfile", default.sendfile, value::switch),
         congestion: section.read("congestion", default.congestion, value::text_or_none),
         not_sent_low_water_bytes: section.read(
             "not_sent_low_water",

@@ -163,13 +163,15 @@ pub struct TransportSettings {
     pub data_encryption: bool,
     /// `TCP_CONGESTION`; `None` = the host's default.
     pub congestion: Option<String>,
+    /// Whether the kernel sends files' pages by itself on plaintext links in bulk mode.
+    pub sendfile: bool,
     /// `TCP_NOTSENT_LOWAT` of data links.
     pub not_sent_low_water_bytes: u32,
 }
 
 impl Default for TransportSettings {
     fn default() -> Self {
-        Self { data_encryption: true, congestion: None, not_sent_low_water_bytes: 128 << 10 }
+        Self { data_encryption: true, congestion: None, sendfile: false, not_sent_low_water_bytes: 128 << 10 }
     }
 }
 

@@ -85,12 +85,15 @@ impl Source for FileSource {
     }
 
     fn resident(&self, offset: u64, len: u32) -> u32 {
+        if !self.tools.sendfile {
+            return 0;
+        }
         let len = u64::from(len).min(self.stamp.size.saturating_sub(offset));
         host::resident(&self.file, offset, len as usize) as u32
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.file.as_fd())
+        self.tools.sendfile.then(|| self.file.as_fd())
     }
 
     fn prefix_matches(&self, offset: u64, hash: PrefixHash) -> PortFuture<Result<bool, FileError>> {

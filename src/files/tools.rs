@@ -15,12 +15,19 @@ pub struct FilesConfig {
     pub disk_threads: usize,
     /// Bytes of memory of the hash cache; 32 per MiB of every file it knows.
     pub hash_cache_bytes_max: usize,
+    /// Whether the kernel may send files' pages by itself.
+    pub sendfile: bool,
 }
 
 impl FilesConfig {
     /// The defaults, with records under `state_dir`.
     pub fn new(state_dir: impl Into<PathBuf>) -> Self {
-        Self { state_dir: state_dir.into(), disk_threads: DISK_THREADS, hash_cache_bytes_max: HASH_CACHE_BYTES_MAX }
+        Self {
+            state_dir: state_dir.into(),
+            disk_threads: DISK_THREADS,
+            hash_cache_bytes_max: HASH_CACHE_BYTES_MAX,
+            sendfile: false,
+        }
     }
 }
 
@@ -34,6 +41,7 @@ pub(super) struct Tools {
     pub(super) digests: DigestCache,
     pub(super) locks: PartLocks,
     pub(super) records: Arc<RecordStore>,
+    pub(super) sendfile: bool,
 }
 
 impl Tools {
@@ -44,6 +52,7 @@ impl Tools {
             locks: PartLocks::default(),
             records: Arc::new(RecordStore::open(&config.state_dir)?),
             pool,
+            sendfile: config.sendfile,
         })
     }
 }

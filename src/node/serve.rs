@@ -62,6 +62,7 @@ async fn run(options: ServeOptions, identity: Identity, page: MetricsPage, open_
     policy.watch().map_err(machine)?;
     let mut files_config = FilesConfig::new(state.path());
     files_config.disk_threads = config.files.disk_threads;
+    files_config.sendfile = config.transport.sendfile;
     let shares = Shares::new(config.shares.iter().map(share_config).collect(), files_config)
         .map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
     let node_config = compose::node_config(&config, identity.id());

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Bulk from the first piece on.
-pub(crate) const ALWAYS: &str = "[shaping]\nbulk_on = \"2B/s\"\nbulk_off = \"1B/s\"\n";
+pub(crate) const ALWAYS: &str = "[shaping]\nbulk_on = \"2B/s\"\nbulk_off = \"1B/s\"\n[transport]\nsendfile = \"on\"\n";
 /// Never bulk.
 pub(crate) const NEVER: &str = "[shaping]\nbulk_on = \"off\"\n";
 

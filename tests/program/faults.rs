@@ -33,7 +33,8 @@ const DEEDS: [(&str, Deed, &str); 2] = [
 ];
 
 /// Plaintext data links that are in bulk mode from the first piece on: the kernel sends the file's pages.
-const PAGES: &str = "[transport]\ndata_encryption = \"off\"\n[shaping]\nbulk_on = \"2B/s\"\nbulk_off = \"1B/s\"\n";
+const PAGES: &str =
+    "[transport]\ndata_encryption = \"off\"\nsendfile = \"on\"\n[shaping]\nbulk_on = \"2B/s\"\nbulk_off = \"1B/s\"\n";
 
 #[test]
 fn a_file_that_changes_while_it_is_fetched_fails_alone() {

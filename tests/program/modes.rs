@@ -11,7 +11,7 @@ fn every_mode_of_every_link_carries_a_file_there_and_back() {
     for encryption in ["on", "off"] {
         for (on, off) in [("2B/s", "1B/s"), ("off", "1B/s")] {
             let config = format!(
-                "[transport]\ndata_encryption = \"{encryption}\"\n[shaping]\nbulk_on = \"{on}\"\nbulk_off = \"{off}\"\n"
+                "[transport]\ndata_encryption = \"{encryption}\"\nsendfile = \"on\"\n[shaping]\nbulk_on = \"{on}\"\nbulk_off = \"{off}\"\n"
             );
             let server = Server::with_config::<&str>(&config, &[]);
             noise(&server.share().join("file.bin"), SIZE, 9);

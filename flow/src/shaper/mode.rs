@@ -55,7 +55,7 @@ pub struct Marks {
 }
 
 impl Default for Marks {
-    /// What `benches/bulk.rs` shows on the reference machine.
+    /// The first guess of DESIGN section 8: `benches/bulk.rs` has shown no better one.
     fn default() -> Self {
         Marks { on: Rate::from_bytes_per_second(2_000_000), off: Rate::from_bytes_per_second(1_000_000) }
     }
