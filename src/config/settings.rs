@@ -150,7 +150,7 @@ impl Default for SessionSettings {
             handshake: Duration::from_secs(10),
             keepalive: Duration::from_secs(15),
             dead: Duration::from_secs(45),
-            control_frames_per_second: 200,
+            control_frames_per_second: 1000,
             window_max_bytes: 4 << 20,
         }
     }
