@@ -91,6 +91,10 @@ const GROWTH: f64 = 1.25;
 /// The search that follows the first round that showed the line: that round was seldom a whole one.
 const FIRST_EXCESS: f64 = 0.25;
 
+/// Rounds after a shrinking in which the search asks for no more than `FIRST_EXCESS`: what was learnt while every queue on the
+/// way was full may be a fifth too small, and more than twice of it would fill them all again.
+const CAREFUL_ROUNDS: u32 = 12;
+
 /// Part of the difference by which a round that the network held, though the total was all but reached, corrects the
 /// capacity. It was not meant to be full, so it is no measurement of the line as a try is.
 const CORRECTION: f64 = 0.5;
@@ -112,6 +116,8 @@ pub struct TotalController {
     rounds_at_margin: u32,
     /// Tries in a row that were carried.
     carried: u32,
+    /// Rounds since a smaller line was learnt.
+    since_shrink: u32,
     probe: Probe,
 }
 
@@ -138,6 +144,7 @@ impl TotalController {
             missed: false,
             rounds_at_margin: 0,
             carried: 0,
+            since_shrink: u32::MAX,
             probe: Probe::Resting,
         }
     }
@@ -185,6 +192,7 @@ impl TotalController {
         if !(seen.used.is_finite() && seen.released.is_finite() && seen.used >= 0.0) {
             return self.allowed();
         }
+        self.since_shrink = self.since_shrink.saturating_add(1);
         match self.total {
             None => self.round_ungated(seen),
             Some(total) => self.round_gated(total, seen),
@@ -231,6 +239,7 @@ impl TotalController {
     fn shrink(&mut self, total: f64, used: f64) {
         if self.missed {
             self.learn(used.max(SHRINK_MAX * total));
+            self.since_shrink = 0;
             let total = self.bound().min(total);
             self.total = Some(total);
             // Every socket is full.
@@ -280,7 +289,11 @@ impl TotalController {
         if carried && total < self.limit.as_f64() {
             // More was asked and more came: go on at once, a line restored is found in a few rounds.
             self.carried += 1;
-            self.ask(if self.carried < CARRIED_IN_A_ROW { self.knobs.probe_excess } else { self.knobs.search_excess });
+            self.ask(match self.carried {
+                ..CARRIED_IN_A_ROW => self.knobs.probe_excess,
+                _ if self.since_shrink < CAREFUL_ROUNDS => FIRST_EXCESS,
+                _ => self.knobs.search_excess,
+            });
             return;
         }
         self.carried = 0;
@@ -388,6 +401,24 @@ mod tests {
         // The line carries 1.3 MB/s and no more.
         assert_eq!(round(&mut total, 1_300_000.0, Limiter::Network), 1_261_000);
         assert_eq!(total.capacity(), Some(rate(1_300_000)));
+    }
+
+    #[test]
+    fn soon_after_a_shrinking_the_search_is_careful() {
+        let mut total = settled();
+        round(&mut total, 500_000.0, Limiter::Network);
+        round(&mut total, 500_000.0, Limiter::Network);
+        assert_eq!(total.capacity(), Some(rate(500_000)), "a smaller line, measured too small");
+        while total.allowed() <= rate(485_000) {
+            let used = total.allowed().as_f64();
+            round(&mut total, used, Limiter::Tokens);
+        }
+        for _ in 0..2 {
+            let used = total.allowed().as_f64();
+            round(&mut total, used, Limiter::Tokens);
+        }
+        let capacity = total.capacity().map_or(0.0, Rate::as_f64);
+        assert_eq!(total.allowed(), Rate::from_f64(0.97 * capacity * 1.25), "and not 2.2 times");
     }
 
     #[test]
