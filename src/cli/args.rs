@@ -100,7 +100,7 @@ pub(super) struct TransferArgs {
     /// Share of these files among one's own transfers, 0.001 to 1000.
     #[arg(long, value_name = "N", value_parser = value::weight, default_value = "1")]
     pub(super) weight: f64,
-    /// Data connections; a few help over long, lossy lines.
+    /// Data connections; a few help over long, lossy lines. The node grants at most 8, or what it is configured to.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64), default_value = "1")]
     pub(super) data_links: u32,
     #[command(flatten)]

@@ -33,6 +33,14 @@ pub fn serve(options: ServeOptions) -> Result<(), Failure> {
         LogFormat::Json => telemetry::LogFormat::Json,
     };
     telemetry::install_log(&options.config.log.level.to_string(), format).map_err(machine)?;
+    let identity = Identity::load_or_create(&options.state).map_err(machine)?;
+    transport::install_provider();
+    host::keep_freed_memory();
+    let open_files = host::raise_descriptor_limit().unwrap_or_else(|_| host::descriptor_limit().soft);
+    // Before any runtime, so that the page has its own thread and is served whatever the workers do.
+    let metrics = telemetry::Metrics::install().map_err(machine)?;
+    let page = MetricsPage::bind(options.config.listen.metrics, metrics).map_err(machine)?;
+    // After the first door, so that a second node on the same ports leaves nothing behind.
     if options.sample_share {
         for share in &options.config.shares {
             files::sample_share(&share.path).map_err(|error| {
@@ -41,13 +49,6 @@ pub fn serve(options: ServeOptions) -> Result<(), Failure> {
             })?;
         }
     }
-    let identity = Identity::load_or_create(&options.state).map_err(machine)?;
-    transport::install_provider();
-    host::keep_freed_memory();
-    let open_files = host::raise_descriptor_limit().unwrap_or_else(|_| host::descriptor_limit().soft);
-    // Before any runtime, so that the page has its own thread and is served whatever the workers do.
-    let metrics = telemetry::Metrics::install().map_err(machine)?;
-    let page = MetricsPage::bind(options.config.listen.metrics, metrics).map_err(machine)?;
     let system = actix_rt::System::new();
     system.block_on(run(options, identity, page, open_files))
 }
@@ -103,8 +104,9 @@ async fn attend(
     let mut accepting = vec![actix_rt::spawn(listener.run())];
     accepting.extend(http.map(|listener| actix_rt::spawn(listener.run())));
     until_told(node, &mut signals).await;
-    accepting.iter().for_each(tokio::task::JoinHandle::abort);
+    // Who comes while it drains is refused and counted, and hears that, not that nobody is there.
     let ended = end(node, config, &mut signals).await;
+    accepting.iter().for_each(tokio::task::JoinHandle::abort);
     // It waits for requests in flight.
     let _ = tokio::task::spawn_blocking(move || admin.stop()).await;
     ended
