@@ -45,15 +45,17 @@ fn a_get_that_was_killed_goes_on_where_it_was() {
 
 #[test]
 fn whoever_interrupts_is_told_how_to_go_on() {
-    let server = Server::start(&["--upload-limit", SLOW, "--download-limit", SLOW]);
-    noise(&server.share().join("a.bin"), SIZE, 1);
-    noise(Path::new(&server.path("b.bin")), SIZE, 1);
-    let (get, into, put, to) = (server.at("a.bin"), server.path("a.bin"), server.path("b.bin"), server.at("b.bin"));
-    let commands = [
-        (["get", &get, "-o", &into], server.path("a.bin.part")),
-        (["put", &put, &to, "--background"], { server.share().join("b.bin.part").display().to_string() }),
-    ];
-    for (args, part) in commands {
+    for is_put in [false, true] {
+        // A node for each: the limits are lifted at the end.
+        let server = Server::start(&["--upload-limit", SLOW, "--download-limit", SLOW]);
+        let (here, there) = (server.path("a.bin"), server.at("a.bin"));
+        let served = server.share().join("a.bin").display().to_string();
+        noise(Path::new(if is_put { &here } else { &served }), SIZE, 1);
+        let (args, part) = if is_put {
+            (["put", &here, &there, "--background"], format!("{served}.part"))
+        } else {
+            (["get", &there, "-o", &here], format!("{here}.part"))
+        };
         let client = server.spawn(&args);
         await_middle(Path::new(&part));
         client.signal(Signal::INT);
