@@ -164,12 +164,7 @@ impl<S: Socket> Probe for WriteHalf<S> {
     }
 
     fn poll_write_more(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if !S::IS_PLAIN {
-            return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
-        }
-        let connection = lock(&self.0);
-        let tcp = connection.stream.tcp();
-        poll_direct(tcp, cx, || host::send_more(tcp, bytes))
+        self.poll_past_cipher(cx, |tcp| host::send_more(tcp, bytes))
     }
 
     fn poll_send_file(
@@ -179,11 +174,22 @@ impl<S: Socket> Probe for WriteHalf<S> {
         offset: u64,
         len: usize,
     ) -> Poll<io::Result<usize>> {
+        self.poll_past_cipher(cx, |tcp| host::send_file(tcp, file, offset, len))
+    }
+}
+
+impl<S: Socket> WriteHalf<S> {
+    /// Does `send` on the socket itself, where no cipher must see what is sent.
+    fn poll_past_cipher(
+        &self,
+        cx: &mut Context<'_>,
+        send: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
         if !S::IS_PLAIN {
             return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
         }
         let connection = lock(&self.0);
         let tcp = connection.stream.tcp();
-        poll_direct(tcp, cx, || host::send_file(tcp, file, offset, len))
+        poll_direct(tcp, cx, || send(tcp))
     }
 }
