@@ -1,5 +1,5 @@
 //! What the operating system gives: socket knobs, `TCP_INFO`, what a socket still holds, sending a file's pages, descriptor
-//! limits, clocks, and opening files beneath a directory.
+//! limits, clocks, arrival times, and opening files beneath a directory.
 //!
 //! The only crate of the workspace with `unsafe` code; each block says why it is sound. Everything else goes through
 //! `rustix` and `socket2`. Nothing here waits, logs or keeps state: a call asks the kernel once and answers.
@@ -16,6 +16,7 @@ mod memory;
 mod queue;
 mod sendfile;
 mod socket;
+mod stamp;
 mod tcp_info;
 
 pub use beneath::open_beneath;
@@ -30,4 +31,5 @@ pub use socket::{
     congestion, congestion_available, not_sent_low_water, set_congestion, set_keepalive, set_max_segment, set_nodelay,
     set_not_sent_low_water, set_user_timeout,
 };
+pub use stamp::{receive_stamped, set_arrival_stamps};
 pub use tcp_info::{TcpInfo, tcp_info};
