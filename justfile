@@ -35,3 +35,7 @@ audit:
 # a node on embedded defaults
 serve *arguments:
     cargo run --release -- serve {{arguments}}
+
+# the figures beside nginx, lighttpd and libtorrent, into benches/README.md: all (90 minutes), or some: just field 5000x200 idle
+field *parts:
+    cargo bench --bench field -- {{parts}} --write benches/README.md

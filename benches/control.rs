@@ -18,7 +18,7 @@ use std::{
     fs,
     io::BufRead as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -77,7 +77,7 @@ fn compare() -> Outcome<()> {
     let peers = setting("EVENKEEL_BENCH_PEERS", 50);
     let total = std::env::var("EVENKEEL_BENCH_TOTAL").unwrap_or_else(|_| "200MB/s".into());
     let scene = |name, program: &Path, peers| Scene { name, program: program.into(), peers, takes: Vec::new() };
-    let lanes_off = lanes_off()?;
+    let lanes_off = measure::lanes_off()?;
     let mut scenes = [
         scene("idle", Path::new(PROGRAM), 0),
         scene("lanes", Path::new(PROGRAM), peers),
@@ -113,23 +113,6 @@ fn compare() -> Outcome<()> {
         p99(with, &|take| take.inside[1]) / p99(without, &|take| take.inside[1]),
     );
     Ok(())
-}
-
-/// The same program without lanes.
-fn lanes_off() -> Outcome<PathBuf> {
-    if let Some(path) = std::env::var_os("EVENKEEL_LANES_OFF") {
-        return Ok(path.into());
-    }
-    // PROGRAM is TARGET/PROFILE/evenkeel.
-    let target = Path::new(PROGRAM).ancestors().nth(2).ok_or("no target directory")?.join("lanes-off");
-    println!("building the node without lanes in {}", target.display());
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--release", "--quiet", "--bin", "evenkeel", "--features", "lanes-off", "--target-dir"]);
-    let built = cargo.arg(&target).current_dir(env!("CARGO_MANIFEST_DIR")).status()?;
-    if !built.success() {
-        return Err("the node without lanes could not be built".into());
-    }
-    Ok(target.join("release/evenkeel"))
 }
 
 fn take(scene: &Scene, total: &str, pings: u64) -> Outcome<Take> {

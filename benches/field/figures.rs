@@ -5,7 +5,7 @@ use std::{fs, time::Instant};
 use super::load::Counted;
 use crate::measure::{Outcome, cpu_seconds, median};
 
-/// Processor time of the server's core and of the server's process, at one moment.
+/// Processor time of a core and of a process, at one moment.
 #[derive(Copy, Clone)]
 pub(crate) struct Spent {
     at: Instant,
@@ -31,11 +31,26 @@ impl Spent {
         })
     }
 
-    /// Seconds that the core was busy since, and of the process.
-    pub(crate) fn since(&self, before: &Self) -> (f64, f64) {
-        let wall = (self.at - before.at).as_secs_f64();
-        let busy = (wall - (self.idle_seconds - before.idle_seconds)).max(0.0);
-        (busy, self.process_seconds - before.process_seconds)
+    /// What was spent since.
+    pub(crate) fn since(&self, before: &Self) -> Busy {
+        let seconds = (self.at - before.at).as_secs_f64();
+        let core = (seconds - (self.idle_seconds - before.idle_seconds)).max(0.0);
+        Busy { seconds, core, process: self.process_seconds - before.process_seconds }
+    }
+}
+
+/// Seconds between two moments: by the clock, of the core, of the process.
+#[derive(Copy, Clone)]
+pub(crate) struct Busy {
+    pub(crate) seconds: f64,
+    pub(crate) core: f64,
+    pub(crate) process: f64,
+}
+
+impl Busy {
+    /// Part of the core, less what it is busy without a server.
+    pub(crate) fn share(&self, idle_share: f64) -> f64 {
+        (self.core / self.seconds - idle_share).max(0.0)
     }
 }
 
@@ -48,10 +63,14 @@ pub(crate) struct Run {
     pub(crate) core_per_gb: f64,
     /// Of the server's process alone.
     pub(crate) process_per_gb: f64,
+    /// Part of its core that the load took.
+    pub(crate) load_share: f64,
+    /// Largest deviation of ten seconds from the limit; NaN without one.
+    pub(crate) worst_ten: f64,
+    /// Busiest second over the limit; over the mean without one.
+    pub(crate) busiest_second: f64,
     /// Busiest 100 ms over the mean.
     pub(crate) busiest_slot: f64,
-    /// Busiest second over the mean.
-    pub(crate) busiest_second: f64,
     /// Jain's index of the connections.
     pub(crate) jain: f64,
     /// Largest deviation of one connection from the mean.
@@ -59,21 +78,25 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// From what the load counted and the server spent, on a core that is busy for `idle_share` of the time anyway.
-    pub(crate) fn of(counted: &Counted, (busy, process): (f64, f64), idle_share: f64) -> Self {
+    /// What `counted` shows; the total was limited to `limit` bytes per second, if at all.
+    pub(crate) fn of(counted: &Counted, server: Busy, load: Busy, idle_share: f64, limit: Option<f64>) -> Self {
+        let (seconds, total) = counted.looks.last().map_or((1.0, 0.0), |look| (look.0, look.1 as f64));
         let bytes: Vec<f64> = counted.bytes.iter().map(|bytes| *bytes as f64).collect();
-        let total: f64 = bytes.iter().sum();
-        let mean = total / bytes.len().max(1) as f64;
-        let slots: Vec<f64> = counted.slots.iter().map(|bytes| *bytes as f64).collect();
-        let slot_mean = slots.iter().sum::<f64>() / slots.len().max(1) as f64;
-        let seconds = slots.windows(10).map(|slots| slots.iter().sum::<f64>() / 10.0);
+        let (rate, mean) = (total / seconds, total / bytes.len().max(1) as f64);
         let gb = total / 1e9;
+        let most = |rates: &[f64]| rates.iter().copied().fold(0.0, f64::max);
+        let off = |limit: f64| {
+            let tens = rates(&counted.looks, 10.0_f64.min(seconds - 0.05));
+            most(&tens.iter().map(|rate| (rate / limit - 1.0).abs()).collect::<Vec<_>>())
+        };
         Self {
-            rate: total / counted.seconds,
-            core_per_gb: (busy - idle_share * counted.seconds).max(0.0) / gb,
-            process_per_gb: process / gb,
-            busiest_slot: slots.iter().copied().fold(0.0, f64::max) / slot_mean,
-            busiest_second: seconds.fold(0.0, f64::max) / slot_mean,
+            rate,
+            core_per_gb: server.share(idle_share) * server.seconds / gb,
+            process_per_gb: server.process / gb,
+            load_share: load.core / load.seconds,
+            worst_ten: limit.map_or(f64::NAN, off),
+            busiest_second: most(&rates(&counted.looks, 0.99)) / limit.unwrap_or(rate),
+            busiest_slot: most(&rates(&counted.looks, 0.0)) / rate,
             jain: flow::jain(&bytes),
             worst: bytes.iter().map(|bytes| (bytes / mean - 1.0).abs()).fold(0.0, f64::max),
         }
@@ -86,10 +109,27 @@ impl Run {
             rate: of(&|run| run.rate),
             core_per_gb: of(&|run| run.core_per_gb),
             process_per_gb: of(&|run| run.process_per_gb),
-            busiest_slot: of(&|run| run.busiest_slot),
+            load_share: of(&|run| run.load_share),
+            worst_ten: of(&|run| run.worst_ten),
             busiest_second: of(&|run| run.busiest_second),
+            busiest_slot: of(&|run| run.busiest_slot),
             jain: of(&|run| run.jain),
             worst: of(&|run| run.worst),
         }
     }
+}
+
+/// Bytes per second over every stretch of `span` seconds, from each look to the first one that is so far away or farther.
+fn rates(looks: &[(f64, u64)], span: f64) -> Vec<f64> {
+    let mut rates = Vec::with_capacity(looks.len());
+    let mut end = 0;
+    for (index, (at, bytes)) in looks.iter().enumerate() {
+        end = end.max(index + 1);
+        while end < looks.len() && looks[end].0 - at < span {
+            end += 1;
+        }
+        let Some((later, more)) = looks.get(end) else { break };
+        rates.push((more - bytes) as f64 / (later - at));
+    }
+    rates
 }

@@ -1,11 +1,11 @@
-//! The load: one thread that holds many HTTP connections, throws away what comes, and counts it by connection and by 100 ms.
+//! The load: one thread that holds many connections, throws away what comes, and counts it by connection and by 100 ms.
 //!
 //! It is light, so that a core of its own is enough for it: what is received is dropped by the kernel without being copied
 //! (`MSG_TRUNC`). Segments are of 1448 bytes as on Ethernet; loopback's own of 64 KB flatter everything. Every connection comes
 //! from an address of its own (127.1.0.1 and up), as clients do.
 
 use std::{
-    io::{self, Read as _, Write as _},
+    io,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     time::{Duration, Instant},
 };
@@ -14,113 +14,106 @@ use mio::{Events, Interest, Poll, Token, net::TcpStream};
 use rustix::net::{RecvFlags, recv};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::{http::Http, torrent::Torrent};
 use crate::measure::Outcome;
 
 const SEGMENT_BYTES: u16 = 1448;
 /// Connections begun in one millisecond: 5,000 a second.
 const BEGUN_PER_MS: usize = 5;
 const SLOT: Duration = Duration::from_millis(100);
-const HEAD_BYTES_MAX: usize = 8 << 10;
+/// A server that serves everybody has begun to by then.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a load is asked to do.
-pub(crate) struct Wish {
-    /// Where to.
-    pub(crate) address: SocketAddr,
-    /// What to get, again and again.
-    pub(crate) target: &'static str,
-    /// How many.
-    pub(crate) connections: usize,
-    /// Time for rates to settle after all have their first bytes.
-    pub(crate) settle: Duration,
-    /// Time that is counted.
-    pub(crate) window: Duration,
+/// What the connections say.
+#[derive(Clone, Debug)]
+pub(crate) enum Speech {
+    /// `GET` of a path, again and again.
+    Http(String),
+    /// `GET` of a path, once; then the connection rests.
+    HttpOnce(String),
+    /// Blocks of the torrent with this hash, again and again.
+    Torrent([u8; 20]),
+}
+
+/// One connection's words.
+pub(crate) trait Talk {
+    /// It is connected.
+    fn begin(&mut self, stream: &mut TcpStream) -> Outcome<()>;
+    /// Takes all that is there; answers how much of it was payload.
+    fn take(&mut self, stream: &mut TcpStream, buffer: &mut [u8]) -> Outcome<u64>;
 }
 
 /// What came in the window.
 pub(crate) struct Counted {
     /// By connection.
     pub(crate) bytes: Vec<u64>,
-    /// All together, by 100 ms.
-    pub(crate) slots: Vec<u64>,
-    /// From the first to the last moment counted.
-    pub(crate) seconds: f64,
+    /// Of all together, at every 100 ms or so: seconds since the window began, bytes since then. The first is 0, 0.
+    pub(crate) looks: Vec<(f64, u64)>,
 }
 
 struct Connection {
     stream: TcpStream,
-    /// Of the answer's body; 0: a head comes next.
-    left: u64,
-    head: Vec<u8>,
+    talk: Box<dyn Talk>,
+    has_begun: bool,
     got: u64,
 }
 
-/// Runs the load. `at_edge` is called when counting begins and when it ends.
-pub(crate) fn run(wish: &Wish, mut at_edge: impl FnMut()) -> Outcome<Counted> {
-    let mut load = Load {
-        poll: Poll::new()?,
-        events: Events::with_capacity(4096),
-        connections: Vec::with_capacity(wish.connections),
-        request: format!("GET {} HTTP/1.1\r\nHost: bench\r\n\r\n", wish.target),
-        buffer: vec![0; 1 << 20],
-        total: 0,
-    };
-    while load.connections.len() < wish.connections {
-        for _ in 0..BEGUN_PER_MS.min(wish.connections - load.connections.len()) {
-            load.begin(wish.address)?;
-        }
-        load.turn(Instant::now() + Duration::from_millis(1))?;
-    }
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while load.connections.iter().any(|connection| connection.got == 0) {
-        load.turn(Instant::now() + SLOT)?;
-        if Instant::now() > deadline {
-            let silent = load.connections.iter().filter(|connection| connection.got == 0).count();
-            return Err(format!("{silent} of {} connections got nothing in 30 s", wish.connections).into());
-        }
-    }
-    load.run_until(Instant::now() + wish.settle)?;
-    at_edge();
-    let (began, before) = (Instant::now(), load.snapshot());
-    let mut slots = Vec::new();
-    while began.elapsed() < wish.window {
-        let total = load.total;
-        load.run_until(began + SLOT * (slots.len() as u32 + 1))?;
-        slots.push(load.total - total);
-    }
-    let seconds = began.elapsed().as_secs_f64();
-    at_edge();
-    let bytes = load.snapshot().iter().zip(&before).map(|(after, before)| after - before).collect();
-    Ok(Counted { bytes, slots, seconds })
-}
-
-struct Load {
+/// Many connections to one server.
+pub(crate) struct Load {
     poll: Poll,
     events: Events,
     connections: Vec<Connection>,
-    request: String,
     buffer: Vec<u8>,
     total: u64,
 }
 
 impl Load {
-    fn begin(&mut self, address: SocketAddr) -> Outcome<()> {
-        let index = self.connections.len();
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
-        host::set_max_segment(&socket, SEGMENT_BYTES)?;
-        let own = Ipv4Addr::new(127, 1 + (index / 62_500) as u8, (index / 250 % 250) as u8, (index % 250 + 1) as u8);
-        socket.bind(&SocketAddr::V4(SocketAddrV4::new(own, 0)).into())?;
-        socket.set_nonblocking(true)?;
-        match socket.connect(&address.into()) {
-            Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {
-                return Err(error.into());
+    /// Opens `count` connections, 5,000 a second, and waits until each of them was served, or for 10 s: whoever starves
+    /// somebody for longer has that in its figures.
+    pub(crate) fn open(address: SocketAddr, speech: &Speech, count: usize) -> Outcome<Self> {
+        let mut load = Self {
+            poll: Poll::new()?,
+            events: Events::with_capacity(4096),
+            connections: Vec::with_capacity(count),
+            buffer: vec![0; 1 << 20],
+            total: 0,
+        };
+        while load.connections.len() < count {
+            for _ in 0..BEGUN_PER_MS.min(count - load.connections.len()) {
+                load.begin(address, speech)?;
             }
-            _ => {}
+            load.turn(Instant::now() + Duration::from_millis(1))?;
         }
-        let mut stream = TcpStream::from_std(socket.into());
+        let deadline = Instant::now() + PATIENCE;
+        while load.silent() > 0 && Instant::now() < deadline {
+            load.run_for(SLOT)?;
+        }
+        Ok(load)
+    }
+
+    /// How many connections got nothing.
+    pub(crate) fn silent(&self) -> usize {
+        self.connections.iter().filter(|connection| connection.got == 0).count()
+    }
+
+    fn begin(&mut self, address: SocketAddr, speech: &Speech) -> Outcome<()> {
+        let index = self.connections.len();
+        let own = Ipv4Addr::new(127, 1 + (index / 62_500) as u8, (index / 250 % 250) as u8, (index % 250 + 1) as u8);
+        let mut stream = TcpStream::from_std(connect(own, address)?.into());
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, Token(index), interest)?;
-        self.connections.push(Connection { stream, left: 0, head: Vec::new(), got: 0 });
+        let talk: Box<dyn Talk> = match speech {
+            Speech::Http(path) => Box::new(Http::new(path, true)),
+            Speech::HttpOnce(path) => Box::new(Http::new(path, false)),
+            Speech::Torrent(hash) => Box::new(Torrent::new(*hash, index)),
+        };
+        self.connections.push(Connection { stream, talk, has_begun: false, got: 0 });
         Ok(())
+    }
+
+    /// Goes on for so long.
+    pub(crate) fn run_for(&mut self, time: Duration) -> Outcome<()> {
+        self.run_until(Instant::now() + time)
     }
 
     fn run_until(&mut self, end: Instant) -> Outcome<()> {
@@ -128,6 +121,23 @@ impl Load {
             self.turn(end)?;
         }
         Ok(())
+    }
+
+    /// Goes on for so long, and counts.
+    pub(crate) fn count(&mut self, window: Duration) -> Outcome<Counted> {
+        let (began, before, total) = (Instant::now(), self.snapshot(), self.total);
+        let mut looks = vec![(0.0, 0)];
+        while began.elapsed() < window {
+            self.run_until(began + SLOT * looks.len() as u32)?;
+            looks.push((began.elapsed().as_secs_f64(), self.total - total));
+        }
+        let bytes = self.snapshot().iter().zip(&before).map(|(after, before)| after - before).collect();
+        Ok(Counted { bytes, looks })
+    }
+
+    /// All that came so far.
+    pub(crate) fn total(&self) -> u64 {
+        self.total
     }
 
     fn turn(&mut self, end: Instant) -> Outcome<()> {
@@ -139,19 +149,19 @@ impl Load {
         for event in &self.events {
             let Token(index) = event.token();
             let connection = &mut self.connections[index];
-            if event.is_writable() && connection.got == 0 && connection.left == 0 {
-                // Connected; or, harmless, writable again before the first byte came.
+            if event.is_writable() && !connection.has_begun {
                 if let Some(error) = connection.stream.take_error()? {
                     return Err(format!("connection {index}: {error}").into());
                 }
-                if connection.head.is_empty() {
-                    connection.ask(&self.request)?;
-                    self.poll.registry().reregister(&mut connection.stream, Token(index), Interest::READABLE)?;
-                }
+                connection.has_begun = true;
+                connection.talk.begin(&mut connection.stream)?;
+                self.poll.registry().reregister(&mut connection.stream, Token(index), Interest::READABLE)?;
             }
             if event.is_readable() {
-                let got = connection.drain(&self.request, &mut self.buffer);
-                self.total += got.map_err(|error| format!("connection {index}: {error}"))?;
+                let got = connection.talk.take(&mut connection.stream, &mut self.buffer);
+                let got = got.map_err(|error| format!("connection {index}: {error}"))?;
+                connection.got += got;
+                self.total += got;
             }
         }
         Ok(())
@@ -162,57 +172,25 @@ impl Load {
     }
 }
 
-impl Connection {
-    fn ask(&mut self, request: &str) -> io::Result<()> {
-        self.stream.write_all(request.as_bytes())
+/// A socket from `own` that is about to be connected.
+pub(crate) fn connect(own: Ipv4Addr, address: SocketAddr) -> Outcome<Socket> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    host::set_max_segment(&socket, SEGMENT_BYTES)?;
+    socket.bind(&SocketAddr::V4(SocketAddrV4::new(own, 0)).into())?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => Err(error.into()),
+        _ => Ok(socket),
     }
+}
 
-    /// Takes all that is there; answers how much of it was body.
-    fn drain(&mut self, request: &str, buffer: &mut [u8]) -> Outcome<u64> {
-        let before = self.got;
-        loop {
-            if self.left == 0 {
-                match self.take_head() {
-                    Ok(0) => return Err("closed by the server".into()),
-                    Ok(_) => {}
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) => return Err(error.into()),
-                }
-                continue;
-            }
-            let most = self.left.min(buffer.len() as u64) as usize;
-            match recv(&self.stream, &mut buffer[..most], RecvFlags::TRUNC) {
-                Ok((_, 0)) => return Err("closed by the server".into()),
-                Ok((_, bytes)) => {
-                    self.left -= bytes as u64;
-                    self.got += bytes as u64;
-                    if self.left == 0 {
-                        self.ask(request)?;
-                    }
-                }
-                Err(rustix::io::Errno::AGAIN) => break,
-                Err(error) => return Err(io::Error::from(error).into()),
-            }
-        }
-        Ok(self.got - before)
-    }
-
-    /// Reads on in the head, byte for byte so as not to take of the body: it comes once in hundreds of megabytes.
-    fn take_head(&mut self) -> io::Result<usize> {
-        let mut byte = [0];
-        let read = self.stream.read(&mut byte)?;
-        self.head.extend_from_slice(&byte[..read]);
-        if self.head.ends_with(b"\r\n\r\n") {
-            let head = String::from_utf8_lossy(&self.head).to_ascii_lowercase();
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
-            if !head.starts_with("http/1.1 200") || length.is_none() {
-                return Err(io::Error::other(format!("unexpected answer: {head}")));
-            }
-            self.left = length.unwrap_or(0);
-            self.head.clear();
-        } else if self.head.len() > HEAD_BYTES_MAX {
-            return Err(io::Error::other("a head without an end"));
-        }
-        Ok(read)
+/// Drops up to `most` bytes of what has come; `None`: nothing has.
+pub(crate) fn discard(stream: &TcpStream, buffer: &mut [u8], most: u64) -> Outcome<Option<u64>> {
+    let most = most.min(buffer.len() as u64) as usize;
+    match recv(stream, &mut buffer[..most], RecvFlags::TRUNC) {
+        Ok((_, 0)) => Err("closed by the server".into()),
+        Ok((_, bytes)) => Ok(Some(bytes as u64)),
+        Err(rustix::io::Errno::AGAIN) => Ok(None),
+        Err(error) => Err(io::Error::from(error).into()),
     }
 }

@@ -104,6 +104,8 @@ pub struct Server {
     child: Child,
     /// Where it listens.
     pub address: String,
+    /// Where its API is; empty for foreign servers.
+    pub admin: String,
     /// Where its metrics are; empty for foreign servers.
     pub metrics: String,
     /// Where it speaks HTTP; empty without.
@@ -124,13 +126,15 @@ impl Server {
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn()?;
         let lines = BufReader::new(child.stdout.take().ok_or("no stdout")?).lines();
-        let mut server = Self { child, address: String::new(), metrics: String::new(), http: String::new() };
+        let mut server =
+            Self { child, address: String::new(), admin: String::new(), metrics: String::new(), http: String::new() };
         for line in lines {
             let line = line?;
             let (name, value) = line.split_once(' ').unwrap_or((&line, ""));
             match name {
                 "peers" => server.address = value.trim().to_owned(),
                 "http" => server.http = value.trim().to_owned(),
+                "admin" => server.admin = value.trim().to_owned(),
                 "metrics" => server.metrics = value.trim().to_owned(),
                 // What to try next comes after all addresses. What is said later nobody reads: it is little.
                 _ if line.starts_with("try next") => return Ok(server),
@@ -142,7 +146,7 @@ impl Server {
 
     /// Takes a child that will listen at `address`, and waits until it does.
     pub fn foreign(child: Child, address: String) -> Outcome<Self> {
-        let mut server = Self { child, address, metrics: String::new(), http: String::new() };
+        let mut server = Self { child, address, admin: String::new(), metrics: String::new(), http: String::new() };
         let deadline = Instant::now() + Duration::from_secs(10);
         while TcpStream::connect(&server.address).is_err() {
             if Instant::now() > deadline || server.child.try_wait()?.is_some() {
@@ -186,4 +190,21 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
     let places = std::env::var_os("PATH").unwrap_or_default();
     let more = ["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from);
     std::env::split_paths(&places).chain(more).map(|place| place.join(name)).find(|path| path.is_file())
+}
+
+/// The same program without lanes; built if `EVENKEEL_LANES_OFF` doesn't name it.
+pub fn lanes_off() -> Outcome<PathBuf> {
+    if let Some(path) = std::env::var_os("EVENKEEL_LANES_OFF") {
+        return Ok(path.into());
+    }
+    // PROGRAM is TARGET/PROFILE/evenkeel.
+    let target = Path::new(PROGRAM).ancestors().nth(2).ok_or("no target directory")?.join("lanes-off");
+    println!("building the node without lanes in {}", target.display());
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--release", "--quiet", "--bin", "evenkeel", "--features", "lanes-off", "--target-dir"]);
+    let built = cargo.arg(&target).current_dir(env!("CARGO_MANIFEST_DIR")).status()?;
+    if !built.success() {
+        return Err("the node without lanes could not be built".into());
+    }
+    Ok(target.join("release/evenkeel"))
 }

@@ -1,0 +1,90 @@
+//! What a run needs of the machine: Debian's packages, a core for the load, and facts for whoever reads the figures.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use super::{
+    figures::Spent,
+    rival::{CORE, Rival},
+};
+use crate::measure::Outcome;
+
+/// The core of the load.
+pub(crate) const LOAD_CORE: usize = 1;
+
+/// The rivals that are wanted and here; installs what is missing, where that is permitted, and names who stays away.
+pub(crate) fn rivals() -> Vec<Rival> {
+    let named = std::env::var("EVENKEEL_BENCH_RIVALS").ok();
+    let is_wanted =
+        |rival: &Rival| named.as_ref().is_none_or(|names| names.split(',').any(|name| name == rival.name()));
+    let wanted: Vec<Rival> = Rival::ALL.into_iter().filter(is_wanted).collect();
+    let mut missing: Vec<&str> =
+        wanted.iter().filter(|rival| !rival.is_here()).filter_map(|rival| rival.package()).collect();
+    missing.dedup();
+    if !missing.is_empty() {
+        install(&missing);
+    }
+    let (here, away): (Vec<Rival>, Vec<Rival>) = wanted.into_iter().partition(|rival| rival.is_here());
+    for rival in away {
+        println!("{} is not installed and left out (apt-get install {})", rival.name(), rival.package().unwrap_or("-"));
+    }
+    here
+}
+
+/// Debian starts what it installs; the services are of no use here, and their port may not be free.
+fn install(packages: &[&str]) {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    println!("installing {} with apt-get", packages.join(" "));
+    let apt = |args: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command.args(args).env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
+        command.stdout(Stdio::null()).status().is_ok_and(|status| status.success())
+    };
+    let arguments = [&["install", "-y", "-q", "--no-install-recommends"], packages].concat();
+    // Only what is not known yet needs the lists.
+    let is_done = apt(&arguments) || (apt(&["update", "-q"]) && apt(&arguments));
+    if !is_done {
+        println!("apt-get could not install them");
+    }
+}
+
+/// Keeps this process off the server's core.
+pub(crate) fn keep_off_the_server() -> Outcome<()> {
+    let core = if host::cores() > 1 { LOAD_CORE } else { CORE };
+    let own = std::process::id().to_string();
+    Command::new("taskset").args(["-a", "-p", "-c", &core.to_string(), &own]).output()?;
+    Ok(())
+}
+
+/// What part of the server's core is busy while there is no server.
+pub(crate) fn idle_share() -> Outcome<f64> {
+    let before = Spent::now(CORE, None)?;
+    thread::sleep(Duration::from_secs(3));
+    let busy = Spent::now(CORE, None)?.since(&before);
+    Ok(busy.core / busy.seconds)
+}
+
+/// Date, kernel, processor, congestion control: one line.
+pub(crate) fn facts() -> String {
+    let first_line = |program: &str, args: &[&str]| {
+        let output = Command::new(program).args(args).output();
+        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+    };
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let cpuinfo = read("/proc/cpuinfo");
+    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    format!(
+        "{}, Linux {}, {} cores of {}, {}",
+        first_line("date", &["-u", "+%Y-%m-%d %H:%M UTC"]),
+        read("/proc/sys/kernel/osrelease").trim(),
+        host::cores(),
+        model.map_or("an unknown processor", |(_, model)| model),
+        read("/proc/sys/net/ipv4/tcp_congestion_control").trim()
+    )
+}
