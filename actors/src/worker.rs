@@ -48,6 +48,8 @@ pub struct Worker {
     pub(crate) guests: Guests,
     peers: RefCell<HashMap<PeerKey, (Arc<PeerEntry>, usize)>>,
     bell: Arc<Notify>,
+    /// Until when the driver sleeps unless the bell is rung; zero while it is awake.
+    sleeps_until: Cell<Moment>,
     tree_version: Cell<u64>,
 }
 
@@ -71,6 +73,7 @@ impl Worker {
             guests: Guests::default(),
             peers: RefCell::default(),
             bell: shared.bells[index].clone(),
+            sleeps_until: Cell::new(Moment::ZERO),
             tree_version: Cell::new(0),
             shared,
         });
@@ -105,7 +108,7 @@ impl Worker {
     /// Brings new rates of a leaf into force, if it is still here.
     pub(crate) fn set_rates(&self, direction: Direction, leaf: LeafKey, rates: LeafRates) {
         self.shapers[direction.index()].borrow_mut().set_leaf(leaf, rates, self.now());
-        self.bell.notify_one();
+        self.rouse(direction);
     }
 
     /// Gives `peer` its place in both shapers; the lease takes it out again.
@@ -147,18 +150,34 @@ impl Worker {
                 tokio::task::yield_now().await;
                 continue;
             }
-            let wake = self.shapers.iter().filter_map(|shaper| shaper.borrow().wake_at()).min();
-            match wake {
-                Some(at) if at <= self.now() => tokio::task::yield_now().await,
+            let soonest = |of: fn(&Shaper) -> Option<Moment>| self.shapers.iter().filter_map(|s| of(&s.borrow())).min();
+            if soonest(Shaper::wake_at).is_some_and(|at| at <= self.now()) {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            match soonest(Shaper::gathered_wake_at) {
                 Some(at) => {
+                    self.sleeps_until.set(at);
                     sleep.as_mut().reset(self.clock.instant(at));
                     tokio::select! {
                         () = sleep.as_mut() => {}
                         () = self.bell.notified() => {}
                     }
                 }
-                None => self.bell.notified().await,
+                None => {
+                    self.sleeps_until.set(Moment::MAX);
+                    self.bell.notified().await;
+                }
             }
+            self.sleeps_until.set(Moment::ZERO);
+        }
+    }
+
+    /// Wakes the driver if a shaper has something to do before the driver would look.
+    fn rouse(&self, direction: Direction) {
+        let wake = self.shapers[direction.index()].borrow().gathered_wake_at();
+        if wake.is_some_and(|at| at < self.sleeps_until.get()) {
+            self.bell.notify_one();
         }
     }
 
@@ -238,8 +257,11 @@ impl LeafLease {
     pub(crate) fn request(&self, bytes: u32) {
         let now = self.worker.now();
         let before = self.leaf.meter.hold(Limiter::Tokens, now);
-        self.shaper().request(self.leaf.key, bytes, now);
-        self.worker.bell.notify_one();
+        let is_due = self.shaper().request(self.leaf.key, bytes, now);
+        match is_due {
+            true => self.worker.bell.notify_one(),
+            false => self.worker.rouse(self.leaf.direction),
+        }
         // Woken, or unknown to the last plan: a round that came while its file was opened saw nothing that it wanted. After
         // the meter shows that it waits, or that round would see nothing either.
         let planned = self.shaper().assigned(self.leaf.key) != Rate::ZERO || self.leaf.class() == Class::Background;
@@ -256,13 +278,12 @@ impl LeafLease {
     /// Returns permission that was not used.
     pub(crate) fn give_back(&self, bytes: u32) {
         self.shaper().give_back(self.leaf.key, bytes, self.worker.now());
-        self.worker.bell.notify_one();
+        self.worker.rouse(self.leaf.direction);
     }
 
     /// Takes over new rates.
     pub(crate) fn set_rates(&self, rates: LeafRates) {
-        self.shaper().set_leaf(self.leaf.key, rates, self.worker.now());
-        self.worker.bell.notify_one();
+        self.worker.set_rates(self.leaf.direction, self.leaf.key, rates);
     }
 
     /// The leaf's link is in `mode` from now on.

@@ -12,6 +12,8 @@ pub struct Moment(u64);
 impl Moment {
     /// The origin.
     pub const ZERO: Self = Self(0);
+    /// The end of time.
+    pub const MAX: Self = Self(u64::MAX);
 
     /// `nanos` nanoseconds after the origin.
     pub const fn from_nanos(nanos: u64) -> Self {

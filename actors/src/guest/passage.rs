@@ -93,7 +93,9 @@ impl PermitSlot {
         let before = self.permit.take().map_or(0, |(bytes, _)| bytes);
         self.permit.set(Some((before + bytes, at)));
         if let Some(waker) = self.waker.take() {
-            waker.wake();
+            waker.wake_by_ref();
+            // It will wait here again: a clone less.
+            self.waker.set(Some(waker));
         }
     }
 }
@@ -124,7 +126,8 @@ impl Passage for GuestPassage {
             self.lease.leaf.meter.hold(Limiter::Worker, at);
             return Poll::Ready(bytes);
         }
-        self.slot.waker.set(Some(cx.waker().clone()));
+        let waker = self.slot.waker.take().filter(|waker| waker.will_wake(cx.waker()));
+        self.slot.waker.set(waker.or_else(|| Some(cx.waker().clone())));
         if !self.requested {
             self.requested = true;
             self.lease.request(wanted);

@@ -113,7 +113,7 @@ impl Row {
     /// Whether it is to end; if not, the task of `cx` is woken when that changes.
     pub(super) fn poll_end(&self, cx: &Context<'_>) -> Option<End> {
         self.with(|line| {
-            if line.end.is_none() {
+            if line.end.is_none() && line.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
                 line.waker = Some(cx.waker().clone());
             }
             line.end
