@@ -82,8 +82,8 @@ fn a_group_is_allowed_its_cap_or_the_total_and_not_the_sum_of_its_transfers() {
     server.ctl(&["limit", "--upload", "500KB/s"]).expect_code(0);
     assert_eq!(group()["upload"]["allowed_bytes_per_second"], 500_000);
     // The log names the address of who ordered it, as every other line does.
-    let words = server.words();
-    assert!(words.contains("\"peer\":\"127.0.0.1:") && !words.contains("Some("), "{words}");
+    wait_until("the orders are logged", 10, || server.words().contains("\"peer\":\"127.0.0.1:"));
+    assert!(!server.words().contains("Some("), "{}", server.words());
 }
 
 #[test]
