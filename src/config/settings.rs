@@ -171,7 +171,7 @@ pub struct TransportSettings {
 
 impl Default for TransportSettings {
     fn default() -> Self {
-        Self { data_encryption: true, congestion: None, sendfile: false, not_sent_low_water_bytes: 128 << 10 }
+        Self { data_encryption: true, congestion: None, sendfile: true, not_sent_low_water_bytes: 128 << 10 }
     }
 }
 

@@ -26,7 +26,7 @@ impl FilesConfig {
             state_dir: state_dir.into(),
             disk_threads: DISK_THREADS,
             hash_cache_bytes_max: HASH_CACHE_BYTES_MAX,
-            sendfile: false,
+            sendfile: true,
         }
     }
 }
