@@ -1,7 +1,7 @@
 //! Files: the node's shares and a client's own files, behind the ports [`actors::port::Files`], [`Source`] and [`Sink`].
 //!
 //! ```text
-//! Shares / LocalFiles   names -> open files             (shares, listing, names, path, local)
+//! Shares / LocalFiles   names -> open files             (shares, listing, names, path, local, open_files)
 //!   FileSource          pread, prefix, whole hash       (source -> digest -> groups)
 //!   FileSink            NAME.part, resume, rename       (sink -> part, lock, record)
 //! DiskPool              the only threads that wait for a disk
@@ -21,6 +21,7 @@ mod listing;
 mod local;
 mod lock;
 mod names;
+mod open_files;
 mod part;
 mod path;
 mod record;

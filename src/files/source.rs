@@ -34,7 +34,7 @@ impl FileSource {
     pub(super) fn new(file: OwnedFd, stamp: Stamp, label: Label, tools: Tools) -> Self {
         // Advice only: twice the usual read-ahead. A file system without it reads as well.
         let _ = fadvise(&file, 0, None, Advice::Sequential);
-        Self { file: Arc::new(file), stamp, label: Arc::new(label), tools }
+        Self { file: tools.open_files.share(file, stamp), stamp, label: Arc::new(label), tools }
     }
 }
 

@@ -1,10 +1,11 @@
-//! What every file of a node shares: the disk pool, the hash cache, the table of parts, the resume records.
+//! What every file of a node shares: the disk pool, the hash cache, the tables of parts and of open files, the resume
+//! records.
 
 use std::{io, path::PathBuf, sync::Arc};
 
 use actors::port::{ResumePoint, Sink};
 
-use super::{digest::DigestCache, disk::DiskPool, lock::PartLocks, record::RecordStore};
+use super::{digest::DigestCache, disk::DiskPool, lock::PartLocks, open_files::OpenFiles, record::RecordStore};
 
 /// How the files room is set up.
 #[derive(Clone, Debug)]
@@ -40,6 +41,7 @@ pub(super) struct Tools {
     pub(super) pool: Arc<DiskPool>,
     pub(super) digests: DigestCache,
     pub(super) locks: PartLocks,
+    pub(super) open_files: OpenFiles,
     pub(super) records: Arc<RecordStore>,
     pub(super) sendfile: bool,
 }
@@ -50,6 +52,7 @@ impl Tools {
         Ok(Self {
             digests: DigestCache::new(pool.clone(), config.hash_cache_bytes_max),
             locks: PartLocks::default(),
+            open_files: OpenFiles::default(),
             records: Arc::new(RecordStore::open(&config.state_dir)?),
             pool,
             sendfile: config.sendfile,
