@@ -85,7 +85,7 @@ fn main() -> Outcome<()> {
         return probe::play(peers, admin, Path::new(room), count.parse()?);
     }
     let (parts, file) = wanted(&args)?;
-    host::raise_descriptor_limit()?;
+    setup::raise_descriptor_limit()?;
     let room = tempfile::tempdir()?;
     let files = room.path().join("files");
     fs::create_dir_all(&files)?;

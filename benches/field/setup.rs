@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Resource, Rlimit, setrlimit};
+
 use super::{
     figures::Spent,
     rival::{CORE, Rival},
@@ -52,6 +54,25 @@ fn install(packages: &[&str]) {
     if !is_done {
         println!("apt-get could not install them");
     }
+}
+
+/// Descriptors for this process and the servers it starts: a server may need two for each connection, its socket and the file.
+const DESCRIPTORS: u64 = 65_536;
+
+/// Raises the limit on descriptors, the hard one too where that is permitted. Who is started later has it as well.
+pub(crate) fn raise_descriptor_limit() -> Outcome<()> {
+    let limit = host::descriptor_limit();
+    if limit.hard < DESCRIPTORS {
+        let raised = Rlimit { current: Some(DESCRIPTORS), maximum: Some(DESCRIPTORS) };
+        if setrlimit(Resource::Nofile, raised).is_err() {
+            println!(
+                "only {} descriptors are permitted (ulimit -Hn): two for each of 10,000 connections do not fit",
+                limit.hard
+            );
+        }
+    }
+    host::raise_descriptor_limit()?;
+    Ok(())
 }
 
 /// Keeps this process off the server's core.
