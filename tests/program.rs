@@ -1,6 +1,9 @@
 //! The whole program as its users meet it: the real binary on real sockets. One test binary for all of it, since each links
 //! the whole program.
 
+// The cases of sessions are there once for each transport.
+#![allow(clippy::duplicate_mod)]
+
 #[path = "support/mod.rs"]
 mod support;
 
@@ -8,17 +11,21 @@ mod support;
 mod commands;
 #[path = "program/console.rs"]
 mod console;
-#[path = "program/ending.rs"]
-mod ending;
-#[path = "program/faults.rs"]
-mod faults;
-#[path = "program/identity.rs"]
-mod identity;
-#[path = "program/limits.rs"]
-mod limits;
-#[path = "program/modes.rs"]
-mod modes;
-#[path = "program/resume.rs"]
-mod resume;
-#[path = "program/transfer.rs"]
-mod transfer;
+
+/// Sessions, over one transport and the other. `support` tells by a test's name over which its clients go.
+macro_rules! over {
+    ($($transport:ident),+) => {
+        $(#[path = "program"]
+        mod $transport {
+            mod ending;
+            mod faults;
+            mod identity;
+            mod limits;
+            mod modes;
+            mod resume;
+            mod transfer;
+        })+
+    };
+}
+
+over!(over_tcp, over_quic);

@@ -1,6 +1,6 @@
 //! What the benchmarks' own clients ask for.
 
-use evenkeel::node::session::Wish;
+use evenkeel::node::{TransportChoice, session::Wish};
 use flow::{Class, Rate};
 
 /// As much as there is, over one data link, without words.
@@ -13,5 +13,6 @@ pub(crate) fn everything() -> Wish {
         data_links: 1,
         peer_id: None,
         quiet: true,
+        transport: TransportChoice::Tcp,
     }
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     config::{self, Share},
-    node::SignOptions,
+    node::{DemoTransport, SignOptions, TransportChoice},
 };
 
 /// Where `serve --http` listens without an address: on this machine, beside the other ports.
@@ -64,9 +64,12 @@ pub(super) struct ServeArgs {
     /// Share a directory under a name; peers with the right `write` may put files there. May be given many times.
     #[arg(long, value_name = "NAME=DIR", value_parser = value::share)]
     pub(super) share: Vec<Share>,
-    /// Where peers connect [default: 127.0.0.1:7400].
+    /// Where peers connect, over TCP and UDP [default: 127.0.0.1:7400].
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = config::parse_socket_address)]
     pub(super) listen: Option<SocketAddr>,
+    /// First UDP port for data over QUIC, one for each worker [default: any free ports].
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = config::parse_socket_address)]
+    pub(super) listen_data: Option<SocketAddr>,
     /// Where the control message API listens [default: 127.0.0.1:7490].
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = config::parse_socket_address)]
     pub(super) admin: Option<SocketAddr>,
@@ -104,12 +107,15 @@ pub(super) struct TransferArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64), default_value = "1")]
     pub(super) data_links: u32,
     #[command(flatten)]
-    pub(super) trust: TrustArgs,
+    pub(super) reach: ReachArgs,
 }
 
-/// Whom to believe.
+/// How to get to a node, and whom to believe there.
 #[derive(Debug, Args)]
-pub(super) struct TrustArgs {
+pub(super) struct ReachArgs {
+    /// tcp, quic, or auto: QUIC, and TCP if nobody answers within 300 ms.
+    #[arg(long, value_name = "HOW", value_parser = value::transport, default_value = "tcp")]
+    pub(super) transport: TransportChoice,
     /// The node's id, as `evenkeel id` prints it there [default: the one of the first contact].
     #[arg(long, value_name = "ID")]
     pub(super) peer_id: Option<PeerId>,
@@ -167,7 +173,7 @@ pub(super) struct LsArgs {
     #[arg(long)]
     pub(super) json: bool,
     #[command(flatten)]
-    pub(super) trust: TrustArgs,
+    pub(super) reach: ReachArgs,
 }
 
 /// Shows a node and many peers sharing a limit on this machine.
@@ -180,6 +186,9 @@ pub(super) struct DemoArgs {
     /// How many peers.
     #[arg(long, value_name = "N", default_value = "12", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(super) peers: u32,
+    /// tcp, quic, or mixed: every second peer over QUIC.
+    #[arg(long, value_name = "HOW", default_value = "tcp", value_parser = value::demo_transport)]
+    pub(super) transport: DemoTransport,
     /// What they share.
     #[arg(long, value_name = "RATE", default_value = "20MB/s", value_parser = value::rate)]
     pub(super) upload_limit: Rate,

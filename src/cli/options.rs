@@ -28,6 +28,7 @@ impl ServeArgs {
         let overrides = Overrides {
             shares: self.share,
             peers: self.listen,
+            data: self.listen_data,
             admin: self.admin,
             metrics: self.metrics,
             http: self.http,
@@ -55,7 +56,8 @@ impl TransferArgs {
             class: if self.background { Class::Background } else { Class::Foreground },
             weight: self.weight,
             data_links: self.data_links,
-            peer_id: self.trust.peer_id,
+            peer_id: self.reach.peer_id,
+            transport: self.reach.transport,
         }
     }
 }
@@ -82,7 +84,8 @@ impl LsArgs {
             state: open_state(state)?,
             endpoint: self.target.endpoint,
             path: self.target.path.trim_end_matches('/').to_owned(),
-            peer_id: self.trust.peer_id,
+            peer_id: self.reach.peer_id,
+            transport: self.reach.transport,
         })
     }
 }
@@ -94,7 +97,13 @@ impl DemoArgs {
                 "the demo shows how a limit is shared: give one, such as --upload-limit 20MB/s",
             ));
         }
-        Ok(DemoOptions { peers: self.peers, upload_limit: self.upload_limit, duration: self.duration, state })
+        Ok(DemoOptions {
+            peers: self.peers,
+            transport: self.transport,
+            upload_limit: self.upload_limit,
+            duration: self.duration,
+            state,
+        })
     }
 }
 

@@ -4,7 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use flow::{Class, Rate};
 
-use crate::config::{self, Share};
+use crate::{
+    config::{self, Share},
+    node::{DemoTransport, TransportChoice},
+};
 
 /// A rate in DESIGN 1's grammar.
 pub(super) fn rate(text: &str) -> Result<Rate, flow::RateError> {
@@ -14,6 +17,26 @@ pub(super) fn rate(text: &str) -> Result<Rate, flow::RateError> {
 /// `foreground` or `background`.
 pub(super) fn class(text: &str) -> Result<Class, flow::ClassError> {
     text.parse()
+}
+
+/// How to get to a node.
+pub(super) fn transport(text: &str) -> Result<TransportChoice, String> {
+    match text {
+        "tcp" => Ok(TransportChoice::Tcp),
+        "quic" => Ok(TransportChoice::Quic),
+        "auto" => Ok(TransportChoice::Auto),
+        _ => Err("write tcp, quic or auto".to_owned()),
+    }
+}
+
+/// How a demo's peers get to their node.
+pub(super) fn demo_transport(text: &str) -> Result<DemoTransport, String> {
+    match text {
+        "tcp" => Ok(DemoTransport::Tcp),
+        "quic" => Ok(DemoTransport::Quic),
+        "mixed" => Ok(DemoTransport::Mixed),
+        _ => Err("write tcp, quic or mixed".to_owned()),
+    }
 }
 
 /// A share in proportion, 0.001 to 1000.

@@ -94,6 +94,11 @@ fn listeners(config: &Config, sheet: &mut Sheet) {
             }
         }
     }
+    // Both are UDP; the others are TCP.
+    if let Some(data) = config.listen.data.filter(|data| overlap(*data, config.listen.peers)) {
+        let message = format!("data, {data}, and peers, {}, can't share a port", config.listen.peers);
+        fault_at_written(["listen.data", "listen.peers"], message, sheet);
+    }
     if config.admin.token.is_none() && !config.listen.admin.ip().to_canonical().is_loopback() {
         let message = format!(
             "{} can be reached from other machines: set admin.token (or EVENKEEL_ADMIN_TOKEN), or listen on 127.0.0.1",

@@ -13,6 +13,8 @@ pub struct Overrides {
     pub shares: Vec<Share>,
     /// `--listen`
     pub peers: Option<SocketAddr>,
+    /// `--listen-data`
+    pub data: Option<SocketAddr>,
     /// `--admin`
     pub admin: Option<SocketAddr>,
     /// `--metrics`
@@ -47,6 +49,10 @@ impl Overrides {
                 *target = address;
                 set(key, flag);
             }
+        }
+        if self.data.is_some() {
+            config.listen.data = self.data;
+            set("listen.data", "--listen-data");
         }
         if self.http.is_some() {
             config.http.listen = self.http;

@@ -59,6 +59,7 @@ fn listen(mut section: Section<'_, '_>) -> ListenSettings {
     let default = ListenSettings::default();
     let settings = ListenSettings {
         peers: section.read("peers", default.peers, value::socket_address),
+        data: section.read("data", None, value::socket_address_or_none),
         admin: section.read("admin", default.admin, value::socket_address),
         metrics: section.read("metrics", default.metrics, value::socket_address),
     };

@@ -26,8 +26,10 @@ impl Default for NodeSettings {
 /// `[listen]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListenSettings {
-    /// Control and data links of peers.
+    /// Control and data links of peers over TCP, control links over QUIC.
     pub peers: SocketAddr,
+    /// Data links over QUIC, one port for each worker from this one on; `None` = any ports beside `peers`.
+    pub data: Option<SocketAddr>,
     /// The control message API.
     pub admin: SocketAddr,
     /// Prometheus.
@@ -37,7 +39,7 @@ pub struct ListenSettings {
 impl Default for ListenSettings {
     fn default() -> Self {
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        Self { peers: loopback(7400), admin: loopback(7490), metrics: loopback(7491) }
+        Self { peers: loopback(7400), data: None, admin: loopback(7490), metrics: loopback(7491) }
     }
 }
 

@@ -9,7 +9,7 @@ use wire::PeerId;
 use crate::{
     config::{Bounds, Config, SessionSettings, Standing},
     transport::{
-        ListenConfig, SocketConfig,
+        ListenConfig, QuicConfig, SocketConfig,
         http::{Certificate, HttpConfig, SigningKey, Visible},
     },
 };
@@ -106,6 +106,17 @@ pub(super) fn listen_config(config: &Config) -> ListenConfig {
         data_encryption: config.transport.data_encryption,
         socket: socket_config(config),
         ..ListenConfig::default()
+    }
+}
+
+/// How to listen for peers over QUIC.
+pub(super) fn quic_config(config: &Config) -> QuicConfig {
+    QuicConfig {
+        handshake_ms: config.sessions.handshake.as_millis() as u64,
+        not_sent_bytes: config.transport.not_sent_low_water_bytes,
+        // Twice the peer limit: who has just left may come back in one datagram too.
+        sessions: config.sessions.max * 2,
+        ..QuicConfig::default()
     }
 }
 

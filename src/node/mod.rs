@@ -3,6 +3,7 @@
 
 mod compose;
 mod demo;
+mod doors;
 pub mod errands;
 pub mod exit;
 mod listing;
@@ -18,8 +19,8 @@ pub use demo::demo;
 pub use exit::{Exit, Failure};
 pub use listing::Listed;
 pub use options::{
-    DemoOptions, Download, Endpoint, GetOptions, LsOptions, PutOptions, ServeOptions, SessionOptions, SignOptions,
-    Upload,
+    DemoOptions, DemoTransport, Download, Endpoint, GetOptions, LsOptions, PutOptions, ServeOptions, SessionOptions,
+    SignOptions, TransportChoice, Upload,
 };
 pub use progress::TransferProgress;
 pub use serve::serve;

@@ -77,6 +77,44 @@ pub struct SessionOptions {
     pub data_links: u32,
     /// The node's id if the user gave it; otherwise pins decide.
     pub peer_id: Option<PeerId>,
+    /// How to get there.
+    pub transport: TransportChoice,
+}
+
+/// How a client gets to its node.
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
+pub enum TransportChoice {
+    /// TCP.
+    #[default]
+    Tcp,
+    /// QUIC.
+    Quic,
+    /// QUIC, and TCP where nobody answers.
+    Auto,
+}
+
+/// How the peers of a demo get to their node.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum DemoTransport {
+    /// All over TCP.
+    Tcp,
+    /// All over QUIC.
+    Quic,
+    /// Every second one over QUIC.
+    Mixed,
+}
+
+impl DemoTransport {
+    /// Of peer `index`.
+    pub(super) fn of(self, index: usize) -> TransportChoice {
+        match self {
+            Self::Tcp => TransportChoice::Tcp,
+            Self::Quic => TransportChoice::Quic,
+            // Not by whether it is odd: the parts of a demo repeat after ten, and each is to be there over both.
+            Self::Mixed if (index + index / 10) % 2 == 1 => TransportChoice::Quic,
+            Self::Mixed => TransportChoice::Tcp,
+        }
+    }
 }
 
 /// `evenkeel ls`
@@ -90,6 +128,8 @@ pub struct LsOptions {
     pub path: String,
     /// The node's id if the user gave it; otherwise pins decide.
     pub peer_id: Option<PeerId>,
+    /// How to get there.
+    pub transport: TransportChoice,
 }
 
 /// `evenkeel demo`
@@ -97,6 +137,8 @@ pub struct LsOptions {
 pub struct DemoOptions {
     /// How many peers.
     pub peers: u32,
+    /// How they get to the node.
+    pub transport: DemoTransport,
     /// What they share; never unlimited.
     pub upload_limit: Rate,
     /// How long.

@@ -17,10 +17,10 @@ use crate::{
     files::{self, FilesConfig, ShareConfig, Shares},
     identity::{AuthorizedPeers, Identity},
     telemetry::{self, MetricsPage},
-    transport::{self, Credentials, Listener, http::HttpListener},
+    transport::{self, Credentials, http::HttpListener},
 };
 
-use super::{Exit, Failure, ServeOptions, compose};
+use super::{Exit, Failure, ServeOptions, compose, doors::Doors};
 
 /// Runs a node until it is told to end, by a signal or by its operator.
 ///
@@ -84,9 +84,8 @@ async fn attend(
     credentials: &Credentials,
     page: &MetricsPage,
 ) -> Result<(), Failure> {
-    let listener = Listener::bind(config.listen.peers, node.clone(), credentials, compose::listen_config(config))
-        .map_err(machine)?;
-    let peers = listener.local_addr().map_err(machine)?;
+    let doors = Doors::bind(node, config, credentials).map_err(machine)?;
+    let peers = doors.address().map_err(machine)?;
     node.set_listen(peers);
     let http = http(node, config)?;
     let guests = http.as_ref().map(HttpListener::local_addr).transpose().map_err(machine)?;
@@ -96,12 +95,13 @@ async fn attend(
     };
     let console = Arc::new(NodeConsole(node.clone()));
     let admin = admin::Server::bind(config.listen.admin, console, admin_config).map_err(machine)?;
-    let addresses = Addresses { peers, admin: admin.address(), metrics: page.address(), guests };
+    let addresses =
+        Addresses { peers, quic: doors.quic_words(), admin: admin.address(), metrics: page.address(), guests };
     // Before anybody is told that there is a node: whoever reads it may signal at once.
     let mut signals = Signals::listen().map_err(machine)?;
     // Nobody may be reading what a service prints.
     let _ = announce(config, identity, &addresses);
-    let mut accepting = vec![actix_rt::spawn(listener.run())];
+    let mut accepting = doors.open();
     accepting.extend(http.map(|listener| actix_rt::spawn(listener.run())));
     until_told(node, &mut signals).await;
     // Who comes while it drains is refused and counted, and hears that, not that nobody is there.
@@ -177,6 +177,7 @@ async fn end(node: &Node, config: &Config, signals: &mut Signals) -> Result<(), 
 /// Where the node is reached.
 struct Addresses {
     peers: SocketAddr,
+    quic: String,
     admin: SocketAddr,
     metrics: SocketAddr,
     guests: Option<SocketAddr>,
@@ -184,11 +185,12 @@ struct Addresses {
 
 /// What a person wants to see first: where it is, and what to try next.
 fn announce(config: &Config, identity: &Identity, addresses: &Addresses) -> io::Result<()> {
-    let Addresses { peers, admin, metrics, guests } = addresses;
+    let Addresses { peers, quic, admin, metrics, guests } = addresses;
     let mut out = io::stdout().lock();
     writeln!(out, "evenkeel {}", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "id       {}", identity.id())?;
     writeln!(out, "peers    {peers}")?;
+    writeln!(out, "quic     {quic}")?;
     writeln!(out, "admin    http://{admin}")?;
     writeln!(out, "metrics  http://{metrics}/metrics")?;
     let scheme = if config.http.certificate.is_some() { "https" } else { "http" };

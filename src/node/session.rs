@@ -14,10 +14,10 @@ use wire::{ClassCode, Hello, PeerId};
 use crate::{
     files::{FilesConfig, LocalFiles},
     identity::{Identity, KnownPeers, StateDir},
-    transport::{self, Credentials, DialConfig, TcpDialer},
+    transport::{self, AutoDialer, Credentials, DialConfig, QuicClient, QuicDialer, TcpDialer},
 };
 
-use super::{Exit, Failure, compose};
+use super::{Exit, Failure, TransportChoice, compose};
 
 /// Events that a session may be ahead of its user: a start and an end of every transfer that can be under way.
 const EVENTS_MAX: usize = 1024;
@@ -39,12 +39,15 @@ pub struct Wish {
     pub peer_id: Option<PeerId>,
     /// Does not say that a pin is new.
     pub quiet: bool,
+    /// How to get to the node.
+    pub transport: TransportChoice,
 }
 
 /// A client: a node without a front, on the thread that made it.
 pub struct Client {
     node: Arc<Node>,
     credentials: Credentials,
+    quic: Arc<QuicClient>,
     state: StateDir,
     /// Local files, with resume.
     pub files: LocalFiles,
@@ -74,7 +77,8 @@ impl Client {
         let config = node_config(&wish, identity.id());
         let shares = Arc::new(files.clone());
         let node = Node::start(config, Tree::default(), shares, Arc::new(Nobody), Threads::Current);
-        Ok(Self { node, credentials, state, files, wish })
+        let quic = Arc::new(QuicClient::new(&credentials).map_err(|error| machine(&error))?);
+        Ok(Self { node, credentials, quic, state, files, wish })
     }
 
     /// This client's own small node.
@@ -96,9 +100,8 @@ impl Client {
         if let Some(id) = self.wish.peer_id {
             pins = pins.expecting(id);
         }
-        let dialer = TcpDialer::new(endpoint, &self.credentials, Arc::new(Pinned(pins)), DialConfig::default())
-            .map_err(|error| LinkError::Local(error.to_string()))?;
-        let dialer: Arc<dyn Dialer> = Arc::new(dialer);
+        let dialer =
+            self.dialer(endpoint, Arc::new(Pinned(pins))).map_err(|error| LinkError::Local(error.to_string()))?;
         let link = dialer.control().await?;
         let hello = Hello {
             version: wire::PROTOCOL_VERSION,
@@ -110,6 +113,23 @@ impl Client {
             gets: Vec::new(),
         };
         Ok(self.node.connect(link, hello, dialer, EVENTS_MAX))
+    }
+
+    fn dialer(&self, endpoint: &str, pins: Arc<Pinned>) -> Result<Arc<dyn Dialer>, transport::CredentialsRefused> {
+        let config = DialConfig::default();
+        let tcp = || TcpDialer::new(endpoint, &self.credentials, pins.clone(), config.clone());
+        let quic = || QuicDialer::new(endpoint, self.quic.clone(), pins.clone(), config.clone());
+        Ok(match self.wish.transport {
+            TransportChoice::Tcp => Arc::new(tcp()?),
+            TransportChoice::Quic => Arc::new(quic()?),
+            TransportChoice::Auto => Arc::new(AutoDialer::new(quic()?, tcp()?)),
+        })
+    }
+
+    /// Waits until the last words of its sessions are on their way, at most for `patience`. The kernel keeps those of TCP; those
+    /// of QUIC end with the process.
+    pub async fn settle(&self, patience: Duration) {
+        self.quic.settle(patience).await;
     }
 }
 

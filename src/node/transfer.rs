@@ -1,9 +1,10 @@
 //! `evenkeel get`, `put` and `ls`: options in, files moved, failures by exit code.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use actors::port::LinkError;
 use flow::Rate;
+use tokio::signal::unix::{SignalKind, signal};
 use wire::FailureCode;
 
 use super::{
@@ -13,6 +14,10 @@ use super::{
     session::{Client, Wish},
     tree::get_tree,
 };
+use crate::identity::StateDir;
+
+/// How long a node may take to hear that a session is over: a round trip and a lost packet.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Fetches; `Ok` only when every file passed its check.
 ///
@@ -28,15 +33,14 @@ pub fn get(options: GetOptions, mut progress: Box<dyn TransferProgress>) -> Resu
         let errand = Errand::Get { path: download.path, landing };
         by_node.entry(download.endpoint.to_string()).or_default().push(errand);
     }
-    actix_rt::System::new().block_on(interruptible(async move {
-        let client = Client::start(options.state, wish)?;
+    with_client(options.state, wish, async move |client: &Client| {
         let mut worst = Ok(());
         for (endpoint, errands) in by_node {
-            let done = get_from(&client, &endpoint, errands, manner, progress.as_mut()).await;
+            let done = get_from(client, &endpoint, errands, manner, progress.as_mut()).await;
             worst = worse(worst, done);
         }
         worst
-    }))
+    })
 }
 
 async fn get_from(
@@ -71,22 +75,45 @@ pub fn put(options: PutOptions, mut progress: Box<dyn TransferProgress>) -> Resu
     let manner = manner(&options.session);
     let errands =
         options.uploads.into_iter().map(|upload| Errand::Put { local: upload.source, path: upload.path }).collect();
-    actix_rt::System::new().block_on(interruptible(async move {
-        let client = Client::start(options.state, wish)?;
+    with_client(options.state, wish, async move |client: &Client| {
         let endpoint = options.endpoint.to_string();
-        let outcome = errands::run(&client, &endpoint, errands, manner, progress.as_mut()).await.map_err(failure)?;
+        let outcome = errands::run(client, &endpoint, errands, manner, progress.as_mut()).await.map_err(failure)?;
         judge(&outcome, progress.as_mut())
-    }))
+    })
 }
 
-/// Does `work` until it ends or Ctrl-C is pressed.
-async fn interruptible(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+/// Does `work` with a client of its own, until it ends or Ctrl-C is pressed.
+fn with_client<T>(
+    state: StateDir,
+    wish: Wish,
+    work: impl AsyncFnOnce(&Client) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    actix_rt::System::new().block_on(async move {
+        let client = Client::start(state, wish)?;
+        let result = interruptible(work(&client)).await;
+        let is_interrupted = result.as_ref().is_err_and(|failure| failure.exit == Exit::Interrupted);
+        client.settle(if is_interrupted { Duration::ZERO } else { LAST_WORDS }).await;
+        result
+    })
+}
+
+/// Does `work` until it ends, Ctrl-C is pressed, or the program is told to end: nodes are told over QUIC only by who still runs.
+async fn interruptible<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::select! {
         result = work => result,
-        // Without a handler the signal ends the program all the same, only without words.
-        Ok(()) = tokio::signal::ctrl_c() => {
-            Err(Failure::new(Exit::Interrupted, "interrupted; run the same command to resume"))
-        }
+        () = told_to_end() => Err(Failure::new(Exit::Interrupted, "interrupted; run the same command to resume")),
+    }
+}
+
+/// Without a handler a signal ends the program all the same, only without words.
+async fn told_to_end() {
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            Ok(()) = tokio::signal::ctrl_c() => {}
+            Some(()) = terminate.recv() => {}
+            else => std::future::pending().await,
+        },
+        Err(_) => std::future::pending().await,
     }
 }
 
@@ -103,10 +130,10 @@ pub fn ls(options: LsOptions) -> Result<Listed, Failure> {
         data_links: 1,
         peer_id: options.peer_id,
         quiet: false,
+        transport: options.transport,
     };
-    actix_rt::System::new().block_on(async move {
-        let client = Client::start(options.state, wish)?;
-        list(&client, &options.endpoint.to_string(), &options.path, false).await
+    with_client(options.state, wish, async move |client: &Client| {
+        list(client, &options.endpoint.to_string(), &options.path, false).await
     })
 }
 
@@ -119,6 +146,7 @@ fn wish(session: &SessionOptions) -> Wish {
         data_links: session.data_links,
         peer_id: session.peer_id,
         quiet: false,
+        transport: session.transport,
     }
 }
 

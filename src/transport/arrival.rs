@@ -149,6 +149,7 @@ pub(super) fn control_link(stream: impl Socket, remote: Remote, guard: Guard) ->
         remote,
         receiver: Box::new(FramedControlReceiver::new(reader)),
         sender: Box::new(FramedControlSender::new(writer)),
+        data_endpoint: String::new(),
     }
 }
 

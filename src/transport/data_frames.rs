@@ -10,7 +10,7 @@ use std::{
 
 use actors::port::{DataReceiver, DataSender, LinkError, Payload, Pressure, Source};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use flow::Mode;
+use flow::{Mode, Rate};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use wire::{DATA_HEADER_BYTES, DataHeader};
 
@@ -81,6 +81,10 @@ impl<R: AsyncRead + Moded + Send + Unpin> DataReceiver for FramedDataReceiver<R>
 
     fn set_mode(&mut self, mode: Mode) {
         self.io.set_mode(mode);
+    }
+
+    fn set_rate(&mut self, rate: Rate) {
+        self.io.set_rate(rate);
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use actors::port::{ControlLink, DataLink, Dialer, LinkError, PortFuture, Remote, Transport};
+use actors::port::{ControlLink, DataLink, DataOffer, Dialer, LinkError, PortFuture, Remote, Transport};
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::AsyncWriteExt as _,
@@ -100,9 +100,9 @@ impl Dialer for TcpDialer {
         Box::pin(async move { target.control().await })
     }
 
-    fn data(&self, token: Token, route: String, plaintext: bool) -> PortFuture<Result<DataLink, LinkError>> {
+    fn data(&self, offer: DataOffer) -> PortFuture<Result<DataLink, LinkError>> {
         let target = Arc::clone(&self.target);
-        Box::pin(async move { target.data(token, &route, plaintext).await })
+        Box::pin(async move { target.data(offer.token, &offer.route, offer.plaintext).await })
     }
 }
 
@@ -141,10 +141,7 @@ impl Target {
     fn check_data_peer(&self, control: Option<PeerId>, data: &PeerId) -> Result<(), LinkError> {
         match control {
             Some(control) if control == *data => Ok(()),
-            Some(control) => Err(LinkError::Identity(format!(
-                "{} answered the control link as {control} and the data link as {data}: two servers behind one address?",
-                self.endpoint
-            ))),
+            Some(control) => Err(two_servers(&self.endpoint, &control, data)),
             None => self.pins.check(&self.endpoint, data).map_err(LinkError::Identity),
         }
     }
@@ -192,8 +189,7 @@ impl Target {
     }
 
     fn unresolved(&self, why: impl std::fmt::Display) -> LinkError {
-        let words = format!("cannot find {}: {why}; write it as HOST:PORT and check the name", self.endpoint);
-        LinkError::Lost(io::Error::new(io::ErrorKind::NotFound, words))
+        unresolved(&self.endpoint, why)
     }
 
     fn unconnected(&self, error: io::Error) -> LinkError {
@@ -250,11 +246,28 @@ impl Target {
     }
 
     fn foreign(&self, why: impl std::fmt::Display) -> LinkError {
-        LinkError::Identity(format!(
-            "what answers at {} is no Evenkeel server ({why}); check the host and the port",
-            self.endpoint
-        ))
+        foreign(&self.endpoint, why)
     }
+}
+
+/// `endpoint` has no address.
+pub(super) fn unresolved(endpoint: &str, why: impl std::fmt::Display) -> LinkError {
+    let words = format!("cannot find {endpoint}: {why}; write it as HOST:PORT and check the name");
+    LinkError::Lost(io::Error::new(io::ErrorKind::NotFound, words))
+}
+
+/// Something else answers at `endpoint`.
+pub(super) fn foreign(endpoint: &str, why: impl std::fmt::Display) -> LinkError {
+    LinkError::Identity(format!(
+        "what answers at {endpoint} is no Evenkeel server ({why}); check the host and the port"
+    ))
+}
+
+/// Two machines answer at `endpoint`.
+pub(super) fn two_servers(endpoint: &str, control: &PeerId, data: &PeerId) -> LinkError {
+    LinkError::Identity(format!(
+        "{endpoint} answered the control link as {control} and the data link as {data}: two servers behind one address?"
+    ))
 }
 
 /// The route when it can be a server name, else the neutral one: the route came from the other side.

@@ -12,7 +12,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use flow::Mode;
+use flow::{Mode, Rate};
 use host::TcpInfo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
@@ -39,6 +39,8 @@ pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Unpin + 'static {
 pub(super) trait Moded {
     /// From now on the link is in `mode`.
     fn set_mode(&mut self, mode: Mode);
+    /// It is read at `rate` at most. TCP's window follows the reading by itself.
+    fn set_rate(&mut self, _rate: Rate) {}
 }
 
 impl<S: Socket> Moded for ReadHalf<S> {

@@ -63,7 +63,7 @@ impl Listener {
         config: ListenConfig,
     ) -> io::Result<Self> {
         let tls = tls::server_config(credentials).map_err(io::Error::other)?;
-        let socket = listen(address, config.backlog, &config.socket).map_err(|error| explain(address, &error))?;
+        let socket = listen(address, config.backlog, &config.socket).map_err(|error| explain("", address, &error))?;
         let reception = Arc::new(Reception { front, tls, config, turn: AtomicUsize::new(0) });
         Ok(Self { socket, reception })
     }
@@ -140,7 +140,8 @@ pub(super) fn listen(address: SocketAddr, backlog: u32, config: &SocketConfig) -
     Ok(socket.into())
 }
 
-pub(super) fn explain(address: SocketAddr, error: &io::Error) -> io::Error {
+/// `error` in words for the operator; `kind` is what kind of port it is, with a space behind.
+pub(super) fn explain(kind: &str, address: SocketAddr, error: &io::Error) -> io::Error {
     let advice = match error.kind() {
         io::ErrorKind::AddrInUse => {
             "another process listens there (another `evenkeel serve`?): stop it, or choose another port"
@@ -153,5 +154,5 @@ pub(super) fn explain(address: SocketAddr, error: &io::Error) -> io::Error {
         }
         _ => "check the address and the socket options",
     };
-    io::Error::new(error.kind(), format!("cannot listen on {address}: {error}; {advice}"))
+    io::Error::new(error.kind(), format!("cannot listen on {kind}{address}: {error}; {advice}"))
 }

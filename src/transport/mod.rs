@@ -1,4 +1,4 @@
-//! TCP and TLS beneath the ports of `actors`: this room turns sockets into links, and knows nothing of sessions, rights or
+//! TCP, TLS and QUIC beneath the ports of `actors`: this room turns sockets into links, and knows nothing of sessions, rights or
 //! rates.
 //!
 //! ```text
@@ -10,8 +10,11 @@
 //! One port carries everything (DESIGN 3): control links and data links are told apart by their ALPN, plaintext data links
 //! by their magic. A TLS connection cannot move to another thread once its stream is registered with a reactor, so the
 //! listener reads the first bytes only, chooses the worker from them, and the handshake is finished over there.
+//!
+//! The same over UDP is in `quic`; what listens and dials there gives the same links to the same ports.
 
 mod arrival;
+mod auto;
 mod control_frames;
 mod credentials;
 mod data_frames;
@@ -22,16 +25,22 @@ mod intake;
 mod listener;
 mod opening;
 mod pressure;
+mod quic;
 mod socket;
 mod tls;
 
 #[cfg(test)]
 mod tests;
 
+pub use auto::AutoDialer;
 pub use credentials::{Credentials, CredentialsError};
 pub use dialer::{DialConfig, Pins, TcpDialer};
 pub use listener::{ListenConfig, Listener};
+pub use quic::{QuicClient, QuicConfig, QuicDialer, QuicListener};
 pub use socket::SocketConfig;
+/// rustls does not take a key or its certificate.
+pub type CredentialsRefused = rustls::Error;
+
 pub use tls::{client_config, install_provider, server_config};
 
 /// The name of a worker in the server name (SNI) of a data link, as [`data_route`] writes it.

@@ -1,5 +1,6 @@
 //! TLS 1.3 between keys, not names: both sides show a self-signed certificate, each proves that it holds the key, and the
-//! key's hash is the id. Whether that id is welcome is asked elsewhere: by pins when dialling, by rights on every hello.
+//! key's hash is the id. Whether that id is welcome is asked elsewhere: by pins when dialling, by rights on every hello. QUIC
+//! builds on the same two sides, with resumption (`quic/tls.rs`).
 
 use std::sync::Arc;
 
@@ -45,10 +46,7 @@ pub fn install_provider() {
 /// # Errors
 /// When the key and the certificate do not fit rustls.
 pub fn server_config(credentials: &Credentials) -> Result<Arc<ServerConfig>, Error> {
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&TLS13])?
-        .with_client_cert_verifier(Arc::new(KeyVerifier(provider())))
-        .with_single_cert(credentials.cert_chain(), credentials.key())?;
+    let mut config = server_base(credentials)?;
     config.alpn_protocols = vec![ALPN_CONTROL.to_vec(), ALPN_DATA.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
@@ -60,14 +58,38 @@ pub fn server_config(credentials: &Credentials) -> Result<Arc<ServerConfig>, Err
 /// # Errors
 /// When the key and the certificate do not fit rustls.
 pub fn client_config(credentials: &Credentials, alpn: &[u8]) -> Result<Arc<ClientConfig>, Error> {
-    let mut config = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&TLS13])?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(KeyVerifier(provider())))
-        .with_client_auth_cert(credentials.cert_chain(), credentials.key())?;
+    let mut config = client_base(credentials)?;
     config.alpn_protocols = vec![alpn.to_vec()];
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
+}
+
+/// A listener's side of TLS 1.3 between keys; protocols and resumption are still to be said.
+pub(super) fn server_base(credentials: &Credentials) -> Result<ServerConfig, Error> {
+    ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(Arc::new(KeyVerifier(provider())))
+        .with_single_cert(credentials.cert_chain(), credentials.key())
+}
+
+/// A dialler's side of it.
+pub(super) fn client_base(credentials: &Credentials) -> Result<ClientConfig, Error> {
+    ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(KeyVerifier(provider())))
+        .with_client_auth_cert(credentials.cert_chain(), credentials.key())
+}
+
+/// A dialler that shows no certificate.
+#[cfg(test)]
+pub(super) fn anonymous_client() -> ClientConfig {
+    ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
+        .expect("TLS 1.3")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(KeyVerifier(provider())))
+        .with_no_client_auth()
 }
 
 /// The id of the key in a certificate. Read by the same parser that the signature's check uses, so that the key which signed

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use crate::support::{Said as _, Server, assert_same, noise};
+use crate::support::{Said as _, Server, assert_same, noise, transport};
 
 const SIZE: usize = (24 << 20) + 77;
 
@@ -20,7 +20,11 @@ fn every_mode_of_every_link_carries_a_file_there_and_back() {
             assert_same(server.share().join("file.bin"), Path::new(&got));
             server.run(&["put", &got, &back]).expect_code(0);
             assert_same(&got, server.share().join("back.bin"));
-            let transport = if encryption == "on" { "transport=\"tcp\"" } else { "transport=\"tcp_plain\"" };
+            let transport = match (transport(), encryption) {
+                ("quic", _) => "transport=\"quic\"",
+                (_, "on") => "transport=\"tcp\"",
+                _ => "transport=\"tcp_plain\"",
+            };
             let moved = server.metric("evenkeel_payload_bytes_total", &[transport]);
             assert_eq!(moved, 2.0 * SIZE as f64, "{config}");
             let switches = |direction| server.metric("evenkeel_mode_switches_total", &[direction, "to=\"bulk\""]);

@@ -100,7 +100,8 @@ fn a_put_that_was_killed_goes_on_where_it_was() {
     client.kill();
     lift_limits(&server);
     let before = moved(&server, "download");
-    server.run(&args).expect_code(0);
+    // Over UDP nobody says that the first is gone, and its part is its own until the node has noticed.
+    wait_until("the second put goes through", 60, || server.run(&args).code() == 0);
     assert_same(&local, server.share().join("a.bin"));
     let again = moved(&server, "download") - before;
     assert!(again < (SIZE as f64) * 0.8, "{again} bytes were sent again");
@@ -155,7 +156,8 @@ fn a_node_that_stays_away_is_given_up_with_words() {
     let client = Client::spawn(&["get", &server.at("a.bin"), "-o", &server.path("a.bin"), "--state", &server.owner()]);
     wait_until("it has begun", 20, || Path::new(&server.path("a.bin.part")).exists());
     let _room = server.kill();
-    let (code, words) = client.wait(60);
+    // Over TCP each try fails at once.
+    let (code, words) = client.wait(180);
     assert_eq!(code, 69, "{words}");
     assert!(words.contains("run the same command to resume"), "{words}");
 }

@@ -80,8 +80,18 @@ fn command_under<W: AsRef<str>, S: AsRef<str>>(wrapper: &[W], args: &[S]) -> Com
     words.push(PROGRAM);
     let mut command = Command::new(words[0]);
     command.args(&words[1..]);
-    command.args(args.iter().map(AsRef::as_ref)).stdin(Stdio::null()).env_remove("EVENKEEL_ADMIN_TOKEN");
+    command.args(args.iter().map(AsRef::as_ref));
+    let is_client = args.first().is_some_and(|word| ["get", "put", "ls"].contains(&word.as_ref()));
+    if is_client && !args.iter().any(|arg| arg.as_ref() == "--transport") {
+        command.args(["--transport", transport()]);
+    }
+    command.stdin(Stdio::null()).env_remove("EVENKEEL_ADMIN_TOKEN");
     command
+}
+
+/// What this test's clients go over: the harness names threads after tests, and their modules say it.
+pub fn transport() -> &'static str {
+    if thread::current().name().is_some_and(|name| name.starts_with("over_quic::")) { "quic" } else { "tcp" }
 }
 
 /// What a command said, for assertions.

@@ -163,6 +163,7 @@ impl DirectionMetrics {
             Transport::Tcp => 0,
             Transport::TcpPlain => 1,
             Transport::Http => 2,
+            Transport::Quic => 3,
         };
         &self.payload_bytes[class * Transport::ALL.len() + transport]
     }

@@ -1,6 +1,7 @@
 //! The actor itself: its state, its lanes, and the dispatch of both. What it does is in the files beside this one.
 
 use std::{
+    cell::Cell,
     collections::{HashMap, VecDeque},
     rc::Rc,
     sync::Arc,
@@ -8,7 +9,7 @@ use std::{
 };
 
 use actix::{Actor, ActorContext, AsyncContext, Context, StreamHandler};
-use flow::{Class, LeafKey, Moment};
+use flow::{Class, LeafKey, Moment, Rate};
 use tokio::sync::mpsc;
 use wire::{DataHeader, Exit, GoodbyeCode, Hello, Message, Output, RefusalCode, Session, SessionError, Violation};
 
@@ -80,6 +81,8 @@ pub struct PeerActor {
     pub(super) shared: Arc<Shared>,
     pub(super) worker: Rc<Worker>,
     pub(super) remote: Remote,
+    /// For the welcome.
+    pub(super) data_endpoint: String,
     pub(super) session: Session,
     pub(super) life: Life,
     pub(super) class: Class,
@@ -88,6 +91,8 @@ pub struct PeerActor {
     pub(super) data_lane: mpsc::Sender<DataMessage>,
     pub(super) outbox: Option<Outbox>,
     pub(super) links: Vec<Option<Link>>,
+    /// The most at which data links are read: the ceiling of the download that may go fastest.
+    pub(super) reads: Rc<Cell<Rate>>,
     pub(super) data_links_max: usize,
     /// Transfers whose file is being opened.
     pub(super) opening: HashMap<u32, Opening>,
@@ -131,6 +136,7 @@ impl PeerActor {
             shared,
             worker,
             remote: link.remote,
+            data_endpoint: link.data_endpoint,
             session,
             life,
             class,
@@ -139,6 +145,7 @@ impl PeerActor {
             data_lane,
             outbox: Some(outbox),
             links: Vec::new(),
+            reads: Rc::new(Cell::new(Rate::UNLIMITED)),
             data_links_max: 0,
             opening: HashMap::new(),
             uploads: HashMap::new(),
@@ -223,6 +230,14 @@ impl PeerActor {
                 self.drive_download(transfer);
             }
         }
+        self.follow_ceilings();
+    }
+
+    /// Data links are read no faster than the download that may go fastest.
+    pub(super) fn follow_ceilings(&self) {
+        if let Some(most) = self.downloads.values().map(|download| download.rates.ceiling).max() {
+            self.reads.set(most);
+        }
     }
 
     pub(super) fn add_link(&mut self, link: DataLink) {
@@ -231,7 +246,7 @@ impl PeerActor {
             Life::Stranger | Life::Gone => return,
         };
         let index = self.links.len();
-        self.links.push(Some(Link::open(index, link, &self.data_lane, &self.worker, peer)));
+        self.links.push(Some(Link::open(index, link, &self.data_lane, &self.worker, peer, &self.reads)));
         self.pin_uploads();
     }
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use flow::{Direction, Mode, ModeSwitch, Moment};
+use flow::{Direction, Mode, ModeSwitch, Moment, Rate};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use wire::{DataHeader, Message};
 
@@ -172,6 +172,7 @@ async fn read_data(
     worker: Rc<Worker>,
     peer: Arc<PeerEntry>,
     shown: Rc<Cell<Mode>>,
+    reads: Rc<Cell<Rate>>,
 ) {
     let mut mode = LinkMode::new(worker.shared.clone(), Direction::Download, ModeSwitch::new(worker.now()));
     let room_on_link = Arc::new(Semaphore::new(CHUNKS_PER_LINK));
@@ -183,6 +184,7 @@ async fn read_data(
             Ok(None) => return place.send(DataMessage::LinkEnded { link, error: None }),
             Err(error) => return place.send(DataMessage::LinkEnded { link, error: Some(error) }),
         };
+        receiver.set_rate(reads.get());
         match poll_fn(|cx| receiver.poll_payload(cx)).await {
             Ok(payload) => {
                 // Paid when it has come: a header is a promise, and what was only promised must cost others nothing. The
@@ -291,19 +293,28 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Starts the reader and the writer of data link `index`.
+    /// Starts the reader and the writer of data link `index`; `reads` is the most at which it is read.
     pub(super) fn open(
         index: usize,
         link: DataLink,
         lane: &mpsc::Sender<DataMessage>,
         worker: &Rc<Worker>,
         peer: Arc<PeerEntry>,
+        reads: &Rc<Cell<Rate>>,
     ) -> Self {
         let shared = &worker.shared;
         let down = Rc::new(Cell::new(Mode::Precise));
         let (chunks, queue) = mpsc::channel(1);
         let tasks = [
-            Tether::spawn(read_data(index, link.receiver, lane.clone(), worker.clone(), peer, down.clone())),
+            Tether::spawn(read_data(
+                index,
+                link.receiver,
+                lane.clone(),
+                worker.clone(),
+                peer,
+                down.clone(),
+                reads.clone(),
+            )),
             Tether::spawn(write_data(index, link.sender, queue, lane.clone(), shared.clone())),
         ];
         Self {

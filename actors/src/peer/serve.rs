@@ -1,8 +1,11 @@
 //! What a node does for a peer: admit, list, open files.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use arc_swap::ArcSwap;
@@ -55,7 +58,7 @@ impl PeerActor {
             granted_upload: download.to_wire(),
             granted_download: upload.to_wire(),
             tokens: tokens.iter().map(|token| token.as_bytes().to_vec()).collect(),
-            data_endpoint: String::new(),
+            data_endpoint: mem::take(&mut self.data_endpoint),
             data_route: format!("w{}", self.worker.index),
             plaintext_data: self.shared.config.plaintext_data,
             window_max: self.shared.config.window_bytes_max,
@@ -191,6 +194,7 @@ impl PeerActor {
         download.sink = Some(sink);
         download.size = size;
         self.downloads.insert(transfer, download);
+        self.follow_ceilings();
         let (offset, prefix_hash) = resume.map_or((0, None), |point| (point.offset, Some(point.hash.0)));
         let told = self.session.ready(transfer, offset, prefix_hash, 0);
         self.complain(told);

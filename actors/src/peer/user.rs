@@ -19,7 +19,7 @@ use crate::{
         serve::{Opening, Wish},
         upload::Upload,
     },
-    port::{Dialer, FileEntry, FileError, FileKind, OpenedSink, PrefixHash, Rights, SinkMeta, Source},
+    port::{DataOffer, Dialer, FileEntry, FileError, FileKind, OpenedSink, PrefixHash, Rights, SinkMeta, Source},
 };
 
 /// What a session has of its user.
@@ -186,7 +186,12 @@ impl PeerActor {
         for bytes in welcome.tokens.iter().take(self.data_links_max) {
             let Ok(token) = <[u8; 32]>::try_from(bytes.as_slice()).map(Token::from_bytes) else { continue };
             user.dialling += 1;
-            let dialing = user.dialer.data(token, welcome.data_route.clone(), welcome.plaintext_data);
+            let dialing = user.dialer.data(DataOffer {
+                token,
+                endpoint: welcome.data_endpoint.clone(),
+                route: welcome.data_route.clone(),
+                plaintext: welcome.plaintext_data,
+            });
             let lane = self.data_lane.clone();
             actix_rt::spawn(async move {
                 let message = match dialing.await {
@@ -220,6 +225,7 @@ impl PeerActor {
         download.begin_at(opened.start, opened.size);
         let leaf = download.lease.leaf.clone();
         self.downloads.insert(transfer, download);
+        self.follow_ceilings();
         let meta = SinkMeta { size: opened.size, mtime_ns: opened.mtime_ns, owner: self.remote.peer };
         let opening = open(meta);
         disk::wait(&self.shared, &self.data_lane, "open", opening, move |result| DataMessage::SinkOpened {

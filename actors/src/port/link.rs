@@ -1,6 +1,6 @@
 //! Links as an actor sees them: control messages and data chunks, polled; no sockets, no TLS, no framing.
 //!
-//! A transport (TCP today, QUIC later) adapts its streams to these traits and hands finished links to the [`Front`].
+//! A transport (TCP, QUIC) adapts its streams to these traits and hands finished links to the [`Front`].
 //! Nothing here blocks, and nothing buffers more than one chunk.
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use flow::Mode;
+use flow::{Mode, Rate};
 use wire::{DataHeader, Message, PeerId, Refusal, Token, Violation};
 
 use super::{PortFuture, Source};
@@ -25,11 +25,13 @@ pub enum Transport {
     TcpPlain,
     /// HTTP/1.1, encrypted or not.
     Http,
+    /// QUIC over UDP.
+    Quic,
 }
 
 impl Transport {
     /// Every transport, in the order of the metrics table.
-    pub const ALL: [Self; 3] = [Self::Tcp, Self::TcpPlain, Self::Http];
+    pub const ALL: [Self; 4] = [Self::Tcp, Self::TcpPlain, Self::Http, Self::Quic];
 
     /// The label's value.
     pub fn as_str(self) -> &'static str {
@@ -37,6 +39,7 @@ impl Transport {
             Self::Tcp => "tcp",
             Self::TcpPlain => "tcp_plain",
             Self::Http => "http",
+            Self::Quic => "quic",
         }
     }
 }
@@ -134,6 +137,9 @@ pub trait DataReceiver: Send {
     fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, LinkError>>;
     /// From now on the link is in `mode`: in bulk it may take more from the kernel at once, up to one quantum that waits here.
     fn set_mode(&mut self, _mode: Mode) {}
+    /// From now on the link is read at `rate` at most: a transport with credit of its own lets no more wait unread than that
+    /// brings in a quarter of a second. Credit that was given before cannot be taken back.
+    fn set_rate(&mut self, _rate: Rate) {}
 }
 
 /// Sends data chunks, one at a time: a chunk is started only after the one before has been flushed.
@@ -158,6 +164,9 @@ pub struct ControlLink {
     pub receiver: Box<dyn ControlReceiver>,
     /// Ours.
     pub sender: Box<dyn ControlSender>,
+    /// Where the session's data links go, as the welcome says it ([`wire::Welcome::data_endpoint`]); nothing on a link that
+    /// was dialled.
+    pub data_endpoint: String,
 }
 
 /// The two halves of a data link whose handshake is done.
@@ -215,6 +224,8 @@ pub enum LinkFault {
     Lost,
     /// A plaintext data link where `data_encryption` is on.
     Plaintext,
+    /// Too many handshakes are under way: a QUIC newcomer has to show first that it is where it says.
+    Unproven,
 }
 
 impl LinkFault {
@@ -227,14 +238,28 @@ impl LinkFault {
             Self::Token => "token",
             Self::Lost => "lost",
             Self::Plaintext => "plaintext",
+            Self::Unproven => "unproven",
         }
     }
+}
+
+/// What the welcome says of one data link.
+#[derive(Clone)]
+pub struct DataOffer {
+    /// What the link shows; good once.
+    pub token: Token,
+    /// [`wire::Welcome::data_endpoint`].
+    pub endpoint: String,
+    /// [`wire::Welcome::data_route`]; empty: none.
+    pub route: String,
+    /// [`wire::Welcome::plaintext_data`]; only TCP has such links.
+    pub plaintext: bool,
 }
 
 /// What a client session uses to reach its node.
 pub trait Dialer: Send + Sync + 'static {
     /// Opens the control link: connects, shakes hands, checks the pinned id.
     fn control(&self) -> PortFuture<Result<ControlLink, LinkError>>;
-    /// Opens one data link. `route` is what the welcome gave (empty: none); `plaintext` as the welcome says.
-    fn data(&self, token: Token, route: String, plaintext: bool) -> PortFuture<Result<DataLink, LinkError>>;
+    /// Opens one data link to the node that answered the control link.
+    fn data(&self, offer: DataOffer) -> PortFuture<Result<DataLink, LinkError>>;
 }

@@ -15,8 +15,8 @@ pub use files::{
 };
 pub use guest::{GuestFront, GuestPlace, GuestRefusal, GuestRequest, GuestTerms, Passage};
 pub use link::{
-    ControlLink, ControlReceiver, ControlSender, DataArrival, DataLink, DataReceiver, DataSender, Dialer, Front,
-    LinkError, LinkFault, Payload, Pressure, Remote, Transport,
+    ControlLink, ControlReceiver, ControlSender, DataArrival, DataLink, DataOffer, DataReceiver, DataSender, Dialer,
+    Front, LinkError, LinkFault, Payload, Pressure, Remote, Transport,
 };
 pub use policy::{Policy, Rights};
 

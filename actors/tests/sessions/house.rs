@@ -13,7 +13,7 @@ use std::{
 use actors::{
     Node, NodeConfig, NodeConsole, SessionHandle, Shared, Threads, Tree,
     peer::client::{Command, SessionEvent},
-    port::{ControlLink, DataArrival, DataLink, Dialer, Front, LinkError, Policy, PortFuture, Rights, Sink},
+    port::{ControlLink, DataArrival, DataLink, DataOffer, Dialer, Front, LinkError, Policy, PortFuture, Rights, Sink},
 };
 use flow::{Class, Direction, Rate, ShaperConfig, allocation::Knobs};
 use metrics::{Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString};
@@ -270,8 +270,8 @@ impl Dialer for FakeDialer {
         Box::pin(async { Err(LinkError::Local("the session has its link already".into())) })
     }
 
-    fn data(&self, token: Token, _: String, _: bool) -> PortFuture<Result<DataLink, LinkError>> {
-        let (node, peer) = (self.node.clone(), self.peer);
+    fn data(&self, offer: DataOffer) -> PortFuture<Result<DataLink, LinkError>> {
+        let (node, peer, token) = (self.node.clone(), self.peer, offer.token);
         Box::pin(async move {
             let dialled = dial_data(&node, peer, token).await;
             let (from_node, to_node) = dialled.map_err(|refusal| LinkError::Local(refusal.to_string()))?;

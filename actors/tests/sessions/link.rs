@@ -186,6 +186,7 @@ pub(crate) fn control(peer: PeerId, incoming: End<Message>, outgoing: End<Messag
         remote: Remote { peer, address: address(), transport: Transport::Tcp },
         receiver: Box::new(incoming),
         sender: Box::new(ControlOut { end: outgoing, pending: VecDeque::new() }),
+        data_endpoint: String::new(),
     }
 }
 

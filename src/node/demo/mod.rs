@@ -26,12 +26,12 @@ use self::{
     table::Live,
     verdict::{Sample, Verdict},
 };
-use super::{DemoOptions, Exit, Failure, compose};
+use super::{DemoOptions, Exit, Failure, compose, doors::Doors};
 use crate::{
     config::{Config, Overrides, Share},
     files::{FilesConfig, ShareConfig, Shares},
     identity::{AuthorizedPeers, Identity, StateDir},
-    transport::{self, Credentials, Listener},
+    transport::{self, Credentials},
 };
 
 /// Between two looks at the receivers' files.
@@ -78,7 +78,7 @@ async fn run(options: &DemoOptions, folder: &Path) -> Result<(), Failure> {
         let destination = folder.join(format!("received-{index}.bin"));
         files.push(folder.join(format!("received-{index}.bin.part")));
         let home = Home { state, endpoint: address.to_string(), path: format!("demo/{NAME}"), destination };
-        peers.push(DemoPeer::start(part.clone(), home, stop.clone())?);
+        peers.push(DemoPeer::start(part.clone(), home, options.transport.of(index), stop.clone())?);
     }
     let samples = watch(options, &node, &parts, &ids, &files).await?;
     stop.store(true, Relaxed);
@@ -114,6 +114,7 @@ fn start_node(
     let overrides = Overrides {
         shares: vec![Share { name: "demo".into(), path: share.clone(), writable: false, public: false }],
         upload: Some(options.upload_limit),
+        peers: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
         ..Overrides::default()
     };
     let mut config = Config::load(None, &overrides).map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
@@ -131,10 +132,9 @@ fn start_node(
         Threads::Arbiters,
     );
     let credentials = Credentials::generate_from_pkcs8(identity.key_pkcs8()).map_err(machine)?;
-    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let listener = Listener::bind(any, node.clone(), &credentials, compose::listen_config(&config)).map_err(machine)?;
-    let address = listener.local_addr().map_err(machine)?;
-    actix_rt::spawn(listener.run());
+    let doors = Doors::bind(&node, &config, &credentials).map_err(machine)?;
+    let address = doors.address().map_err(machine)?;
+    doors.open();
     Ok((node, address))
 }
 

@@ -18,7 +18,7 @@ use crate::{
     files::Already,
     identity::StateDir,
     node::{
-        Exit, Failure,
+        Exit, Failure, TransportChoice,
         session::{Client, Wish},
     },
 };
@@ -41,8 +41,13 @@ pub(super) struct Home {
 
 impl DemoPeer {
     /// Starts the peer; it joins when its part says.
-    pub(super) fn start(part: Part, home: Home, stop: Arc<AtomicBool>) -> Result<Self, Failure> {
-        let run = move || actix_rt::System::new().block_on(act(part, home, stop));
+    pub(super) fn start(
+        part: Part,
+        home: Home,
+        transport: TransportChoice,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self, Failure> {
+        let run = move || actix_rt::System::new().block_on(act(part, home, transport, stop));
         let thread = std::thread::Builder::new().name("demo-peer".into()).spawn(run);
         let thread = thread.map_err(|error| Failure::new(Exit::Machine, format!("no thread for a peer: {error}")))?;
         Ok(Self { thread })
@@ -54,7 +59,7 @@ impl DemoPeer {
     }
 }
 
-async fn act(part: Part, home: Home, stop: Arc<AtomicBool>) -> Result<(), Failure> {
+async fn act(part: Part, home: Home, transport: TransportChoice, stop: Arc<AtomicBool>) -> Result<(), Failure> {
     tokio::time::sleep(part.joins).await;
     let wish = Wish {
         upload: Rate::UNLIMITED,
@@ -64,6 +69,7 @@ async fn act(part: Part, home: Home, stop: Arc<AtomicBool>) -> Result<(), Failur
         data_links: 1,
         peer_id: None,
         quiet: true,
+        transport,
     };
     let client = Client::start(home.state, wish)?;
     let lost = |why: String| Failure::new(Exit::Unreachable, why);
@@ -72,6 +78,7 @@ async fn act(part: Part, home: Home, stop: Arc<AtomicBool>) -> Result<(), Failur
         let event = tokio::time::timeout(Duration::from_millis(100), events.recv()).await;
         if stop.load(Relaxed) {
             handle.command(Command::Leave).await;
+            client.settle(Duration::from_secs(1)).await;
             return Ok(());
         }
         match event {

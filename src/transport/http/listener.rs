@@ -48,7 +48,7 @@ impl HttpListener {
     /// # Errors
     /// The kernel's kind, with words for the operator: which address, and what to do.
     pub fn bind(address: SocketAddr, front: Arc<dyn GuestFront>, config: HttpConfig) -> io::Result<Self> {
-        let socket = listen(address, BACKLOG, &config.socket).map_err(|error| explain(address, &error))?;
+        let socket = listen(address, BACKLOG, &config.socket).map_err(|error| explain("", address, &error))?;
         let farewells = Arc::new(Semaphore::new(FAREWELLS_MAX));
         Ok(Self { socket, frontage: Arc::new(Frontage { front, config }), farewells })
     }

@@ -18,7 +18,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use wire::{ALPN_CONTROL, ALPN_DATA, CONTROL_FRAME_BYTES_MAX, DATA_PAYLOAD_BYTES_MAX, DataHeader, DataPreface};
 
-use super::stage::{Stage, credentials, receive, receive_header, token};
+use super::stage::{Stage, credentials, offer, receive, receive_header, token};
 use crate::transport::{ListenConfig, client_config, data_route};
 
 /// What is left to read until the server closes; a reset counts as a close.
@@ -207,16 +207,16 @@ async fn a_client_without_certificate_is_refused() {
 #[tokio::test]
 async fn a_wrong_token_ends_the_link() {
     let stage = Stage::open(ListenConfig::default());
-    let mut ours = stage.dialer(&credentials()).data(token(66), data_route(0), false).await.unwrap();
+    let mut ours = stage.dialer(&credentials()).data(offer(token(66), data_route(0), false)).await.unwrap();
     assert!(matches!(receive_header(&mut ours.receiver).await, Ok(None) | Err(LinkError::Lost(_))));
     // A token of another worker is as good as none.
     stage.issue(token(1), 1);
-    let mut ours = stage.dialer(&credentials()).data(token(1), data_route(0), false).await.unwrap();
+    let mut ours = stage.dialer(&credentials()).data(offer(token(1), data_route(0), false)).await.unwrap();
     assert!(matches!(receive_header(&mut ours.receiver).await, Ok(None) | Err(LinkError::Lost(_))));
     stage.all_given_back().await;
 
     let mut plain = Stage::plaintext();
-    let mut ours = plain.dialer(&credentials()).data(token(66), String::new(), true).await.unwrap();
+    let mut ours = plain.dialer(&credentials()).data(offer(token(66), String::new(), true)).await.unwrap();
     assert_eq!(plain.next_fault().await, LinkFault::Token);
     assert!(matches!(receive_header(&mut ours.receiver).await, Ok(None) | Err(LinkError::Lost(_))));
 }
@@ -225,7 +225,7 @@ async fn a_wrong_token_ends_the_link() {
 async fn plaintext_is_refused_where_data_is_encrypted() {
     let mut stage = Stage::open(ListenConfig::default());
     stage.issue(token(1), 0);
-    let mut ours = stage.dialer(&credentials()).data(token(1), String::new(), true).await.unwrap();
+    let mut ours = stage.dialer(&credentials()).data(offer(token(1), String::new(), true)).await.unwrap();
     assert_eq!(stage.next_fault().await, LinkFault::Plaintext);
     assert!(matches!(receive_header(&mut ours.receiver).await, Ok(None) | Err(LinkError::Lost(_))));
     stage.all_given_back().await;

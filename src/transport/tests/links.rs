@@ -13,23 +13,53 @@ use tokio::{
 use wire::{DATA_PAYLOAD_BYTES_MAX, DataHeader};
 
 use super::stage::{
-    Expect, Stage, credentials, dialer, ping, receive, receive_chunk, receive_header, send, send_chunk, token,
+    Expect, Over, Stage, credentials, dialer, offer, ping, receive, receive_chunk, receive_header, send_chunk, token,
 };
-use crate::transport::{ListenConfig, Listener, data_route};
+use crate::transport::{ListenConfig, Listener};
 
-#[tokio::test]
-async fn both_sides_prove_who_they_are() {
+/// Each of these cases, over each transport.
+macro_rules! over_both {
+    ($($case:ident),+ $(,)?) => {
+        mod over_tcp {
+            $(#[tokio::test]
+            async fn $case() {
+                super::$case(super::Over::Tcp).await;
+            })+
+        }
+        mod over_quic {
+            $(#[tokio::test]
+            async fn $case() {
+                super::$case(super::Over::Quic).await;
+            })+
+        }
+    };
+}
+
+over_both!(
+    both_sides_prove_who_they_are,
+    a_close_is_clean_and_gives_the_admission_back,
+    control_links_take_turns_over_the_workers,
+    a_data_link_goes_to_the_worker_of_its_route,
+    a_full_socket_stops_the_sender_and_names_the_receiver,
+    an_unexpected_key_needs_a_human,
+);
+
+fn transport_of(over: Over) -> Transport {
+    match over {
+        Over::Tcp => Transport::Tcp,
+        Over::Quic => Transport::Quic,
+    }
+}
+
+async fn both_sides_prove_who_they_are(over: Over) {
     let mut stage = Stage::open(ListenConfig::default());
     let client = credentials();
-    let mut ours = stage.dialer(&client).control().await.unwrap();
-    let (_, mut theirs) = stage.next_control().await;
+    let dialer = stage.dialer_over(over, &client);
+    let (mut ours, _, mut theirs) = stage.meet(dialer.as_ref()).await;
     assert_eq!(ours.remote.peer, stage.server.peer_id());
     assert_eq!(theirs.remote.peer, client.peer_id());
-    assert_eq!(theirs.remote.transport, Transport::Tcp);
+    assert_eq!(theirs.remote.transport, transport_of(over));
     assert_eq!(ours.remote.address, stage.address);
-
-    send(&mut ours.sender, &ping(1)).await;
-    assert_eq!(receive(&mut theirs.receiver).await.unwrap(), Some(ping(1)));
     for nonce in 0..3000 {
         theirs.sender.start_send(&ping(nonce)).unwrap();
     }
@@ -39,11 +69,10 @@ async fn both_sides_prove_who_they_are() {
     }
 }
 
-#[tokio::test]
-async fn a_close_is_clean_and_gives_the_admission_back() {
+async fn a_close_is_clean_and_gives_the_admission_back(over: Over) {
     let mut stage = Stage::open(ListenConfig::default());
-    let mut ours = stage.dialer(&credentials()).control().await.unwrap();
-    let (_, mut theirs) = stage.next_control().await;
+    let dialer = stage.dialer_over(over, &credentials());
+    let (mut ours, _, mut theirs) = stage.meet(dialer.as_ref()).await;
     ours.sender.start_send(&ping(9)).unwrap();
     poll_fn(|cx| ours.sender.poll_close(cx)).await.unwrap();
     assert_eq!(receive(&mut theirs.receiver).await.unwrap(), Some(ping(9)));
@@ -53,32 +82,32 @@ async fn a_close_is_clean_and_gives_the_admission_back() {
     stage.all_given_back().await;
 }
 
-#[tokio::test]
-async fn control_links_take_turns_over_the_workers() {
+async fn control_links_take_turns_over_the_workers(over: Over) {
     let mut stage = Stage::open(ListenConfig::default());
-    let dialer = stage.dialer(&credentials());
+    let dialer = stage.dialer_over(over, &credentials());
     let mut workers = Vec::new();
     let mut links = Vec::new();
     for _ in 0..4 {
-        links.push(dialer.control().await.unwrap());
-        workers.push(stage.next_control().await.0);
+        let (ours, worker, theirs) = stage.meet(dialer.as_ref()).await;
+        links.push((ours, theirs));
+        workers.push(worker);
     }
     assert_eq!(workers, [0, 1, 0, 1]);
 }
 
-#[tokio::test]
-async fn a_data_link_goes_to_the_worker_of_its_route() {
+async fn a_data_link_goes_to_the_worker_of_its_route(over: Over) {
     let mut stage = Stage::open(ListenConfig::default());
     let client = credentials();
-    let dialer = stage.dialer(&client);
+    let dialer = stage.dialer_over(over, &client);
+    let _control = stage.meet(dialer.as_ref()).await;
     for worker in [1, 0] {
         stage.issue(token(worker), usize::from(worker));
-        let mut ours = dialer.data(token(worker), data_route(usize::from(worker)), false).await.unwrap();
+        let mut ours = dialer.data(stage.offer(over, token(worker), usize::from(worker))).await.unwrap();
         let (arrived_on, mut theirs) = stage.next_arrival().await;
         assert_eq!(arrived_on, usize::from(worker));
         assert!(theirs.token == token(worker));
         assert_eq!(theirs.link.peer, Some(client.peer_id()));
-        assert_eq!(theirs.link.transport, Transport::Tcp);
+        assert_eq!(theirs.link.transport, transport_of(over));
         exchange_chunks(&mut ours, &mut theirs.link).await;
     }
 }
@@ -87,7 +116,7 @@ async fn a_data_link_goes_to_the_worker_of_its_route() {
 async fn a_plaintext_data_link_follows_its_token() {
     let mut stage = Stage::plaintext();
     stage.issue(token(1), 1);
-    let mut ours = stage.dialer(&credentials()).data(token(1), String::new(), true).await.unwrap();
+    let mut ours = stage.dialer(&credentials()).data(offer(token(1), String::new(), true)).await.unwrap();
     let (worker, mut theirs) = stage.next_arrival().await;
     assert_eq!(worker, 1);
     assert_eq!((theirs.link.peer, theirs.link.transport), (None, Transport::TcpPlain));
@@ -121,12 +150,9 @@ async fn exchange_chunks(ours: &mut actors::port::DataLink, theirs: &mut actors:
     tokio::join!(sending, receiving);
 }
 
-#[tokio::test]
-async fn a_full_socket_stops_the_sender_and_names_the_receiver() {
+async fn a_full_socket_stops_the_sender_and_names_the_receiver(over: Over) {
     let mut stage = Stage::open(ListenConfig::default());
-    stage.issue(token(1), 0);
-    let mut ours = stage.dialer(&credentials()).data(token(1), data_route(0), false).await.unwrap();
-    let (_, mut theirs) = stage.next_arrival().await;
+    let (mut ours, mut theirs) = stage.data_link(over, token(1), 0).await;
     let payload = Bytes::from(vec![5; DATA_PAYLOAD_BYTES_MAX as usize]);
     let header = DataHeader { len: DATA_PAYLOAD_BYTES_MAX, transfer: 1, offset: 0 };
     let mut chunks = 0;
@@ -175,10 +201,10 @@ async fn a_header_is_seen_before_its_payload_and_as_often_as_asked() {
     assert_eq!(receive_chunk(&mut theirs.link.receiver).await, (header, Bytes::from_static(b"data")));
 }
 
-#[tokio::test]
-async fn an_unexpected_key_needs_a_human() {
-    let stage = Stage::open(ListenConfig::default());
-    let dialer = dialer(stage.address, &credentials(), Expect(Some(credentials().peer_id())));
+async fn an_unexpected_key_needs_a_human(over: Over) {
+    let mut stage = Stage::open(ListenConfig::default());
+    stage.server = credentials();
+    let dialer = stage.dialer_over(over, &credentials());
     match dialer.control().await {
         Err(LinkError::Identity(words)) => assert!(words.contains("has changed"), "{words}"),
         other => panic!("{:?}", other.err()),

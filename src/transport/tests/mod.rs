@@ -2,4 +2,4 @@
 
 mod hostile;
 mod links;
-mod stage;
+pub(super) mod stage;

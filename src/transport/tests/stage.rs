@@ -13,7 +13,8 @@ use std::{
 };
 
 use actors::port::{
-    ControlLink, ControlReceiver, ControlSender, DataArrival, DataReceiver, DataSender, Front, LinkError, LinkFault,
+    ControlLink, ControlReceiver, ControlSender, DataArrival, DataLink, DataOffer, DataReceiver, DataSender, Dialer,
+    Front, LinkError, LinkFault,
 };
 use bytes::Bytes;
 use rcgen::{KeyPair, PKCS_ED25519};
@@ -25,7 +26,10 @@ use tokio::{
 };
 use wire::{DataHeader, Message, PeerId, Ping, Refusal, RefusalCode, Token};
 
-use crate::transport::{Credentials, DialConfig, ListenConfig, Listener, Pins, TcpDialer};
+use crate::transport::{
+    Credentials, DialConfig, ListenConfig, Listener, Pins, QuicClient, QuicConfig, QuicDialer, QuicListener, TcpDialer,
+    data_route,
+};
 
 /// Enough for every test here, little enough to keep a broken one short.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,7 +41,7 @@ thread_local! {
 }
 
 /// The front: hands what arrives to the test, with the worker it arrived on.
-pub(super) struct FakeFront {
+pub(in crate::transport) struct FakeFront {
     workers: Vec<mpsc::Sender<Job>>,
     tokens: Mutex<Vec<(Token, usize)>>,
     controls: mpsc::Sender<(usize, ControlLink)>,
@@ -97,26 +101,49 @@ impl Front for FakeFront {
     }
 }
 
+/// What carries a test's links.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub(in crate::transport) enum Over {
+    Tcp,
+    Quic,
+}
+
 /// Everything a test needs.
-pub(super) struct Stage {
-    pub(super) address: SocketAddr,
-    pub(super) server: Credentials,
-    pub(super) front: Arc<FakeFront>,
+pub(in crate::transport) struct Stage {
+    pub(in crate::transport) address: SocketAddr,
+    data_ports: Vec<u16>,
+    pub(in crate::transport) server: Credentials,
+    pub(in crate::transport) front: Arc<FakeFront>,
     controls: mpsc::Receiver<(usize, ControlLink)>,
     arrivals: mpsc::Receiver<(usize, DataArrival)>,
     faults: mpsc::Receiver<LinkFault>,
-    accepting: JoinHandle<()>,
+    accepting: [JoinHandle<()>; 2],
 }
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        self.accepting.abort();
+        self.accepting.iter().for_each(JoinHandle::abort);
     }
 }
 
 impl Stage {
     /// Listens on loopback.
-    pub(super) fn open(config: ListenConfig) -> Self {
+    pub(in crate::transport) fn open(config: ListenConfig) -> Self {
+        let quic = QuicConfig { handshake_ms: config.handshake_ms, ..QuicConfig::default() };
+        Self::with(config, quic)
+    }
+
+    /// The same, QUIC with its own settings.
+    pub(in crate::transport) fn with(config: ListenConfig, quic: QuicConfig) -> Self {
+        Self::of(credentials(), config, quic)
+    }
+
+    /// A node with a key that was used before.
+    pub(in crate::transport) fn with_credentials(server: Credentials) -> Self {
+        Self::of(server, ListenConfig::default(), QuicConfig::default())
+    }
+
+    fn of(server: Credentials, config: ListenConfig, quic: QuicConfig) -> Self {
         let (controls_in, controls) = mpsc::channel(64);
         let (arrivals_in, arrivals) = mpsc::channel(64);
         let (faults_in, faults) = mpsc::channel(64);
@@ -129,56 +156,123 @@ impl Stage {
             held: Arc::default(),
             full: AtomicBool::new(false),
         });
-        let server = credentials();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let listener = Listener::bind(any, Arc::<FakeFront>::clone(&front), &server, config).unwrap();
-        let address = listener.local_addr().unwrap();
-        let accepting = tokio::spawn(async move { listener.run().await.unwrap() });
-        Self { address, server, front, controls, arrivals, faults, accepting }
+        // A port that is free for both.
+        let (tcp, quic) = std::iter::repeat_with(|| {
+            let tcp = Listener::bind(any, Arc::<FakeFront>::clone(&front), &server, config.clone()).unwrap();
+            let address = tcp.local_addr().unwrap();
+            (tcp, QuicListener::bind(address, any, Arc::<FakeFront>::clone(&front), &server, quic.clone()))
+        })
+        .find_map(|(tcp, quic)| Some((tcp, quic.ok()?)))
+        .unwrap();
+        let (address, data_ports) = (tcp.local_addr().unwrap(), quic.data_ports().unwrap());
+        let accepting = [
+            tokio::spawn(async move { tcp.run().await.unwrap() }),
+            tokio::spawn(async move { quic.run().await.unwrap() }),
+        ];
+        Self { address, data_ports, server, front, controls, arrivals, faults, accepting }
     }
 
     /// A listener with a short handshake time.
-    pub(super) fn hasty() -> Self {
+    pub(in crate::transport) fn hasty() -> Self {
         Self::open(ListenConfig { handshake_ms: 200, ..ListenConfig::default() })
     }
 
     /// A listener that takes plaintext data links.
-    pub(super) fn plaintext() -> Self {
+    pub(in crate::transport) fn plaintext() -> Self {
         Self::open(ListenConfig { data_encryption: false, ..ListenConfig::default() })
     }
 
     /// Makes a token good on a worker.
-    pub(super) fn issue(&self, token: Token, worker: usize) {
+    pub(in crate::transport) fn issue(&self, token: Token, worker: usize) {
         self.front.tokens.lock().unwrap().push((token, worker));
     }
 
     /// Admits nobody from now on.
-    pub(super) fn fill(&self) {
+    pub(in crate::transport) fn fill(&self) {
         self.front.full.store(true, Ordering::SeqCst);
     }
 
-    pub(super) fn dialer(&self, client: &Credentials) -> TcpDialer {
+    pub(in crate::transport) fn dialer(&self, client: &Credentials) -> TcpDialer {
         dialer(self.address, client, Expect(Some(self.server.peer_id())))
     }
 
-    pub(super) async fn connect(&self) -> TcpStream {
+    /// A dialler that expects the stage's node.
+    pub(in crate::transport) fn dialer_over(&self, over: Over, client: &Credentials) -> Box<dyn Dialer> {
+        match over {
+            Over::Tcp => Box::new(self.dialer(client)),
+            Over::Quic => {
+                let pins = Arc::new(Expect(Some(self.server.peer_id())));
+                let quic = Arc::new(QuicClient::new(client).unwrap());
+                let endpoint = self.address.to_string();
+                Box::new(QuicDialer::new(endpoint, quic, pins, DialConfig::default()).unwrap())
+            }
+        }
+    }
+
+    /// Where data links over QUIC go to `worker`.
+    pub(in crate::transport) fn data_address(&self, worker: usize) -> SocketAddr {
+        SocketAddr::new(self.address.ip(), self.data_ports[worker])
+    }
+
+    /// What a welcome would say of a data link over QUIC to `port`.
+    pub(in crate::transport) fn offer_at(&self, token: Token, port: u16) -> DataOffer {
+        DataOffer { endpoint: format!(":{port}"), ..offer(token, String::new(), false) }
+    }
+
+    /// What a welcome would say of a data link to `worker`.
+    pub(in crate::transport) fn offer(&self, over: Over, token: Token, worker: usize) -> DataOffer {
+        let endpoint = match over {
+            Over::Tcp => String::new(),
+            Over::Quic => format!(":{}", self.data_ports[worker]),
+        };
+        DataOffer { endpoint, ..offer(token, data_route(worker), false) }
+    }
+
+    /// A control link, both ends, on which one message went.
+    pub(in crate::transport) async fn meet(&mut self, dialer: &dyn Dialer) -> (ControlLink, usize, ControlLink) {
+        let mut ours = dialer.control().await.unwrap();
+        // Over QUIC nobody hears of a link before something is said on it.
+        send(&mut ours.sender, &ping(1)).await;
+        let (worker, mut theirs) = self.next_control().await;
+        assert_eq!(receive(&mut theirs.receiver).await.unwrap(), Some(ping(1)));
+        (ours, worker, theirs)
+    }
+
+    /// A data link to `worker` with the token `token`, both ends. Its control link is dropped.
+    pub(in crate::transport) async fn data_link(
+        &mut self,
+        over: Over,
+        token: Token,
+        worker: usize,
+    ) -> (DataLink, DataArrival) {
+        let dialer = self.dialer_over(over, &credentials());
+        let _control = self.meet(dialer.as_ref()).await;
+        self.issue(token, worker);
+        let ours = dialer.data(self.offer(over, token, worker)).await.unwrap();
+        let (arrived_on, theirs) = self.next_arrival().await;
+        assert_eq!(arrived_on, worker);
+        (ours, theirs)
+    }
+
+    pub(in crate::transport) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    pub(super) async fn next_control(&mut self) -> (usize, ControlLink) {
+    pub(in crate::transport) async fn next_control(&mut self) -> (usize, ControlLink) {
         timeout(PATIENCE, self.controls.recv()).await.expect("a control link in time").unwrap()
     }
 
-    pub(super) async fn next_arrival(&mut self) -> (usize, DataArrival) {
+    pub(in crate::transport) async fn next_arrival(&mut self) -> (usize, DataArrival) {
         timeout(PATIENCE, self.arrivals.recv()).await.expect("a data link in time").unwrap()
     }
 
-    pub(super) async fn next_fault(&mut self) -> LinkFault {
+    pub(in crate::transport) async fn next_fault(&mut self) -> LinkFault {
         timeout(PATIENCE, self.faults.recv()).await.expect("a fault in time").unwrap()
     }
 
     /// Waits until no admission is held.
-    pub(super) async fn all_given_back(&self) {
+    pub(in crate::transport) async fn all_given_back(&self) {
         timeout(PATIENCE, async {
             while self.front.held.load(Ordering::SeqCst) > 0 {
                 sleep(Duration::from_millis(5)).await;
@@ -204,13 +298,13 @@ fn start_worker(index: usize) -> mpsc::Sender<Job> {
 }
 
 /// Fresh credentials.
-pub(super) fn credentials() -> Credentials {
+pub(in crate::transport) fn credentials() -> Credentials {
     let pair = KeyPair::generate_for(&PKCS_ED25519).unwrap();
     Credentials::generate_from_pkcs8(&pair.serialize_der()).unwrap()
 }
 
 /// Pins one id, or takes any.
-pub(super) struct Expect(pub(super) Option<PeerId>);
+pub(in crate::transport) struct Expect(pub(in crate::transport) Option<PeerId>);
 
 impl Pins for Expect {
     fn check(&self, endpoint: &str, id: &PeerId) -> Result<(), String> {
@@ -221,39 +315,47 @@ impl Pins for Expect {
     }
 }
 
-pub(super) fn dialer(address: SocketAddr, client: &Credentials, pins: Expect) -> TcpDialer {
+pub(in crate::transport) fn dialer(address: SocketAddr, client: &Credentials, pins: Expect) -> TcpDialer {
     TcpDialer::new(address.to_string(), client, Arc::new(pins), DialConfig::default()).unwrap()
 }
 
-pub(super) fn token(byte: u8) -> Token {
+pub(in crate::transport) fn token(byte: u8) -> Token {
     Token::from_bytes([byte; 32])
 }
 
-pub(super) fn ping(nonce: u64) -> Message {
+pub(in crate::transport) fn ping(nonce: u64) -> Message {
     Message::Ping(Ping { nonce, sent_ns: 1 })
 }
 
-pub(super) async fn send(sender: &mut Box<dyn ControlSender>, message: &Message) {
+pub(in crate::transport) async fn send(sender: &mut Box<dyn ControlSender>, message: &Message) {
     sender.start_send(message).unwrap();
     poll_fn(|cx| sender.poll_flush(cx)).await.unwrap();
 }
 
-pub(super) async fn receive(receiver: &mut Box<dyn ControlReceiver>) -> Result<Option<Message>, LinkError> {
+pub(in crate::transport) async fn receive(
+    receiver: &mut Box<dyn ControlReceiver>,
+) -> Result<Option<Message>, LinkError> {
     timeout(PATIENCE, poll_fn(|cx| receiver.poll_receive(cx))).await.expect("a message in time")
 }
 
-pub(super) async fn send_chunk(sender: &mut Box<dyn DataSender>, offset: u64, payload: Bytes) {
+pub(in crate::transport) async fn send_chunk(sender: &mut Box<dyn DataSender>, offset: u64, payload: Bytes) {
     let len = u32::try_from(payload.len()).unwrap();
     sender.start_send(DataHeader { len, transfer: 7, offset }, payload.into()).unwrap();
     poll_fn(|cx| sender.poll_flush(cx)).await.unwrap();
 }
 
-pub(super) async fn receive_header(receiver: &mut Box<dyn DataReceiver>) -> Result<Option<DataHeader>, LinkError> {
+pub(in crate::transport) async fn receive_header(
+    receiver: &mut Box<dyn DataReceiver>,
+) -> Result<Option<DataHeader>, LinkError> {
     timeout(PATIENCE, poll_fn(|cx| receiver.poll_header(cx))).await.expect("a header in time")
 }
 
-pub(super) async fn receive_chunk(receiver: &mut Box<dyn DataReceiver>) -> (DataHeader, Bytes) {
+pub(in crate::transport) async fn receive_chunk(receiver: &mut Box<dyn DataReceiver>) -> (DataHeader, Bytes) {
     let header = receive_header(receiver).await.unwrap().expect("a chunk");
     let payload = timeout(PATIENCE, poll_fn(|cx| receiver.poll_payload(cx))).await.expect("a payload in time");
     (header, payload.unwrap())
+}
+
+pub(in crate::transport) fn offer(token: Token, route: String, plaintext: bool) -> DataOffer {
+    DataOffer { token, endpoint: String::new(), route, plaintext }
 }

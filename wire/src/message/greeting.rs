@@ -66,7 +66,7 @@ pub struct Welcome {
     /// One 32-byte token per data link, each good once.
     #[prost(bytes = "vec", repeated, tag = "4")]
     pub tokens: Vec<Vec<u8>>,
-    /// `HOST:PORT` for data links; empty: where the control link went.
+    /// `HOST:PORT` for data links, or `:PORT` on the machine that answered the control link; empty: where that link went.
     #[prost(string, tag = "5")]
     pub data_endpoint: String,
     /// Opaque; goes into the server name (SNI) of data links, so that the acceptor knows the worker.

@@ -1,0 +1,167 @@
+//! A client process's side of QUIC: its two sockets, and what it keeps of nodes so that it may come back in one datagram.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use quinn::Endpoint;
+use tokio::time::{Instant, sleep};
+use wire::PeerId;
+
+use super::{
+    super::Credentials,
+    socket::{self, CONTROL_BUFFER_BYTES, DATA_BUFFER_BYTES},
+    tickets::Tickets,
+    tls::ClientBase,
+};
+
+/// Nodes that one process remembers. Beyond, it begins to remember anew.
+const NODES_MAX: usize = 256;
+/// Between two looks whether the last words are out.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// The client's sockets and memory; all sessions of a process share one. It must be used on one runtime.
+pub struct QuicClient {
+    base: ClientBase,
+    /// By family: IPv4, IPv6.
+    sockets: Mutex<[Option<Sockets>; 2]>,
+    nodes: Mutex<HashMap<String, Arc<KnownNode>>>,
+    links: Arc<AtomicUsize>,
+}
+
+/// The two sockets of one family.
+#[derive(Clone)]
+pub(super) struct Sockets {
+    pub(super) control: Endpoint,
+    pub(super) data: Endpoint,
+}
+
+/// What is kept of a node.
+pub(super) struct KnownNode {
+    pub(super) control: quinn::ClientConfig,
+    pub(super) data: quinn::ClientConfig,
+    control_tickets: Arc<Tickets>,
+    /// Where its last control link went, and who answered.
+    answered: Mutex<Option<(SocketAddr, PeerId)>>,
+}
+
+impl KnownNode {
+    fn new(base: &ClientBase) -> Result<Self, rustls::Error> {
+        let control_tickets = Arc::<Tickets>::default();
+        Ok(Self {
+            control: base.control(Arc::clone(&control_tickets))?,
+            data: base.data(Arc::default())?,
+            control_tickets,
+            answered: Mutex::new(None),
+        })
+    }
+
+    /// Where it was and who it is, if it gave a ticket to come back with.
+    pub(super) fn returning(&self) -> Option<(SocketAddr, PeerId)> {
+        self.answered().filter(|_| self.control_tickets.any())
+    }
+
+    /// Where its last control link went, and who answered: its data links go to the same machine.
+    pub(super) fn answered(&self) -> Option<(SocketAddr, PeerId)> {
+        *lock(&self.answered)
+    }
+
+    /// A handshake with it is done.
+    pub(super) fn has_answered(&self, address: SocketAddr, peer: PeerId) {
+        *lock(&self.answered) = Some((address, peer));
+    }
+}
+
+impl QuicClient {
+    /// A client that shows `credentials`. Sockets are opened when they are needed.
+    ///
+    /// # Errors
+    /// When rustls refuses the credentials.
+    pub fn new(credentials: &Credentials) -> Result<Self, rustls::Error> {
+        let base = ClientBase::new(credentials)?;
+        Ok(Self { base, sockets: Mutex::default(), nodes: Mutex::default(), links: Arc::default() })
+    }
+
+    /// Waits until every link that was closed has said so to its node, at most for `patience`: what a process that ends has not
+    /// sent by then nobody sends.
+    pub async fn settle(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        while self.links.load(Relaxed) > 0 && Instant::now() < deadline {
+            sleep(LOOK).await;
+        }
+        for sockets in lock(&self.sockets).iter().flatten() {
+            sockets.control.close(super::CLOSED, b"");
+            sockets.data.close(super::CLOSED, b"");
+        }
+        // The connections' tasks send what they have to say on their next turn.
+        sleep(LOOK).await;
+    }
+
+    /// The sockets for addresses of the family of `address`.
+    pub(super) fn sockets(&self, address: SocketAddr) -> io::Result<Sockets> {
+        let mut all = lock(&self.sockets);
+        let slot = &mut all[usize::from(address.is_ipv6())];
+        if let Some(sockets) = slot {
+            return Ok(sockets.clone());
+        }
+        let any: SocketAddr = match address {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        let control = socket::bind(any, CONTROL_BUFFER_BYTES)?;
+        let data = socket::data_endpoint(socket::bind(any, DATA_BUFFER_BYTES)?, control.try_clone()?, None)?;
+        let sockets = Sockets { control: socket::endpoint(control, None)?, data };
+        *slot = Some(sockets.clone());
+        Ok(sockets)
+    }
+
+    /// What is kept of the node at `endpoint`.
+    pub(super) fn node(&self, endpoint: &str) -> Result<Arc<KnownNode>, rustls::Error> {
+        let mut nodes = lock(&self.nodes);
+        if let Some(node) = nodes.get(endpoint) {
+            return Ok(Arc::clone(node));
+        }
+        if nodes.len() >= NODES_MAX {
+            nodes.clear();
+        }
+        let node = Arc::new(KnownNode::new(&self.base)?);
+        nodes.insert(endpoint.to_owned(), Arc::clone(&node));
+        Ok(node)
+    }
+
+    /// What is kept of the one node that is known holds for `endpoint`.
+    #[cfg(test)]
+    pub(super) fn moved(&self, endpoint: &str) {
+        let mut nodes = lock(&self.nodes);
+        let (_, node) = nodes.drain().next().expect("a node");
+        let peer = node.answered().expect("it has answered").1;
+        node.has_answered(endpoint.parse().expect("an address"), peer);
+        nodes.insert(endpoint.to_owned(), node);
+    }
+
+    /// Counts a link as long as the guard lives.
+    pub(super) fn count_link(&self) -> LinkCount {
+        self.links.fetch_add(1, Relaxed);
+        LinkCount(Arc::clone(&self.links))
+    }
+}
+
+/// A link that is open.
+pub(super) struct LinkCount(Arc<AtomicUsize>);
+
+impl Drop for LinkCount {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

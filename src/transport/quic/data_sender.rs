@@ -1,0 +1,89 @@
+//! Sends chunks over a connection's stream: the payload goes to the cipher without a copy.
+
+use std::{
+    future::Future as _,
+    io, mem,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use actors::port::{DataSender, LinkError, Payload, Pressure};
+use bytes::Bytes;
+use wire::DataHeader;
+
+use super::{gauge::Gauge, halves::WriteHalf};
+
+/// The sending half of a data link.
+pub(super) struct QuicDataSender {
+    half: WriteHalf,
+    gauge: Arc<Gauge>,
+    /// Header and payload of the chunk in hand, as far as they were not taken; empty when it was.
+    chunk: [Bytes; 2],
+    /// What may lie here beyond what the path takes.
+    not_sent_bytes: u64,
+    /// What quinn was told last.
+    window: u64,
+}
+
+impl QuicDataSender {
+    /// Nothing is queued; at most `not_sent_bytes` will lie here that the path does not take.
+    pub(super) fn new(half: WriteHalf, not_sent_bytes: u64) -> Self {
+        let gauge = Gauge::of(half.connection());
+        Self { half, gauge, chunk: [Bytes::new(), Bytes::new()], not_sent_bytes, window: 0 }
+    }
+
+    /// What quinn takes before it says that it is full: what the path takes, and a little more. The kernel does the same for TCP
+    /// with `TCP_NOTSENT_LOWAT`.
+    fn follow_path(&mut self) {
+        let window = self.gauge.window() + self.not_sent_bytes;
+        // Telling it costs a wake of the connection's task.
+        if window.abs_diff(self.window) > self.window / 8 {
+            self.window = window;
+            self.half.connection().set_send_window(window);
+        }
+    }
+}
+
+impl DataSender for QuicDataSender {
+    fn start_send(&mut self, header: DataHeader, payload: Payload) -> Result<(), LinkError> {
+        if self.chunk.iter().any(|part| !part.is_empty()) {
+            return Err(LinkError::Local("a chunk was started before the last one was flushed".to_owned()));
+        }
+        let Payload::Memory(payload) = payload else {
+            return Err(LinkError::Local("a file's pages were given to a link that encrypts".to_owned()));
+        };
+        if header.len as usize != payload.len() {
+            return Err(LinkError::Local(format!("a chunk of {} bytes says {}", payload.len(), header.len)));
+        }
+        self.chunk = [Bytes::copy_from_slice(&header.encode()), payload];
+        self.follow_path();
+        Ok(())
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
+        while let Some(at) = self.chunk.iter().position(|part| !part.is_empty()) {
+            // The future keeps nothing between polls: what it takes, it takes at once.
+            let taking = pin!(self.half.stream().write_chunks(&mut self.chunk[at..]));
+            if let Err(error) = ready!(taking.poll(cx)) {
+                return Poll::Ready(Err(LinkError::Lost(error.into())));
+            }
+        }
+        mem::take(&mut self.chunk);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
+        ready!(self.poll_flush(cx))?;
+        self.half.poll_finish(cx).map_err(|error: io::Error| LinkError::Lost(error))
+    }
+
+    fn pressure(&mut self) -> Pressure {
+        self.follow_path();
+        if self.gauge.has_room() { Pressure::Receiver } else { Pressure::Network }
+    }
+
+    fn unacknowledged_bytes(&self) -> u64 {
+        self.gauge.in_flight()
+    }
+}

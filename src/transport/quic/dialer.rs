@@ -1,0 +1,369 @@
+//! Dialling a node over QUIC: a first contact shakes hands and checks who answers; a return says its hello in the first datagram.
+
+use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, task::Poll, time::Duration};
+
+use actors::port::{ControlLink, DataLink, DataOffer, Dialer, LinkError, PortFuture, Remote, Transport};
+use quinn::{ConnectError, Connecting, Connection, ConnectionError, RecvStream, SendStream, ZeroRttAccepted};
+use tokio::{
+    net::lookup_host,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use wire::{DataPreface, PeerId, Token};
+
+use super::{
+    super::{
+        DialConfig, Pins,
+        control_frames::{FramedControlReceiver, FramedControlSender},
+        dialer::{foreign, two_servers, unresolved},
+    },
+    QuicClient, SERVER_NAME,
+    arrival::{data_link, peer_of},
+    client::KnownNode,
+    early::{Opened, Opener, Outcome, promise},
+    halves::split,
+};
+
+/// Between the first datagrams to two addresses of one name: the first has a round trip to answer.
+const NEXT_ADDRESS: Duration = Duration::from_millis(50);
+
+/// Dials one endpoint over QUIC.
+pub struct QuicDialer {
+    target: Arc<Target>,
+}
+
+struct Target {
+    /// `HOST:PORT`, as the user gave it.
+    endpoint: String,
+    client: Arc<QuicClient>,
+    node: Arc<KnownNode>,
+    pins: Arc<dyn Pins>,
+    config: DialConfig,
+}
+
+impl QuicDialer {
+    /// A dialler for `endpoint` (`HOST:PORT`, `[IPV6]:PORT`).
+    ///
+    /// # Errors
+    /// When rustls refuses the credentials.
+    pub fn new(
+        endpoint: impl Into<String>,
+        client: Arc<QuicClient>,
+        pins: Arc<dyn Pins>,
+        config: DialConfig,
+    ) -> Result<Self, rustls::Error> {
+        let endpoint = endpoint.into();
+        let node = client.node(&endpoint)?;
+        Ok(Self { target: Arc::new(Target { endpoint, client, node, pins, config }) })
+    }
+
+    /// The link that [`Dialer::control`] gives, where another may take its place: `instead` is asked if nobody has answered
+    /// within `silence`.
+    pub(crate) async fn control_or(
+        &self,
+        silence: Duration,
+        instead: impl Fn() -> PortFuture<Result<ControlLink, LinkError>> + Send + Sync + 'static,
+    ) -> Result<ControlLink, LinkError> {
+        let target = Arc::clone(&self.target);
+        match target.node.returning() {
+            Some(known) => target.come_back(known, Some((silence, Arc::new(instead)))),
+            None => match timeout(silence, target.first_contact()).await {
+                // Somebody is there, and is not to be believed.
+                Ok(Err(error @ LinkError::Identity(_))) => Err(error),
+                Ok(Ok(link)) => Ok(link),
+                Ok(Err(_)) | Err(_) => instead().await,
+            },
+        }
+    }
+}
+
+impl Dialer for QuicDialer {
+    fn control(&self) -> PortFuture<Result<ControlLink, LinkError>> {
+        let target = Arc::clone(&self.target);
+        Box::pin(async move {
+            match target.node.returning() {
+                Some(known) => target.come_back(known, None),
+                None => target.first_contact().await,
+            }
+        })
+    }
+
+    fn data(&self, offer: DataOffer) -> PortFuture<Result<DataLink, LinkError>> {
+        let target = Arc::clone(&self.target);
+        Box::pin(async move { target.data(offer).await })
+    }
+}
+
+/// Another way to a control link, if nobody answers for so long.
+type Instead = (Duration, Arc<dyn Fn() -> PortFuture<Result<ControlLink, LinkError>> + Send + Sync>);
+
+impl Target {
+    /// A whole handshake, then the link.
+    async fn first_contact(self: Arc<Self>) -> Result<ControlLink, LinkError> {
+        let connecting = async {
+            let addresses = match self.node.answered() {
+                Some((address, _)) => vec![address],
+                None => self.resolve().await?,
+            };
+            self.connect_any(addresses).await
+        };
+        let (connection, address) = self.in_time(connecting).await?;
+        let peer = self.meet(&connection, address)?;
+        let streams = connection.open_bi().await.map_err(|error| self.unconnected(&error))?;
+        Ok(self.link(connection, streams, Remote { peer, address, transport: Transport::Quic }))
+    }
+
+    /// A link that opens with its first message, in one datagram with the handshake.
+    fn come_back(
+        self: Arc<Self>,
+        (address, peer): (SocketAddr, PeerId),
+        instead: Option<Instead>,
+    ) -> Result<ControlLink, LinkError> {
+        self.pins.check(&self.endpoint, &peer).map_err(LinkError::Identity)?;
+        let remote = Remote { peer, address, transport: Transport::Quic };
+        let opener: Opener = Box::new(move || {
+            let sockets = self.client.sockets(address).map_err(no_socket)?;
+            let connecting = sockets.control.connect_with(self.node.control.clone(), address, SERVER_NAME);
+            match connecting.map_err(|error| self.unstarted(&error))?.into_0rtt() {
+                Ok((connection, accepted)) => Ok(self.early(connection, accepted, remote, instead)),
+                // Another session took the ticket meanwhile.
+                Err(connecting) => Ok(self.late(connecting, remote, instead)),
+            }
+        });
+        Ok(promise(remote, opener))
+    }
+
+    /// The first message goes with the handshake.
+    fn early(
+        self: Arc<Self>,
+        connection: Connection,
+        accepted: ZeroRttAccepted,
+        remote: Remote,
+        instead: Option<Instead>,
+    ) -> Opened {
+        // None: the node lets no stream be opened early.
+        let early = open_now(&connection).map(|streams| self.link(connection.clone(), streams, remote));
+        let is_early = early.is_some();
+        let outcome = Box::pin(async move {
+            let answered =
+                async { if accepted.await && is_early { Outcome::Kept } else { self.go_on(connection, remote).await } };
+            self.unless_silent(answered, instead).await
+        });
+        match early {
+            Some(ControlLink { receiver, sender, .. }) => Opened { receiver, sender, outcome },
+            None => Opened::nothing(outcome),
+        }
+    }
+
+    /// There is no ticket any more: the first message waits for the handshake.
+    fn late(self: Arc<Self>, connecting: Connecting, remote: Remote, instead: Option<Instead>) -> Opened {
+        let outcome = Box::pin(async move {
+            let shaken = async {
+                match connecting.await {
+                    Ok(connection) => self.go_on(connection, remote).await,
+                    Err(error) => Outcome::Failed(self.unconnected(&error)),
+                }
+            };
+            self.unless_silent(shaken, instead).await
+        });
+        Opened::nothing(outcome)
+    }
+
+    /// `answered`, unless there is another way and nobody answers.
+    async fn unless_silent(&self, answered: impl Future<Output = Outcome>, instead: Option<Instead>) -> Outcome {
+        let mut answered = pin!(answered);
+        let Some((silence, instead)) = instead else {
+            let limit_ms = self.config.handshake_ms;
+            let in_time = timeout(Duration::from_millis(limit_ms), answered).await;
+            return in_time.unwrap_or_else(|_| Outcome::Failed(self.silent()));
+        };
+        match timeout(silence, &mut answered).await {
+            Ok(outcome @ (Outcome::Kept | Outcome::Instead(_) | Outcome::Failed(LinkError::Identity(_)))) => outcome,
+            Ok(Outcome::Failed(_)) | Err(_) => match instead().await {
+                Ok(link) => Outcome::Instead(link),
+                Err(error) => Outcome::Failed(error),
+            },
+        }
+    }
+
+    /// The node did not take what was said early, and has shaken hands: a new stream.
+    async fn go_on(&self, connection: Connection, remote: Remote) -> Outcome {
+        if let Some(error) = connection.close_reason() {
+            return Outcome::Failed(self.unconnected(&error));
+        }
+        let peer = match self.meet(&connection, remote.address) {
+            Ok(peer) => peer,
+            Err(error) => return Outcome::Failed(error),
+        };
+        match connection.open_bi().await {
+            Ok(streams) => Outcome::Instead(self.link(connection, streams, Remote { peer, ..remote })),
+            Err(error) => Outcome::Failed(self.unconnected(&error)),
+        }
+    }
+
+    fn link(&self, connection: Connection, streams: (SendStream, RecvStream), remote: Remote) -> ControlLink {
+        let (reader, writer) = split(connection, streams, Some(Box::new(self.client.count_link())));
+        ControlLink {
+            remote,
+            receiver: Box::new(FramedControlReceiver::new(reader)),
+            sender: Box::new(FramedControlSender::new(writer)),
+            data_endpoint: String::new(),
+        }
+    }
+
+    /// Who answered; the pins decide whether that is who was to.
+    fn meet(&self, connection: &Connection, address: SocketAddr) -> Result<PeerId, LinkError> {
+        let peer = self.peer(connection)?;
+        self.pins.check(&self.endpoint, &peer).map_err(LinkError::Identity)?;
+        self.node.has_answered(address, peer);
+        Ok(peer)
+    }
+
+    fn peer(&self, connection: &Connection) -> Result<PeerId, LinkError> {
+        match peer_of(connection) {
+            Some(peer) => peer.map_err(|error| foreign(&self.endpoint, error)),
+            None => Err(foreign(&self.endpoint, "it showed no key")),
+        }
+    }
+
+    /// Dials all addresses, each a little after the one before; the first that answers is taken.
+    async fn connect_any(self: &Arc<Self>, addresses: Vec<SocketAddr>) -> Result<(Connection, SocketAddr), LinkError> {
+        let mut attempts = JoinSet::new();
+        for (index, address) in (0_u32..).zip(addresses) {
+            let this = Arc::clone(self);
+            attempts.spawn(async move {
+                sleep(NEXT_ADDRESS * index).await;
+                let sockets = this.client.sockets(address).map_err(no_socket)?;
+                let config = this.node.control.clone();
+                let connecting = sockets.control.connect_with(config, address, SERVER_NAME);
+                let connecting = connecting.map_err(|error| this.unstarted(&error))?;
+                let connection = connecting.await.map_err(|error| this.unconnected(&error))?;
+                Ok::<_, LinkError>((connection, address))
+            });
+        }
+        let mut last = unresolved(&self.endpoint, "it has no address");
+        while let Some(attempt) = attempts.join_next().await {
+            match attempt {
+                Ok(Ok(connected)) => return Ok(connected),
+                Ok(Err(error)) => last = error,
+                Err(error) => last = LinkError::Local(error.to_string()),
+            }
+        }
+        Err(last)
+    }
+
+    async fn resolve(&self) -> Result<Vec<SocketAddr>, LinkError> {
+        let found = lookup_host(self.endpoint.as_str()).await;
+        Ok(found.map_err(|error| unresolved(&self.endpoint, error))?.collect())
+    }
+
+    async fn data(&self, offer: DataOffer) -> Result<DataLink, LinkError> {
+        let Some((control, peer)) = self.node.answered() else {
+            return Err(LinkError::Local("a data link was dialled before its control link".to_owned()));
+        };
+        let address = data_address(&offer.endpoint, control).await?;
+        let sockets = self.client.sockets(address).map_err(no_socket)?;
+        let connecting = sockets.data.connect_with(self.node.data.clone(), address, SERVER_NAME);
+        let connecting = connecting.map_err(|error| self.unstarted(&error))?;
+        let (connection, streams) = self.in_time(self.show(connecting, offer.token, peer)).await?;
+        let guard: Box<dyn Send> = Box::new(self.client.count_link());
+        let not_sent = self.config.socket.not_sent_low_water_bytes;
+        Ok(data_link(connection, streams, address, peer, Some(guard), not_sent))
+    }
+
+    /// The token goes with the handshake where there is a ticket, and else after it.
+    async fn show(
+        &self,
+        connecting: Connecting,
+        token: Token,
+        control: PeerId,
+    ) -> Result<(Connection, (SendStream, RecvStream)), LinkError> {
+        let preface = DataPreface { token }.encode();
+        let connection = match connecting.into_0rtt() {
+            Ok((connection, accepted)) => {
+                let early = open_now(&connection);
+                if let Some(mut streams) = early {
+                    // Whoever can read it has the key of a session with this node.
+                    let written = streams.0.write_all(&preface).await;
+                    if accepted.await && written.is_ok() {
+                        return Ok((connection, streams));
+                    }
+                } else {
+                    accepted.await;
+                }
+                connection
+            }
+            Err(connecting) => connecting.await.map_err(|error| self.unconnected(&error))?,
+        };
+        if let Some(error) = connection.close_reason() {
+            return Err(self.unconnected(&error));
+        }
+        // Before the token is sent: it is good for the session, and only its node may see it.
+        let data = self.peer(&connection)?;
+        if data != control {
+            return Err(two_servers(&self.endpoint, &control, &data));
+        }
+        let mut streams = connection.open_bi().await.map_err(|error| self.unconnected(&error))?;
+        streams.0.write_all(&preface).await.map_err(|error| LinkError::Lost(error.into()))?;
+        Ok((connection, streams))
+    }
+
+    async fn in_time<T>(&self, step: impl Future<Output = Result<T, LinkError>>) -> Result<T, LinkError> {
+        let limit = Duration::from_millis(self.config.handshake_ms);
+        timeout(limit, step).await.unwrap_or_else(|_| Err(self.silent()))
+    }
+
+    fn silent(&self) -> LinkError {
+        let words = format!(
+            "{} did not answer over QUIC within {} ms: is it up, and does every firewall between let UDP through? \
+             `--transport tcp` does without",
+            self.endpoint, self.config.handshake_ms
+        );
+        LinkError::Lost(io::Error::new(io::ErrorKind::TimedOut, words))
+    }
+
+    fn unstarted(&self, error: &ConnectError) -> LinkError {
+        LinkError::Local(format!("cannot dial {} over QUIC: {error}", self.endpoint))
+    }
+
+    fn unconnected(&self, error: &ConnectionError) -> LinkError {
+        let endpoint = &self.endpoint;
+        let words = match error {
+            ConnectionError::TimedOut => return self.silent(),
+            ConnectionError::TransportError(error) => return foreign(endpoint, error),
+            ConnectionError::VersionMismatch => {
+                return foreign(endpoint, "it speaks another version of QUIC");
+            }
+            error => format!(
+                "{endpoint} closed the connection during the handshake ({error}); it may be full, draining, or no Evenkeel server"
+            ),
+        };
+        LinkError::Lost(io::Error::new(io::ErrorKind::ConnectionAborted, words))
+    }
+}
+
+/// A stream, if it can be had without waiting.
+fn open_now(connection: &Connection) -> Option<(SendStream, RecvStream)> {
+    let mut opening = pin!(connection.open_bi());
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    match opening.as_mut().poll(&mut cx) {
+        Poll::Ready(opened) => opened.ok(),
+        Poll::Pending => None,
+    }
+}
+
+/// Where data links go: `:PORT` is on the machine that answered the control link.
+async fn data_address(endpoint: &str, control: SocketAddr) -> Result<SocketAddr, LinkError> {
+    let unusable = || LinkError::Local(format!("the node's data endpoint {endpoint:?} is not HOST:PORT"));
+    match endpoint.strip_prefix(':') {
+        Some(port) => {
+            let port = port.parse().map_err(|_| unusable())?;
+            Ok(SocketAddr::new(control.ip(), port))
+        }
+        None => lookup_host(endpoint).await.ok().and_then(|mut found| found.next()).ok_or_else(unusable),
+    }
+}
+
+fn no_socket(error: io::Error) -> LinkError {
+    LinkError::Local(format!("no UDP socket can be opened: {error}"))
+}

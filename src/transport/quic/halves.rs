@@ -1,0 +1,139 @@
+//! The two halves of a connection's one stream. The connection lives as long as either.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use flow::{Mode, Rate};
+use quinn::{Connection, RecvStream, SendStream, StoppedError, VarInt};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{
+    super::halves::{Guard, Moded},
+    tuning::{DATA_WINDOW_BYTES_MAX, DATA_WINDOW_BYTES_MIN},
+};
+
+/// Data that may wait unread at the rate in force.
+const UNREAD: Duration = Duration::from_millis(250);
+
+/// What ends with the last half.
+struct Held {
+    /// Dropping it closes the connection.
+    connection: Connection,
+    /// Never locked: it makes the guard something that two halves may hold.
+    _guard: Mutex<Guard>,
+}
+
+/// The reading half.
+pub(super) struct ReadHalf {
+    stream: RecvStream,
+    /// What the peer was last told that it may have on its way or unread here.
+    window: u32,
+    held: Arc<Held>,
+}
+
+/// The writing half.
+pub(super) struct WriteHalf {
+    stream: SendStream,
+    closing: Option<Closing>,
+    held: Arc<Held>,
+}
+
+type Closing = Pin<Box<dyn Future<Output = Result<Option<VarInt>, StoppedError>> + Send>>;
+
+/// Splits; `guard` lives as long as either half.
+pub(super) fn split(connection: Connection, streams: (SendStream, RecvStream), guard: Guard) -> (ReadHalf, WriteHalf) {
+    let held = Arc::new(Held { connection, _guard: Mutex::new(guard) });
+    let (sending, receiving) = streams;
+    let writer = WriteHalf { stream: sending, closing: None, held: Arc::clone(&held) };
+    (ReadHalf { stream: receiving, window: 0, held }, writer)
+}
+
+impl AsyncRead for ReadHalf {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl Moded for ReadHalf {
+    /// quinn reads as many datagrams at once as there are, whatever the mode.
+    fn set_mode(&mut self, _mode: Mode) {}
+
+    /// The window holds what is on its way as well, so it is a round trip wider than what may wait.
+    fn set_rate(&mut self, rate: Rate) {
+        let window = window_for(rate, self.held.connection.rtt());
+        // Telling it costs a wake of the connection's task, and often a datagram.
+        if window.abs_diff(self.window) > self.window / 8 {
+            self.window = window;
+            self.held.connection.set_receive_window(VarInt::from_u32(window));
+        }
+    }
+}
+
+/// What may be on its way or unread at `rate`.
+fn window_for(rate: Rate, round_trip: Duration) -> u32 {
+    let Some(rate) = rate.limit() else { return DATA_WINDOW_BYTES_MAX };
+    let bytes = rate as f64 * (UNREAD + round_trip).as_secs_f64();
+    (bytes as u32).clamp(DATA_WINDOW_BYTES_MIN, DATA_WINDOW_BYTES_MAX)
+}
+
+impl WriteHalf {
+    /// The stream itself.
+    pub(super) fn stream(&mut self) -> &mut SendStream {
+        &mut self.stream
+    }
+
+    /// The connection.
+    pub(super) fn connection(&self) -> &Connection {
+        &self.held.connection
+    }
+
+    /// Says that nothing follows, and waits until the other side has everything: the end of the connection takes with it what
+    /// is still on its way.
+    pub(super) fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { stream, closing, .. } = self;
+        let closing = closing.get_or_insert_with(|| {
+            // An error says that it was said before.
+            let _ = stream.finish();
+            Box::pin(stream.stopped())
+        });
+        match ready!(closing.as_mut().poll(cx)) {
+            Ok(_) => Poll::Ready(Ok(())),
+            Err(error) => Poll::Ready(Err(io::Error::new(io::ErrorKind::NotConnected, error))),
+        }
+    }
+}
+
+impl AsyncWrite for WriteHalf {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes).map_err(Into::into)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_finish(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quarter_of_a_second_waits_at_most_and_never_less_than_a_few_datagrams() {
+        let rate = Rate::from_bytes_per_second;
+        assert_eq!(window_for(rate(1_000_000), Duration::ZERO), 250_000);
+        assert_eq!(window_for(rate(1_000_000), Duration::from_millis(50)), 300_000);
+        assert_eq!(window_for(rate(1000), Duration::ZERO), DATA_WINDOW_BYTES_MIN);
+        assert_eq!(window_for(rate(u64::from(u32::MAX) * 10), Duration::ZERO), DATA_WINDOW_BYTES_MAX);
+        assert_eq!(window_for(Rate::UNLIMITED, Duration::ZERO), DATA_WINDOW_BYTES_MAX);
+    }
+}

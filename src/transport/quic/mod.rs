@@ -1,0 +1,49 @@
+//! QUIC beneath the ports of `actors` (DESIGN 9): the same links as over TCP, in datagrams.
+//!
+//! Control and data are connections of their own on UDP sockets of their own, at both ends, and the data sockets look after the
+//! control socket before they read. On each there is one bidirectional stream with the same frames as over TCP: control
+//! messages, or a token and then chunks.
+//!
+//! ```text
+//! accepting   control socket --Incoming--> run_on(worker) --> Arrival --> Front::control
+//!             data socket of each worker ------------------> Arrival --> Front::data
+//! dialling    QuicDialer --> EarlyLink (a node that is known) | handshake --> ControlLink | DataLink
+//! ```
+//!
+//! Each worker has a data socket of its own: a connection's datagrams, its cipher and its session are on one thread, and the
+//! welcome names that socket's port.
+//!
+//! One stream for all transfers of a data link, not one for each (DESIGN 3.5): a link's port is one sequence of chunks, each
+//! with its transfer's number, and it never says that a transfer has ended. What a stream for each would bring, that a slow
+//! receiver holds back one file alone, the windows of the transfers do already, over both transports alike. What is given up is
+//! that a lost packet delays the other transfers of its link for a round trip, as on TCP.
+
+mod arrival;
+mod careful;
+mod client;
+mod data_sender;
+mod dialer;
+mod early;
+mod gauge;
+mod halves;
+mod listener;
+mod socket;
+mod tickets;
+mod tls;
+mod tuning;
+
+#[cfg(test)]
+mod tests;
+
+pub use client::QuicClient;
+pub use dialer::QuicDialer;
+pub use listener::{QuicConfig, QuicListener};
+
+/// The one server name. Data links need no route in it, since each worker has a port; and tickets are good only for the name
+/// that they were given for.
+const SERVER_NAME: &str = "evenkeel";
+
+/// How a connection is closed whose end was not said on a stream: nothing to explain.
+const CLOSED: quinn::VarInt = quinn::VarInt::from_u32(0);
+/// A data connection without a token, or with one that is not good.
+const CLOSED_TOKEN: quinn::VarInt = quinn::VarInt::from_u32(1);

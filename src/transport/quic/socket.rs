@@ -1,0 +1,230 @@
+//! The UDP sockets: their buffers, and that data waits for control.
+
+use std::{
+    fmt, io,
+    net::{SocketAddr, UdpSocket},
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use quinn::{
+    AsyncTimer, AsyncUdpSocket, Endpoint, EndpointConfig, Runtime, ServerConfig, TokioRuntime, UdpPoller,
+    udp::{RecvMeta, Transmit},
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Of a control socket: a few thousand frames that wait for a busy thread.
+pub(super) const CONTROL_BUFFER_BYTES: usize = 1 << 20;
+/// Of a data socket: 16 ms at 1 GB/s either way. A datagram that finds no room is lost, and its sender takes that for congestion.
+pub(super) const DATA_BUFFER_BYTES: usize = 4 << 20;
+/// How often in a row a data socket steps back for the control socket. A flood of control datagrams slows data down, and does
+/// not end it.
+const YIELDS_MAX: u32 = 16;
+
+/// Binds a socket with buffers of about `buffer_bytes`; `[::]` takes IPv4 as well.
+pub(super) fn bind(address: SocketAddr, buffer_bytes: usize) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    size_buffers(&socket, buffer_bytes);
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+/// The kernel gives as much as `net.core.rmem_max` and `wmem_max` let it, and says nothing if that is less.
+fn size_buffers(socket: &Socket, wanted: usize) {
+    let asked = socket.set_recv_buffer_size(wanted).and_then(|()| socket.set_send_buffer_size(wanted));
+    // It answers twice what one may use; the other half is its own bookkeeping.
+    let got = |size: io::Result<usize>| size.unwrap_or(0) / 2;
+    let (receive, send) = (got(socket.recv_buffer_size()), got(socket.send_buffer_size()));
+    if asked.is_err() || receive < wanted || send < wanted {
+        tracing::info!(
+            wanted,
+            receive,
+            send,
+            "the kernel gives UDP sockets smaller buffers than wanted: raise net.core.rmem_max and net.core.wmem_max if fast peers lose datagrams"
+        );
+    } else {
+        tracing::debug!(receive, send, "UDP socket buffers");
+    }
+}
+
+/// An endpoint on `socket`, driven by the current runtime.
+pub(super) fn endpoint(socket: UdpSocket, server: Option<ServerConfig>) -> io::Result<Endpoint> {
+    let runtime = Arc::new(UnhurriedRuntime);
+    let socket = runtime.wrap_udp_socket(socket)?;
+    Endpoint::new_with_abstract_socket(EndpointConfig::default(), server, socket, runtime)
+}
+
+/// The same, stepping back for `control`.
+pub(super) fn data_endpoint(
+    socket: UdpSocket,
+    control: UdpSocket,
+    server: Option<ServerConfig>,
+) -> io::Result<Endpoint> {
+    let runtime = Arc::new(UnhurriedRuntime);
+    let inner = runtime.wrap_udp_socket(socket)?;
+    let socket = Arc::new(DataSocket { inner, control, yields: AtomicU32::new(0) });
+    Endpoint::new_with_abstract_socket(EndpointConfig::default(), server, socket, runtime)
+}
+
+/// The runtime's turns before a connection's task sends anything: enough for an actor to answer a hello that came with the
+/// first datagram, so that the welcome goes with the handshake and not behind it.
+const TURNS: usize = 8;
+
+/// tokio, whose new tasks let the others have a few turns first.
+#[derive(Debug)]
+struct UnhurriedRuntime;
+
+impl Runtime for UnhurriedRuntime {
+    fn new_timer(&self, at: Instant) -> Pin<Box<dyn AsyncTimer>> {
+        TokioRuntime.new_timer(at)
+    }
+
+    fn spawn(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>) {
+        tokio::spawn(async move {
+            for _ in 0..TURNS {
+                tokio::task::yield_now().await;
+            }
+            task.await;
+        });
+    }
+
+    fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+        TokioRuntime.wrap_udp_socket(socket)
+    }
+
+    fn now(&self) -> Instant {
+        TokioRuntime.now()
+    }
+}
+
+/// A data socket: read only while nothing waits on the control socket (DESIGN 4, seed 000).
+struct DataSocket {
+    inner: Arc<dyn AsyncUdpSocket>,
+    /// A second handle of the control socket, to look at.
+    control: UdpSocket,
+    /// In a row.
+    yields: AtomicU32,
+}
+
+impl DataSocket {
+    /// Whether a datagram waits on the control socket. Asked of the kernel: the runtime knows only what was there when it last
+    /// looked.
+    fn control_waits(&self) -> bool {
+        let mut sockets = [PollFd::new(&self.control, PollFlags::IN)];
+        matches!(poll(&mut sockets, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1..))
+    }
+}
+
+impl fmt::Debug for DataSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DataSocket").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl AsyncUdpSocket for DataSocket {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        Arc::clone(&self.inner).create_io_poller()
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.inner.try_send(transmit)
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [io::IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        if self.yields.load(Relaxed) < YIELDS_MAX && self.control_waits() {
+            self.yields.fetch_add(1, Relaxed);
+            // Wakes this task after the runtime has looked at its sockets, and so after the control socket's task.
+            let _ = pin!(tokio::task::yield_now()).poll(cx);
+            return Poll::Pending;
+        }
+        self.yields.store(0, Relaxed);
+        self.inner.poll_recv(cx, bufs, meta)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+
+    fn max_transmit_segments(&self) -> usize {
+        self.inner.max_transmit_segments()
+    }
+
+    fn max_receive_segments(&self) -> usize {
+        self.inner.max_receive_segments()
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.inner.may_fragment()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, io::IoSliceMut, net::Ipv4Addr, time::Duration};
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    fn loopback() -> UdpSocket {
+        bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), CONTROL_BUFFER_BYTES).unwrap()
+    }
+
+    async fn receive(socket: &DataSocket, patience: Duration) -> Option<usize> {
+        let mut room = vec![0; 65_536];
+        let mut metas = [RecvMeta::default(); 1];
+        let mut waits = 0;
+        let received = poll_fn(|cx| {
+            let polled = socket.poll_recv(cx, &mut [IoSliceMut::new(&mut room)], &mut metas);
+            waits += u32::from(polled.is_pending());
+            polled
+        });
+        timeout(patience, received).await.ok()?.unwrap();
+        Some(waits as usize)
+    }
+
+    #[tokio::test]
+    async fn data_waits_while_control_is_readable_but_not_for_ever() {
+        let (control, data, sender) = (loopback(), loopback(), loopback());
+        let socket = DataSocket {
+            inner: TokioRuntime.wrap_udp_socket(data.try_clone().unwrap()).unwrap(),
+            control: control.try_clone().unwrap(),
+            yields: AtomicU32::new(0),
+        };
+        sender.send_to(b"data", data.local_addr().unwrap()).unwrap();
+        assert!(receive(&socket, Duration::from_secs(5)).await.unwrap() <= 1, "nothing to step back for");
+        sender.send_to(b"control", control.local_addr().unwrap()).unwrap();
+        sender.send_to(b"data", data.local_addr().unwrap()).unwrap();
+        // Nobody reads the control socket here: after so many steps back data has a turn.
+        let waits = receive(&socket, Duration::from_secs(5)).await.unwrap();
+        assert!((YIELDS_MAX as usize..=YIELDS_MAX as usize + 1).contains(&waits), "{waits}");
+        control.recv(&mut [0; 16]).unwrap();
+        sender.send_to(b"data", data.local_addr().unwrap()).unwrap();
+        assert!(receive(&socket, Duration::from_secs(5)).await.unwrap() <= 1);
+    }
+
+    #[test]
+    fn a_port_below_the_wildcard_takes_both_families() {
+        let socket = bind("[::]:0".parse().unwrap(), CONTROL_BUFFER_BYTES).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let sender = loopback();
+        sender.send_to(b"over IPv4", (Ipv4Addr::LOCALHOST, port)).unwrap();
+        socket.set_nonblocking(false).unwrap();
+        assert_eq!(socket.recv(&mut [0; 16]).unwrap(), 9);
+    }
+}

@@ -1,0 +1,177 @@
+//! Datagrams and connections from those who mean no good: bounded, counted, and others do not notice.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use actors::port::{Dialer as _, LinkError, LinkFault};
+use quinn::{ConnectionError, Endpoint};
+use tokio::{net::UdpSocket, time::timeout};
+
+use super::{
+    super::{CLOSED_TOKEN, QuicConfig, SERVER_NAME, client::KnownNode},
+    relay::{Relay, Way},
+};
+use crate::transport::{
+    DialConfig, ListenConfig, QuicClient, QuicDialer,
+    tests::stage::{Expect, Over, Stage, credentials, receive_header, token},
+};
+
+const NOTHING: Duration = Duration::from_millis(300);
+
+/// Somebody who makes connections of his own.
+struct Foe {
+    control: Endpoint,
+    data: Endpoint,
+    node: Arc<KnownNode>,
+}
+
+impl Foe {
+    fn at(stage: &Stage) -> Self {
+        let client = QuicClient::new(&credentials()).unwrap();
+        let node = client.node(&stage.address.to_string()).unwrap();
+        let sockets = client.sockets(stage.address).unwrap();
+        Self { control: sockets.control, data: sockets.data, node }
+    }
+
+    async fn data_connection(&self, address: SocketAddr) -> quinn::Connection {
+        self.data.connect_with(self.node.data.clone(), address, SERVER_NAME).unwrap().await.unwrap()
+    }
+}
+
+async fn serves_on(stage: &mut Stage) {
+    let dialer = stage.dialer_over(Over::Quic, &credentials());
+    stage.meet(dialer.as_ref()).await;
+}
+
+#[tokio::test]
+async fn an_unknown_version_is_told_which_are_known_and_a_small_datagram_nothing() {
+    let mut stage = Stage::open(ListenConfig::default());
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut hello = vec![0; 1200];
+    hello[..7].copy_from_slice(&[0xc0, 0x1a, 0x2a, 0x3a, 0x4a, 8, 1]);
+    let mut answer = vec![0; 2000];
+    socket.send_to(&hello[..600], stage.address).await.unwrap();
+    assert!(timeout(NOTHING, socket.recv(&mut answer)).await.is_err(), "half a datagram must not be answered");
+    socket.send_to(&hello, stage.address).await.unwrap();
+    let len = timeout(Duration::from_secs(5), socket.recv(&mut answer)).await.expect("an answer").unwrap();
+    assert!(answer[0] & 0x80 != 0 && answer[1..5] == [0; 4], "version negotiation: {:02x?}", &answer[..len]);
+    assert!(answer[..len].windows(4).any(|version| version == [0, 0, 0, 1]), "it knows version 1");
+    serves_on(&mut stage).await;
+}
+
+#[tokio::test]
+async fn garbage_and_giants_are_dropped() {
+    let mut stage = Stage::open(ListenConfig::default());
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    for address in [stage.address, stage.data_address(0), stage.data_address(1)] {
+        for (first, len) in [(0x40, 1), (0xc0, 60_000), (0x40, 60_000), (0xff, 1200), (0x00, 1200)] {
+            let mut bytes = vec![0xa5; len];
+            bytes[0] = first;
+            for _ in 0..20 {
+                socket.send_to(&bytes, address).await.unwrap();
+            }
+        }
+    }
+    serves_on(&mut stage).await;
+}
+
+#[tokio::test]
+async fn an_address_that_is_not_proven_is_sent_no_datagram_beyond_three_times_as_much() {
+    let stage = Stage::open(ListenConfig::default());
+    let relay = Relay::before(stage.address, Duration::ZERO).await;
+    relay.let_up(1);
+    let client = Arc::new(QuicClient::new(&credentials()).unwrap());
+    let pins = Arc::new(Expect(None));
+    let dialer = QuicDialer::new(relay.address.to_string(), client, pins, DialConfig::default()).unwrap();
+    let dialling = tokio::spawn(async move { drop(dialer.control().await) });
+    // Several times the node asks again whether anybody is there.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    dialling.abort();
+    let seen = relay.seen();
+    let down: usize = seen.iter().filter(|seen| seen.way == Way::Down).map(|seen| seen.bytes.len()).sum();
+    assert!(down > 0, "it answers");
+    // quinn asks before each datagram whether the limit is reached, not whether this one would pass it.
+    assert!(down < 3 * 1200 + 1200, "{down} bytes for one datagram of 1200");
+}
+
+#[tokio::test]
+async fn a_flood_of_handshakes_makes_newcomers_prove_their_address_and_they_come_in() {
+    let quic = QuicConfig { handshakes_unproven_max: 4, ..QuicConfig::default() };
+    let mut stage = Stage::with(ListenConfig::default(), quic);
+    let relay = Relay::before(stage.address, Duration::ZERO).await;
+    // First datagrams get through, and nothing after them.
+    relay.let_up(12);
+    let foe = Foe::at(&stage);
+    let flood: Vec<_> = (0..12)
+        .map(|_| foe.control.connect_with(foe.node.control.clone(), relay.address, SERVER_NAME).unwrap())
+        .collect();
+    for _ in 4..12 {
+        assert_eq!(stage.next_fault().await, LinkFault::Unproven);
+    }
+    serves_on(&mut stage).await;
+    assert_eq!(stage.next_fault().await, LinkFault::Unproven, "the newcomer proved its address first");
+    drop(flood);
+}
+
+#[tokio::test]
+async fn a_data_connection_without_a_good_token_is_closed() {
+    let mut stage = Stage::open(ListenConfig::default());
+    let foe = Foe::at(&stage);
+    // None at all, half of one, something else.
+    for (bytes, fault) in
+        [(&b""[..], LinkFault::Token), (b"EVKLDAT1 half", LinkFault::Token), (&[7; 40], LinkFault::Magic)]
+    {
+        let connection = foe.data_connection(stage.data_address(0)).await;
+        let (mut stream, _answers) = connection.open_bi().await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        stream.finish().unwrap();
+        assert_eq!(stage.next_fault().await, fault);
+        match timeout(Duration::from_secs(5), connection.closed()).await.expect("closed") {
+            ConnectionError::ApplicationClosed(close) => assert_eq!(close.error_code, CLOSED_TOKEN),
+            other => panic!("{other}"),
+        }
+    }
+    // One that is unknown, and one of another worker's.
+    stage.issue(token(9), 1);
+    let dialer = stage.dialer_over(Over::Quic, &credentials());
+    let _control = stage.meet(dialer.as_ref()).await;
+    for wrong in [token(66), token(9)] {
+        match dialer.data(stage.offer(Over::Quic, wrong, 0)).await {
+            Ok(mut ours) => assert!(matches!(receive_header(&mut ours.receiver).await, Err(LinkError::Lost(_)))),
+            Err(error) => assert!(matches!(error, LinkError::Lost(_)), "{error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_opens_ten_thousand_streams_gets_one() {
+    let mut stage = Stage::open(ListenConfig::default());
+    let foe = Foe::at(&stage);
+    let control = foe.control.connect_with(foe.node.control.clone(), stage.address, SERVER_NAME).unwrap();
+    let connection = control.await.unwrap();
+    let mut streams = Vec::new();
+    for _ in 0..10_000 {
+        match timeout(Duration::from_millis(1), connection.open_bi()).await {
+            Ok(Ok(stream)) => streams.push(stream),
+            _ => break,
+        }
+    }
+    assert_eq!(streams.len(), 1);
+    assert!(timeout(NOTHING, connection.open_uni()).await.is_err());
+    let data = foe.data_connection(stage.data_address(0)).await;
+    let _first = data.open_bi().await.unwrap();
+    assert!(timeout(NOTHING, data.open_bi()).await.is_err());
+    serves_on(&mut stage).await;
+}
+
+#[tokio::test]
+async fn a_client_without_a_certificate_is_refused() {
+    let mut stage = Stage::open(ListenConfig::default());
+    let foe = Foe::at(&stage);
+    let anonymous = super::super::tls::without_certificate();
+    let connecting = foe.control.connect_with(anonymous, stage.address, SERVER_NAME).unwrap();
+    if let Ok(connection) = connecting.await {
+        connection.closed().await;
+    }
+    assert_eq!(stage.next_fault().await, LinkFault::Tls);
+    serves_on(&mut stage).await;
+}

@@ -1,0 +1,7 @@
+//! QUIC on real loopback sockets, with a relay between that counts, delays, drops and changes addresses.
+
+mod early;
+mod hostile;
+mod relay;
+mod rounds;
+mod shaping;

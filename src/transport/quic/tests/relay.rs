@@ -1,0 +1,165 @@
+//! A relay of datagrams in user space: what a network does to them, done on purpose and written down.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    net::UdpSocket,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::{Instant, sleep_until},
+};
+
+/// Datagrams on their way: far more than any test has.
+const ON_THEIR_WAY_MAX: usize = 65_536;
+
+/// Which way a datagram went.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub(super) enum Way {
+    Up,
+    Down,
+}
+
+/// One datagram that came by.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) way: Way,
+    pub(super) bytes: Vec<u8>,
+    pub(super) at: Instant,
+}
+
+#[derive(Default)]
+struct Book {
+    seen: Mutex<Vec<Seen>>,
+    /// Datagrams up that still get through.
+    up_left: AtomicUsize,
+    delay_us: AtomicU64,
+}
+
+/// Between clients and one socket of a node.
+pub(super) struct Relay {
+    /// Where clients send to.
+    pub(super) address: SocketAddr,
+    book: Arc<Book>,
+    rebind: watch::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Relay {
+    /// Before `target`; each way takes `delay`.
+    pub(super) async fn before(target: SocketAddr, delay: Duration) -> Self {
+        let socket = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap());
+        let address = socket.local_addr().unwrap();
+        let book = Arc::new(Book::default());
+        book.up_left.store(usize::MAX, SeqCst);
+        book.delay_us.store(delay.as_micros() as u64, SeqCst);
+        let (rebind, rebound) = watch::channel(());
+        let task = tokio::spawn(carry(socket, target, Arc::clone(&book), rebound));
+        Self { address, book, rebind, task }
+    }
+
+    /// What came by so far.
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        self.book.seen.lock().unwrap().clone()
+    }
+
+    /// Forgets it.
+    pub(super) fn forget(&self) {
+        self.book.seen.lock().unwrap().clear();
+    }
+
+    /// Lets so many more datagrams up and then none.
+    pub(super) fn let_up(&self, datagrams: usize) {
+        self.book.up_left.store(datagrams, SeqCst);
+    }
+
+    /// From now on the node sees datagrams from another port.
+    pub(super) fn rebind(&self) {
+        self.rebind.send(()).unwrap();
+    }
+
+    /// Runs of datagrams the same way, since the last [`Relay::forget`], that had a part in what came down just now: two of
+    /// them are a round trip.
+    pub(super) fn flights(&self) -> Vec<(Way, usize)> {
+        let mut flights: Vec<(Way, usize)> = Vec::new();
+        let delay = Duration::from_micros(self.book.delay_us.load(SeqCst));
+        let until = Instant::now() - delay;
+        for seen in self.seen().into_iter().filter(|seen| seen.at <= until) {
+            match flights.last_mut() {
+                Some((way, datagrams)) if *way == seen.way => *datagrams += 1,
+                _ => flights.push((seen.way, 1)),
+            }
+        }
+        flights
+    }
+}
+
+async fn carry(socket: Arc<UdpSocket>, target: SocketAddr, book: Arc<Book>, mut rebound: watch::Receiver<()>) {
+    let mut client = None;
+    let (mut up_room, mut down_room) = (vec![0; 65_536], vec![0; 65_536]);
+    let mut outside = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap());
+    let up = queue(|bytes, (to, via): (SocketAddr, Arc<UdpSocket>)| async move { via.send_to(&bytes, to).await });
+    let down = queue(|bytes, (to, via): (SocketAddr, Arc<UdpSocket>)| async move { via.send_to(&bytes, to).await });
+    loop {
+        tokio::select! {
+            received = socket.recv_from(&mut up_room) => {
+                let Ok((len, from)) = received else { continue };
+                client = Some(from);
+                let left = book.up_left.load(SeqCst);
+                if left == 0 {
+                    continue;
+                }
+                if left != usize::MAX {
+                    book.up_left.store(left - 1, SeqCst);
+                }
+                let due = note(&book, Way::Up, &up_room[..len]);
+                up.try_send((due, up_room[..len].to_vec(), (target, Arc::clone(&outside)))).unwrap();
+            }
+            received = outside.recv_from(&mut down_room) => {
+                let (Ok((len, _)), Some(client)) = (received, client) else { continue };
+                let due = note(&book, Way::Down, &down_room[..len]);
+                down.try_send((due, down_room[..len].to_vec(), (client, Arc::clone(&socket)))).unwrap();
+            }
+            Ok(()) = rebound.changed() => {
+                outside = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap());
+            }
+        }
+    }
+}
+
+fn note(book: &Book, way: Way, bytes: &[u8]) -> Instant {
+    let at = Instant::now();
+    book.seen.lock().unwrap().push(Seen { way, bytes: bytes.to_vec(), at });
+    at + Duration::from_micros(book.delay_us.load(SeqCst))
+}
+
+type Queue = mpsc::Sender<(Instant, Vec<u8>, (SocketAddr, Arc<UdpSocket>))>;
+
+/// Sends each at its time, in order.
+fn queue<F, R>(send: F) -> Queue
+where
+    F: Fn(Vec<u8>, (SocketAddr, Arc<UdpSocket>)) -> R + Send + 'static,
+    R: Future<Output = std::io::Result<usize>> + Send,
+{
+    let (queue, mut waiting) = mpsc::channel::<(Instant, Vec<u8>, _)>(ON_THEIR_WAY_MAX);
+    tokio::spawn(async move {
+        while let Some((due, bytes, target)) = waiting.recv().await {
+            sleep_until(due).await;
+            // A node that is gone answers with an error here.
+            let _ = send(bytes, target).await;
+        }
+    });
+    queue
+}

@@ -1,0 +1,71 @@
+//! What QUIC's own machinery is told: how much may wait, how long silence may last, how many streams.
+
+use std::{sync::Arc, time::Duration};
+
+use quinn::{IdleTimeout, TransportConfig, VarInt};
+
+use super::gauge::GaugeFactory;
+
+/// Control frames of one session that wait here unread: 4 of the largest. Beyond, the peer is held back by flow control.
+const CONTROL_WINDOW_BYTES: u32 = 256 << 10;
+/// Written and not acknowledged, on a control link: as much as the actor lets wait for its writer.
+const CONTROL_SEND_BYTES: u64 = 1 << 20;
+/// What a data link may have unread before its rate is known.
+pub(super) const DATA_WINDOW_BYTES_AT_FIRST: u32 = 1 << 20;
+/// And at least, however slow it is: a chunk's header and a few datagrams, so that a slow link is not one datagram at a time.
+pub(super) const DATA_WINDOW_BYTES_MIN: u32 = 16 << 10;
+/// And at most, however fast it is: 130 ms at 1 Gbit/s.
+pub(super) const DATA_WINDOW_BYTES_MAX: u32 = 16 << 20;
+/// What a data link may have written and not acknowledged before its path is known.
+pub(super) const DATA_SEND_BYTES_AT_FIRST: u64 = 256 << 10;
+/// Silence after which a connection is given up: two packets of the one below may be lost. Nobody says that a process was
+/// killed, as the kernel does for TCP.
+const IDLE_MAX_SECONDS: u32 = 30;
+/// The dialling side sends something on a silent link, so that neither end nor a firewall between gives it up; many firewalls
+/// forget UDP after 30 s.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+
+/// Which end of a connection.
+#[derive(Copy, Clone, Debug)]
+pub(super) enum End {
+    Accepting,
+    Dialling,
+}
+
+/// For control connections.
+pub(super) fn control(end: End) -> Arc<TransportConfig> {
+    let mut config = common(end);
+    config
+        .stream_receive_window(VarInt::from_u32(CONTROL_WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(CONTROL_WINDOW_BYTES))
+        .send_window(CONTROL_SEND_BYTES);
+    Arc::new(config)
+}
+
+/// For data connections: the same, with windows that follow the rate.
+pub(super) fn data(end: End) -> Arc<TransportConfig> {
+    let mut config = common(end);
+    config
+        .stream_receive_window(VarInt::from_u32(DATA_WINDOW_BYTES_MAX))
+        .receive_window(VarInt::from_u32(DATA_WINDOW_BYTES_AT_FIRST))
+        .send_window(DATA_SEND_BYTES_AT_FIRST);
+    Arc::new(config)
+}
+
+fn common(end: End) -> TransportConfig {
+    let mut config = TransportConfig::default();
+    // The one stream of a connection is opened by who dials.
+    let (streams, keepalive) = match end {
+        End::Accepting => (1, None),
+        End::Dialling => (0, Some(KEEPALIVE)),
+    };
+    config
+        .keep_alive_interval(keepalive)
+        .max_concurrent_bidi_streams(VarInt::from_u32(streams))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(None)
+        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_MAX_SECONDS * 1000))))
+        // Cubic, as the host's TCP mostly has; the release comes from our own shaper, so nothing that paces by itself (BBR).
+        .congestion_controller_factory(Arc::new(GaugeFactory::default()));
+    config
+}
