@@ -11,6 +11,8 @@ mod support;
 mod commands;
 #[path = "program/console.rs"]
 mod console;
+#[path = "program/transports.rs"]
+mod transports;
 
 /// Sessions, over one transport and the other. `support` tells by a test's name over which its clients go.
 macro_rules! over {

@@ -1,0 +1,50 @@
+//! The choice between transports, and a node that has only one.
+
+use std::net::UdpSocket;
+
+use crate::support::{Said as _, Server, assert_same, noise};
+
+#[test]
+fn auto_goes_over_quic_where_it_can() {
+    let server = Server::start::<&str>(&[]);
+    noise(&server.share().join("a.bin"), 300_000, 1);
+    server.run(&["get", &server.at("a.bin"), "-o", &server.path("a"), "--transport", "auto"]).expect_code(0);
+    assert_same(server.share().join("a.bin"), server.path("a"));
+    assert_eq!(server.metric("evenkeel_payload_bytes_total", &["transport=\"quic\""]), 300_000.0);
+}
+
+#[test]
+fn a_node_that_gets_no_udp_port_says_so_and_serves_over_tcp() {
+    // Free for TCP, taken for UDP.
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let server = Server::start(&["--listen", &address]);
+    let words = server.words();
+    assert!(words.contains("quic     off: cannot listen on UDP") && words.contains("another process"), "{words}");
+    noise(&server.share().join("a.bin"), 300_000, 1);
+    for transport in ["tcp", "auto"] {
+        let out = server.path(transport);
+        server.run(&["get", &server.at("a.bin"), "-o", &out, "--transport", transport]).expect_code(0);
+        assert_same(server.share().join("a.bin"), out);
+    }
+    let said = server.run(&["ls", &server.at(""), "--transport", "quic"]).expect_code(69).err();
+    assert!(said.contains("did not answer over QUIC") && said.contains("--transport tcp"), "{said}");
+    assert_eq!(server.metric("evenkeel_payload_bytes_total", &["transport=\"quic\""]), 0.0);
+}
+
+#[test]
+fn a_transport_that_is_none_is_refused_with_those_that_are() {
+    let said = crate::support::evenkeel(&["ls", "h:1", "--transport", "sctp"]).expect_code(2).err();
+    assert!(said.contains("write tcp, quic or auto"), "{said}");
+}
+
+#[test]
+fn data_links_go_to_the_port_that_the_operator_chose() {
+    let data = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let server = Server::with_config("[node]\nworkers = 1\n", &["--listen-data", &data.to_string()]);
+    assert!(server.words().contains(&format!("data on {}", data.port())), "{}", server.words());
+    noise(&server.share().join("a.bin"), 300_000, 1);
+    let args = ["get", &server.at("a.bin"), "-o", &server.path("a"), "--transport", "quic", "--data-links", "3"];
+    server.run(&args).expect_code(0);
+    assert_same(server.share().join("a.bin"), server.path("a"));
+}
