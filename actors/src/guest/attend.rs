@@ -81,7 +81,7 @@ impl Guest {
 
     /// The actor: takes what the allocator and the operator say, until nothing was sent for a while.
     async fn attend(self: Rc<Self>, mut seat: Seat, mut messages: mpsc::Receiver<ControlMessage>, crowd: Arc<Crowd>) {
-        let gone = self.left_alone();
+        let gone = self.left_alone(&crowd);
         tokio::pin!(gone);
         loop {
             let message = tokio::select! {
@@ -123,13 +123,14 @@ impl Guest {
         }
     }
 
-    /// Completes when nothing was in flight for [`LINGER`]; while draining, when nothing is.
-    async fn left_alone(&self) {
+    /// Completes when nothing was in flight for [`LINGER`]; when nothing is, while draining and where enough others linger.
+    async fn left_alone(&self, crowd: &Crowd) {
         let mut seen = self.requests.get();
         loop {
             match (self.in_flight.get(), self.draining.get()) {
                 (0, true) => return,
                 (0, false) => {
+                    let Some(_place) = crowd.linger() else { return };
                     let rung = tokio::time::timeout(LINGER, self.quiet.notified()).await.is_ok();
                     if !rung && self.in_flight.get() == 0 && self.requests.get() == seen {
                         return;

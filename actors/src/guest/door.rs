@@ -29,6 +29,10 @@ pub struct GuestLimits {
     pub per_address_max: usize,
 }
 
+/// One address is remembered after its last answer for every so many connections that there may be: it takes 6 KB, and
+/// whoever has many addresses could use each for a moment.
+const LINGERING_PART: usize = 4;
+
 /// A node as fronts without identities see it.
 pub struct Door {
     node: Arc<Node>,
@@ -39,7 +43,8 @@ pub struct Door {
 impl Door {
     /// A door of `node`.
     pub fn new(node: Arc<Node>, limits: GuestLimits) -> Arc<Self> {
-        Arc::new(Self { node, limits, crowd: Arc::default() })
+        let lingering_max = limits.connections_max.div_ceil(LINGERING_PART);
+        Arc::new(Self { node, limits, crowd: Arc::new(Crowd { lingering_max, ..Crowd::default() }) })
     }
 
     fn refuse(&self, refusal: GuestRefusal) -> GuestRefusal {
@@ -55,6 +60,9 @@ pub(super) struct Crowd {
     /// Addresses so far: they take turns over the workers.
     turn: AtomicUsize,
     by_address: DashMap<IpAddr, Party>,
+    /// Addresses that nothing is sent to, remembered for a moment.
+    lingering: AtomicUsize,
+    lingering_max: usize,
 }
 
 /// The connections of one address.
@@ -70,6 +78,21 @@ impl Crowd {
         if let Some(mut party) = self.by_address.get_mut(&shared_address(address)) {
             std::mem::take(&mut party.over).store(true, Relaxed);
         }
+    }
+
+    /// A place for one more address to be remembered, given back on drop; `None` when there are enough.
+    pub(super) fn linger(&self) -> Option<Lingering<'_>> {
+        let lingering = Lingering(self);
+        (self.lingering.fetch_add(1, Relaxed) < self.lingering_max).then_some(lingering)
+    }
+}
+
+/// One remembered address.
+pub(super) struct Lingering<'a>(&'a Crowd);
+
+impl Drop for Lingering<'_> {
+    fn drop(&mut self) {
+        self.0.lingering.fetch_sub(1, Relaxed);
     }
 }
 

@@ -65,6 +65,7 @@ impl Guest {
             link: LinkMode::new(shared.clone(), Direction::Upload, switch),
             slot,
             requested: false,
+            unused: 0,
             outcome: "lost",
             in_socket: InSocket::new(shared.clone()),
             worker: worker.clone(),
@@ -106,6 +107,8 @@ pub(super) struct GuestPassage {
     link: LinkMode,
     slot: Rc<PermitSlot>,
     requested: bool,
+    /// Permitted, and neither sent nor given back: who is gone takes nothing from others.
+    unused: u32,
     outcome: &'static str,
     in_socket: InSocket,
     worker: Rc<Worker>,
@@ -122,6 +125,7 @@ impl Passage for GuestPassage {
     fn poll_permit(&mut self, wanted: u32, cx: &mut Context<'_>) -> Poll<u32> {
         if let Some((bytes, at)) = self.slot.permit.take() {
             self.requested = false;
+            self.unused += bytes;
             // Since then it was only a matter of this thread's time.
             self.lease.leaf.meter.hold(Limiter::Worker, at);
             return Poll::Ready(bytes);
@@ -136,6 +140,7 @@ impl Passage for GuestPassage {
     }
 
     fn give_back(&mut self, bytes: u32) {
+        self.unused = self.unused.saturating_sub(bytes);
         self.lease.give_back(bytes);
     }
 
@@ -149,6 +154,7 @@ impl Passage for GuestPassage {
     fn sent(&mut self, bytes: u32, offset: u64, unacknowledged_bytes: u64) {
         let leaf = &self.lease.leaf;
         let len = u64::from(bytes);
+        self.unused = self.unused.saturating_sub(bytes);
         leaf.meter.count(len, offset);
         let shared = &self.worker.shared;
         let metrics = shared.metrics.direction(Direction::Upload);
@@ -171,8 +177,9 @@ impl Passage for GuestPassage {
 
 impl Drop for GuestPassage {
     fn drop(&mut self) {
-        if let Some((bytes, _)) = self.slot.permit.take() {
-            self.lease.give_back(bytes);
+        let unused = self.unused + self.slot.permit.take().map_or(0, |(bytes, _)| bytes);
+        if unused > 0 {
+            self.lease.give_back(unused);
         }
         let metrics = self.shared().metrics.direction(Direction::Upload);
         metrics.transfers.decrement(1.0);

@@ -1,18 +1,36 @@
 //! Guests: who is let in, and an address that is a peer while something is sent to it.
 
-use std::{future::poll_fn, net::SocketAddr, sync::Arc};
+use std::{
+    future::poll_fn,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use actors::{
+    NodeConfig,
     guest::{Door, GuestLimits, PeerName, guest_id},
     port::{Front as _, GuestFront as _, GuestRefusal, GuestRequest, GuestTerms},
 };
-use flow::Limiter;
+use flow::{Limiter, Rate};
 use tokio::sync::oneshot;
 
 use crate::house::{House, config, run, until};
 
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
+}
+
+fn request(from: SocketAddr) -> GuestRequest {
+    GuestRequest {
+        address: from,
+        agent: "test".into(),
+        path: "share/a".into(),
+        size: 1000,
+        start: 0,
+        terms: GuestTerms::default(),
+        switch: None,
+    }
 }
 
 fn door(house: &House) -> Arc<Door> {
@@ -48,15 +66,7 @@ fn an_address_is_a_peer_while_something_is_sent_to_it() {
         let (door, from) = (door(&house), address("192.0.2.7:1"));
         let (begun, seen) = oneshot::channel();
         let (go_on, told) = oneshot::channel::<()>();
-        let request = GuestRequest {
-            address: from,
-            agent: "test".into(),
-            path: "share/a".into(),
-            size: 1000,
-            start: 0,
-            terms: GuestTerms::default(),
-            switch: None,
-        };
+        let request = request(from);
         let job = move || {
             let mut passage = door.begin(request).expect("the node runs");
             actix::spawn(async move {
@@ -91,15 +101,7 @@ fn permission_on_its_way_to_a_guest_that_left_is_nobodys() {
         let house = House::start(config());
         let door = door(&house);
         let (ended, seen) = oneshot::channel();
-        let request = GuestRequest {
-            address: address("192.0.2.7:1"),
-            agent: String::new(),
-            path: "share/a".into(),
-            size: 1000,
-            start: 0,
-            terms: GuestTerms::default(),
-            switch: None,
-        };
+        let request = request(address("192.0.2.7:1"));
         let job = move || {
             let mut passage = door.begin(request).expect("the node runs");
             actix::spawn(async move {
@@ -116,5 +118,56 @@ fn permission_on_its_way_to_a_guest_that_left_is_nobodys() {
         assert_eq!(house.counts.get("evenkeel_transfers_ended_total/upload/lost"), 1);
         assert_eq!(house.node.drain().await, 0);
         house.empty().await;
+    });
+}
+
+#[test]
+fn permission_that_guests_had_when_they_left_goes_to_others() {
+    run(async {
+        // A second for each piece.
+        let house = House::start(NodeConfig { limits: [Rate::from_bytes_per_second(1024); 2], ..config() });
+        let (door, began) = (door(&house), Instant::now());
+        for last in 1..=30 {
+            let (ended, seen) = oneshot::channel();
+            let door = door.clone();
+            let job = move || {
+                let mut passage = door.begin(request(([192, 0, 2, last], 1).into())).expect("the node runs");
+                actix::spawn(async move {
+                    let permit = poll_fn(|cx| passage.poll_permit(1000, cx)).await;
+                    // Its socket turns out to be dead.
+                    drop(passage);
+                    ended.send(permit).unwrap();
+                });
+            };
+            house.node.run_on(0, Box::new(job));
+            assert!(seen.await.unwrap() > 0);
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    });
+}
+
+#[test]
+fn no_more_addresses_are_remembered_than_there_may_be() {
+    run(async {
+        let house = House::start(config());
+        // Four connections: one address.
+        let (door, began) = (door(&house), Instant::now());
+        for last in 1..=3 {
+            let (ended, seen) = oneshot::channel();
+            let door = door.clone();
+            let job = move || {
+                let mut passage = door.begin(request(([192, 0, 2, last], 1).into())).expect("the node runs");
+                actix::spawn(async move {
+                    passage.end("sent");
+                    drop(passage);
+                    ended.send(()).unwrap();
+                });
+            };
+            house.node.run_on(0, Box::new(job));
+            seen.await.unwrap();
+        }
+        let sessions = &house.shared().registry.sessions;
+        until("the others are forgotten", || sessions.len() == 1).await;
+        assert!(began.elapsed() < Duration::from_secs(4), "at once, not when nobody is remembered any more");
     });
 }
