@@ -58,6 +58,17 @@ fn bad_heads_are_told_why_closed_and_counted() {
 }
 
 #[test]
+fn a_refusal_has_no_body_for_head_and_closes_where_that_was_asked_for() {
+    let server = node("", &[]);
+    let mut wire = Wire::to(&server);
+    assert_eq!(wire.ask("HEAD", "/share/../file.bin", "").status, 400);
+    assert_eq!(wire.ask("HEAD", "/share/file.bin", "").status, 200, "nothing stands before the next answer");
+    let refused = wire.ask("OPTIONS", "/share/file.bin", "Connection: close\r\n");
+    assert_eq!((refused.status, refused.header("connection")), (405, Some("close")));
+    assert!(wire.is_closed());
+}
+
+#[test]
 fn tls_on_the_plain_port_gets_an_alert() {
     let server = node("", &[]);
     let mut wire = Wire::to(&server);

@@ -90,7 +90,7 @@ pub(super) fn refusal(refusal: &Refusal, now: SystemTime) -> Vec<u8> {
     if refusal.alert {
         return TLS_ALERT.to_vec();
     }
-    plain(Head::new(refusal.status, now), refusal.words, true, !refusal.close, false)
+    plain(Head::new(refusal.status, now), refusal.words, !refusal.is_head, !refusal.close, false)
 }
 
 /// A fatal TLS alert, `protocol_version`: the one answer that a client who speaks TLS to this port can read.

@@ -69,11 +69,13 @@ pub(super) struct Refusal {
     pub(super) close: bool,
     /// The other side expects TLS, and reads an alert only.
     pub(super) alert: bool,
+    /// It was a HEAD, and the words would be taken for the next answer.
+    pub(super) is_head: bool,
 }
 
 impl Refusal {
     fn closing(status: StatusCode, reason: &'static str, words: &'static str) -> Self {
-        Self { status, reason, words, close: true, alert: false }
+        Self { status, reason, words, close: true, alert: false, is_head: false }
     }
 
     fn malformed(words: &'static str) -> Self {
@@ -182,7 +184,7 @@ pub(super) fn parse(head: &[u8]) -> Result<Request, Refusal> {
         _ => {
             let words = "only GET and HEAD are served";
             let refusal = Refusal::closing(StatusCode::METHOD_NOT_ALLOWED, "method", words);
-            return Err(Refusal { close: fields.has_body || is_old, ..refusal });
+            return Err(Refusal { close: fields.has_body || fields.close || is_old, ..refusal });
         }
     };
     if fields.has_body {
@@ -191,9 +193,7 @@ pub(super) fn parse(head: &[u8]) -> Result<Request, Refusal> {
     let Some(target) = request.path.and_then(Target::parse) else {
         let words = "the target is not /SHARE/PATH in UTF-8, with %XX for what URLs have no letters for";
         let refusal = Refusal::closing(StatusCode::BAD_REQUEST, "target", words);
-        // The words that HEAD must not have would be taken for the next answer.
-        let close = is_old || fields.close || method == Method::Head;
-        return Err(Refusal { close, ..refusal });
+        return Err(Refusal { close: is_old || fields.close, is_head: method == Method::Head, ..refusal });
     };
     let keep_alive = if is_old { fields.keep_alive && !fields.close } else { !fields.close };
     Ok(Request {

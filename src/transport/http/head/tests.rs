@@ -84,7 +84,8 @@ fn hostile_shapes_are_refused() {
         ("CONNECT h:1 HTTP/1.1\r\nHost: h\r\n\r\n", (405, "method", false)),
         ("GET /a/../b HTTP/1.1\r\nHost: h\r\n\r\n", (400, "target", false)),
         ("GET * HTTP/1.1\r\nHost: h\r\n\r\n", (400, "target", false)),
-        ("HEAD /a/../b HTTP/1.1\r\nHost: h\r\n\r\n", (400, "target", true)),
+        ("HEAD /a/../b HTTP/1.1\r\nHost: h\r\n\r\n", (400, "target", false)),
+        ("POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", (405, "method", true)),
     ] {
         assert_eq!(refused(bytes.as_bytes()), expected, "{bytes:?}");
     }
