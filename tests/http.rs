@@ -17,6 +17,8 @@ mod files;
 mod groups;
 #[path = "http/hostile.rs"]
 mod hostile;
+#[path = "http/places.rs"]
+mod places;
 #[path = "http/shares.rs"]
 mod shares;
 #[path = "http/stage.rs"]

@@ -128,9 +128,9 @@ fn socket_config(config: &Config) -> SocketConfig {
     }
 }
 
-/// How many guests there may be.
-pub(super) fn guest_limits(config: &Config) -> GuestLimits {
-    GuestLimits { connections_max: config.http.connections_max, per_address_max: config.http.per_address_max }
+/// How many guests there may be, where so many of their connections fit.
+pub(super) fn guest_limits(config: &Config, connections_max: usize) -> GuestLimits {
+    GuestLimits { connections_max, per_address_max: config.http.per_address_max }
 }
 
 /// The certificate for HTTPS, if there is to be one.

@@ -8,6 +8,7 @@ pub mod errands;
 pub mod exit;
 mod listing;
 mod options;
+mod places;
 mod progress;
 mod serve;
 pub mod session;

@@ -20,7 +20,7 @@ use crate::{
     transport::{self, Credentials, http::HttpListener},
 };
 
-use super::{Exit, Failure, ServeOptions, compose, doors::Doors};
+use super::{Exit, Failure, ServeOptions, compose, doors::Doors, places::Places};
 
 /// Runs a node until it is told to end, by a signal or by its operator.
 ///
@@ -87,7 +87,8 @@ async fn attend(
     let doors = Doors::bind(node, config, credentials).map_err(machine)?;
     let peers = doors.address().map_err(machine)?;
     node.set_listen(peers);
-    let http = http(node, config)?;
+    let places = Places::under(host::descriptor_limit().soft, config);
+    let http = http(node, config, places.guests)?;
     let guests = http.as_ref().map(HttpListener::local_addr).transpose().map_err(machine)?;
     let admin_config = admin::AdminConfig {
         token: config.admin.token.as_ref().map(|token| token.reveal().to_owned()),
@@ -99,6 +100,9 @@ async fn attend(
         Addresses { peers, quic: doors.quic_words(), admin: admin.address(), metrics: page.address(), guests };
     // Before anybody is told that there is a node: whoever reads it may signal at once.
     let mut signals = Signals::listen().map_err(machine)?;
+    if let Some(warning) = places.warning {
+        tracing::warn!("{warning}");
+    }
     // Nobody may be reading what a service prints.
     let _ = announce(config, identity, &addresses);
     let mut accepting = doors.open();
@@ -113,14 +117,14 @@ async fn attend(
 }
 
 /// The port for clients without Evenkeel, if there is to be one.
-fn http(node: &Arc<Node>, config: &Config) -> Result<Option<HttpListener>, Failure> {
+fn http(node: &Arc<Node>, config: &Config, connections_max: usize) -> Result<Option<HttpListener>, Failure> {
     let Some(address) = config.http.listen else { return Ok(None) };
     let certificate = compose::certificate(config)?;
     let http_config = compose::http_config(config, certificate.as_ref())?;
     if let Some(certificate) = &certificate {
         certificate.watch(node.shared().metrics.clone()).map_err(machine)?;
     }
-    let door = Door::new(node.clone(), compose::guest_limits(config));
+    let door = Door::new(node.clone(), compose::guest_limits(config, connections_max));
     HttpListener::bind(address, door, http_config).map(Some).map_err(machine)
 }
 
