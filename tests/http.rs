@@ -9,6 +9,8 @@ mod abuse;
 mod browser;
 #[path = "http/bulk.rs"]
 mod bulk;
+#[path = "http/burst.rs"]
+mod burst;
 #[path = "http/cold.rs"]
 mod cold;
 #[path = "http/files.rs"]

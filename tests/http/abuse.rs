@@ -13,12 +13,12 @@ use std::{
 };
 
 use crate::{
-    stage::{Wire, node},
+    stage::{Done, Wire, node},
     support::{Server, wait_until},
 };
 
 /// Timeouts that a test can wait for, short rounds, and an address whose rate does not depend on how many others there are.
-const CONFIG: &str = "[allocation]\ninterval = \"500ms\"\nearly = \"100ms\"\n\
+pub(crate) const CONFIG: &str = "[allocation]\ninterval = \"500ms\"\nearly = \"100ms\"\n\
                       [http]\nhead_timeout = \"1s\"\nidle_timeout = \"1s\"\nstall_timeout = \"1s\"\n\
                       [limits]\nupload = \"8MB/s\"\n\
                       [[peer]]\nid = \"http:127.0.0.2\"\nupload_cap = \"2MB/s\"\nupload_floor = \"2MB/s\"\n";
@@ -59,7 +59,7 @@ fn header_of_a_mebibyte(server: &Server) {
 fn ranges(server: &Server) {
     let apart: Vec<String> = (0..1000).map(|index| format!("{0}-{0}", index * 900)).collect();
     let overlapping = ["0-9,5-20,-1"; 300].join(",");
-    for ranges in [apart.join(","), overlapping] {
+    for ranges in [apart.join(","), overlapping, "-5--1,9-5,--5".to_owned()] {
         let mut wire = Wire::to(server);
         wire.say(get("file.bin", &format!("Connection: close\r\nRange: bytes={ranges}\r\n")));
         swallow(&wire);
@@ -125,9 +125,16 @@ fn fetch(mut wire: Wire, received: Arc<AtomicU64>) -> thread::JoinHandle<()> {
     })
 }
 
+/// Somebody at an address of his own, who reads for as long as the node lives; and what he has received.
+pub(crate) fn neighbour(server: &Server) -> (thread::JoinHandle<()>, Arc<AtomicU64>) {
+    File::create(server.share().join("endless.bin")).unwrap().set_len(64 << 30).unwrap();
+    let received = Arc::new(AtomicU64::new(0));
+    (fetch(Wire::from_address(server, Ipv4Addr::new(127, 0, 0, 2).into()), received.clone()), received)
+}
+
 /// Waits for a window in which the neighbour has the rate that is his.
 #[track_caller]
-fn has_his_rate(what: &str, received: &AtomicU64) {
+pub(crate) fn has_his_rate(what: &str, received: &AtomicU64) {
     wait_until(what, 40, || {
         let (began, before) = (Instant::now(), received.load(Relaxed));
         thread::sleep(WINDOW);
@@ -137,25 +144,14 @@ fn has_his_rate(what: &str, received: &AtomicU64) {
     });
 }
 
-fn refused(server: &Server, reason: &str) -> f64 {
+pub(crate) fn refused(server: &Server, reason: &str) -> f64 {
     server.metric("evenkeel_refusals_total", &[&format!("reason=\"{reason}\"")])
-}
-
-/// Says on drop that it is over.
-struct End<'a>(&'a AtomicBool);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Relaxed);
-    }
 }
 
 #[test]
 fn a_neighbour_keeps_his_rate_while_all_abuse_runs_at_once() {
     let server = node(CONFIG, &[]);
-    File::create(server.share().join("endless.bin")).unwrap().set_len(64 << 30).unwrap();
-    let received = Arc::new(AtomicU64::new(0));
-    let neighbour = fetch(Wire::from_address(&server, Ipv4Addr::new(127, 0, 0, 2).into()), received.clone());
+    let (neighbour, received) = neighbour(&server);
     has_his_rate("before", &received);
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -169,7 +165,7 @@ fn a_neighbour_keeps_his_rate_while_all_abuse_runs_at_once() {
             });
         }
         // Also when an assertion fails: the scope waits for its threads.
-        let _end = End(&over);
+        let _done = Done(&over);
         wait_until("each kind is counted", 60, || REASONS.iter().all(|reason| refused(&server, reason) >= 1.0));
         has_his_rate("meanwhile", &received);
     });

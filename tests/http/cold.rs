@@ -15,7 +15,7 @@ use rustix::{
 };
 
 use crate::{
-    stage::{Wire, node},
+    stage::{Done, Wire, node},
     support::{Server, noise},
 };
 
@@ -34,15 +34,6 @@ fn chill(path: &Path) -> io::Result<()> {
 fn is_warm(path: &Path) -> bool {
     let (file, mut page) = (File::open(path).unwrap(), [0; 4096]);
     preadv2(&file, &mut [io::IoSliceMut::new(&mut page)], 0, ReadWriteFlags::NOWAIT).is_ok()
-}
-
-/// Ends what others do meanwhile, also when it fails.
-struct Done<'a>(&'a AtomicBool);
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Relaxed);
-    }
 }
 
 /// How often a disk thread was waited for.

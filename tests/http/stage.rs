@@ -4,6 +4,7 @@ use std::{
     io::{Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpStream},
     process::{Command, Output},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -50,6 +51,15 @@ pub(crate) fn has(tool: &str) -> bool {
         eprintln!("{tool} is not installed: this test says nothing");
     }
     found
+}
+
+/// Says on drop that something is over, also when an assertion fails: a scope waits for its threads.
+pub(crate) struct Done<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
 }
 
 /// A connection that is spoken on by hand.

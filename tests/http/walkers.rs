@@ -1,12 +1,15 @@
 //! Listings, and the programs that walk them.
 
-use std::fs;
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
 use crate::{
     stage::{Wire, curl, has, node, run, url},
-    support::{Said as _, Server, assert_same, noise},
+    support::{Said as _, Server, assert_same, noise, wait_until},
 };
 
 /// A node with a small tree of files, some of odd names.
@@ -97,13 +100,37 @@ fn rclone_walks() {
 }
 
 #[test]
-fn aria2_fetches_one_file_over_several_connections() {
+fn aria2_fetches_one_file_over_sixteen_connections_and_the_cap_of_its_address_holds_for_their_sum() {
+    const BYTES: usize = 20_000_000;
+    const CAP: f64 = 4e6;
     if !has("aria2c") {
         return;
     }
-    let server = node("", &[]);
-    noise(&server.share().join("large.bin"), 8_000_000, 9);
-    let args = ["-q", "--no-conf", "-x", "4", "-s", "4", "-k", "1M", "-o", "got"];
-    run(&server, "aria2c", &[&args[..], &[&url(&server, "large.bin")]].concat()).expect_code(0);
+    let quick = "[allocation]\ninterval = \"500ms\"\nearly = \"100ms\"\n";
+    let server = node(&format!("{quick}[[peer]]\nid = \"http:127.0.0.1\"\nupload_cap = \"4MB/s\"\n"), &[]);
+    noise(&server.share().join("large.bin"), BYTES, 9);
+    let args = ["-q", "--no-conf", "-x", "16", "-s", "16", "-k", "1M", "-o", "got"];
+    let began = Instant::now();
+    thread::scope(|scope| {
+        let aria2 = scope.spawn(|| {
+            run(&server, "aria2c", &[&args[..], &[&url(&server, "large.bin")]].concat()).expect_code(0);
+        });
+        wait_until("all its connections are served at once", 10, || {
+            server.metric("evenkeel_transfers", &["direction=\"upload\""]) == 16.0
+        });
+        // Not one second above it. What is under way between the two looks makes it look more.
+        let sent = || (Instant::now(), server.metric("evenkeel_payload_bytes_total", &["transport=\"http\""]));
+        let (mut then, mut before) = sent();
+        while !aria2.is_finished() {
+            thread::sleep(Duration::from_secs(1));
+            let (now, after) = sent();
+            let rate = (after - before) / (now - then).as_secs_f64();
+            assert!(rate < 1.05 * CAP, "{rate}");
+            (then, before) = (now, after);
+        }
+    });
+    let rate = BYTES as f64 / began.elapsed().as_secs_f64();
+    eprintln!("{rate:.0} bytes a second in all");
+    assert!((0.6 * CAP..1.03 * CAP).contains(&rate), "{rate}");
     assert_same(server.share().join("large.bin"), server.path("got"));
 }
