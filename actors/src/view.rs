@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::port::{FileEntry, FileKind};
+
 /// The four words of seed 003 for one direction.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 pub struct RatesView {
@@ -16,6 +18,30 @@ pub struct RatesView {
     pub assigned_bytes_per_second: Option<u64>,
     /// Measured.
     pub achieved_bytes_per_second: u64,
+}
+
+/// One name of a listing, as programs read it: `evenkeel ls --json`, and `?format=json` over HTTP.
+#[derive(Clone, Debug, Serialize)]
+pub struct EntryView<'a> {
+    /// As it is, whatever is in it.
+    pub name: &'a str,
+    /// `share`, `directory` or `file`.
+    pub kind: &'static str,
+    /// Bytes of a file; 0 of others.
+    pub size: u64,
+    /// Last change, nanoseconds since 1970.
+    pub mtime_ns: i64,
+}
+
+impl<'a> From<&'a FileEntry> for EntryView<'a> {
+    fn from(entry: &'a FileEntry) -> Self {
+        let kind = match entry.kind {
+            FileKind::Share => "share",
+            FileKind::Directory => "directory",
+            FileKind::File => "file",
+        };
+        Self { name: &entry.name, kind, size: entry.size, mtime_ns: entry.mtime_ns }
+    }
 }
 
 /// `GET /v1/status`.

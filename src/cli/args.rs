@@ -136,8 +136,8 @@ pub(super) struct GetArgs {
     /// What to fetch.
     #[arg(value_name = "HOST:PORT/SHARE[/PATH]", required = true)]
     pub(super) targets: Vec<Target>,
-    /// File to write, or directory to write into; with a slash at the end, or for several, each gets its own name in it
-    /// [default: its own name, here].
+    /// File to write, or directory to write into; with a slash at the end (then it is made), or for several, each gets its
+    /// own name in it [default: its own name, here].
     #[arg(short, long, value_name = "OUT")]
     pub(super) output: Option<PathBuf>,
     #[command(flatten)]

@@ -1,24 +1,11 @@
 //! What `ls` prints.
 
-use actors::port::{FileEntry, FileKind};
-use serde::Serialize;
+use actors::{
+    port::{FileEntry, FileKind},
+    view::EntryView,
+};
 
 use super::{progress::show_bytes, table::Table};
-
-/// One entry for programs.
-#[derive(Serialize)]
-struct Row<'a> {
-    name: &'a str,
-    kind: &'static str,
-    size: u64,
-    mtime_ns: i64,
-}
-
-impl<'a> From<&'a FileEntry> for Row<'a> {
-    fn from(entry: &'a FileEntry) -> Self {
-        Self { name: &entry.name, kind: kind_word(entry.kind), size: entry.size, mtime_ns: entry.mtime_ns }
-    }
-}
 
 /// A table with size, time (UTC) and name; directories and shares end with a slash.
 pub(super) fn table(entries: &[FileEntry]) -> String {
@@ -39,7 +26,7 @@ pub(super) fn table(entries: &[FileEntry]) -> String {
 
 /// A JSON array, one object for each entry.
 pub(super) fn json(entries: &[FileEntry]) -> serde_json::Result<String> {
-    let mut text = serde_json::to_string_pretty(&entries.iter().map(Row::from).collect::<Vec<_>>())?;
+    let mut text = serde_json::to_string_pretty(&entries.iter().map(EntryView::from).collect::<Vec<_>>())?;
     text.push('\n');
     Ok(text)
 }
@@ -51,14 +38,6 @@ pub(super) fn hidden(names: u32) -> Option<String> {
         0 => None,
         1 => Some(format!("1 name is not shown: {words}")),
         _ => Some(format!("{names} names are not shown: {words}")),
-    }
-}
-
-fn kind_word(kind: FileKind) -> &'static str {
-    match kind {
-        FileKind::Share => "share",
-        FileKind::Directory => "directory",
-        FileKind::File => "file",
     }
 }
 

@@ -66,7 +66,8 @@ impl GetArgs {
     pub(super) fn resolve(self, state: Option<&Path>) -> Result<GetOptions, Failure> {
         let session = self.transfer.resolve();
         let downloads = downloads(self.targets, self.output.as_deref())?;
-        Ok(GetOptions { state: open_state(state)?, downloads, session })
+        let directory = self.output.filter(|out| ends_with_slash(out));
+        Ok(GetOptions { state: open_state(state)?, downloads, directory, session })
     }
 }
 
@@ -121,7 +122,7 @@ pub(super) fn admin_token() -> Option<String> {
 /// goes into OUT itself unless OUT ends with a slash or takes several: whether OUT is there must make no difference, since
 /// the same command is to go on after an interruption.
 fn downloads(targets: Vec<Target>, output: Option<&Path>) -> Result<Vec<Download>, Failure> {
-    let collects = |out: &Path| out.as_os_str().as_encoded_bytes().ends_with(b"/") || targets.len() > 1;
+    let collects = |out: &Path| ends_with_slash(out) || targets.len() > 1;
     let (collects, is_directory) = output.map_or((true, true), |out| (collects(out), collects(out) || out.is_dir()));
     if let Some(out) = output.filter(|out| collects && out.exists() && !out.is_dir()) {
         let message =
@@ -146,6 +147,11 @@ fn downloads(targets: Vec<Target>, output: Option<&Path>) -> Result<Vec<Download
         downloads.push(Download { endpoint: target.endpoint, path, destination, tree });
     }
     Ok(downloads)
+}
+
+/// Who writes so means a directory, whether it is there or not.
+fn ends_with_slash(path: &Path) -> bool {
+    path.as_os_str().as_encoded_bytes().ends_with(b"/")
 }
 
 /// One file to a path without a slash at its end gets that name; else each keeps its own beneath it.

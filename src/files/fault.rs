@@ -60,7 +60,10 @@ impl Label {
         use FailureCode as Code;
         let errno = Errno::from_io_error(error);
         let (code, words) = match errno {
-            Some(Errno::NOENT | Errno::NOTDIR | Errno::STALE) => return self.not_found(),
+            Some(Errno::NOENT | Errno::NOTDIR | Errno::STALE) if deed == Deed::Read => return self.not_found(),
+            Some(Errno::NOENT | Errno::NOTDIR | Errno::STALE) => {
+                (Code::NotFound, "the directory that it should be written to is not there, or takes no files")
+            }
             Some(Errno::NXIO | Errno::NODEV) => return self.special(),
             Some(Errno::ACCESS | Errno::PERM) if deed == Deed::Read => {
                 (Code::Unreadable, "permission denied: the user that Evenkeel runs as may not read it")

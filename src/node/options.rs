@@ -25,6 +25,8 @@ pub struct GetOptions {
     pub state: StateDir,
     /// What to fetch; no two have one destination.
     pub downloads: Vec<Download>,
+    /// A directory that is made, if it is not there.
+    pub directory: Option<PathBuf>,
     /// How.
     pub session: SessionOptions,
 }

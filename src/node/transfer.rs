@@ -1,6 +1,6 @@
 //! `evenkeel get`, `put` and `ls`: options in, files moved, failures by exit code.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fs, time::Duration};
 
 use actors::port::LinkError;
 use flow::Rate;
@@ -26,6 +26,10 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub fn get(options: GetOptions, mut progress: Box<dyn TransferProgress>) -> Result<(), Failure> {
     let wish = Wish { upload: Rate::UNLIMITED, ..wish(&options.session) };
     let manner = manner(&options.session);
+    if let Some(directory) = &options.directory {
+        fs::create_dir_all(directory)
+            .map_err(|error| Failure::new(Exit::Machine, format!("can't make {}: {error}", directory.display())))?;
+    }
     // One session per node; in the order in which they were named.
     let mut by_node: BTreeMap<String, Vec<Errand>> = BTreeMap::new();
     for download in options.downloads {

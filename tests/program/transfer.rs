@@ -71,6 +71,27 @@ fn several_files_go_in_one_session_over_four_links() {
 }
 
 #[test]
+fn a_directory_that_is_named_with_a_slash_is_made() {
+    let server = Server::start::<&str>(&[]);
+    noise(&server.share().join("a.bin"), 10_000, 1);
+    let new = server.path("new/deep/");
+    server.run(&["get", &server.at("a.bin"), "-o", &new]).expect_code(0);
+    assert_same(server.share().join("a.bin"), Path::new(&new).join("a.bin"));
+    let impossible = format!("{}/", server.path("new/deep/a.bin/x"));
+    let said = server.run(&["get", &server.at("a.bin"), "-o", &impossible]).expect_code(71).err();
+    assert!(said.contains(&format!("can't make {impossible}: ")), "{said}");
+}
+
+#[test]
+fn a_place_that_takes_no_files_is_not_said_of_the_node_s_file() {
+    let server = Server::start::<&str>(&[]);
+    noise(&server.share().join("a.bin"), 10_000, 1);
+    let said = server.run(&["get", &server.at("a.bin"), "-o", "/proc/nothing"]).expect_code(1).err();
+    assert!(said.contains("the directory that it should be written to is not there, or takes no files"), "{said}");
+    assert!(!said.contains("no such file"), "{said}");
+}
+
+#[test]
 fn a_directory_is_fetched_whole() {
     let server = Server::start::<&str>(&[]);
     fs::create_dir_all(server.share().join("tree/deep/er")).unwrap();

@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
-use actors::port::{FileEntry, FileKind};
-use serde::Serialize;
+use actors::{
+    port::{FileEntry, FileKind},
+    view::EntryView,
+};
 
 use super::target::{Target, written};
 
@@ -20,14 +22,6 @@ pub(super) enum Form {
 pub(super) struct Listing {
     form: Form,
     is_first: bool,
-}
-
-#[derive(Serialize)]
-struct Row<'a> {
-    name: &'a str,
-    kind: &'static str,
-    size: u64,
-    mtime_ns: i64,
 }
 
 /// System colours, so that it is light or dark as its reader likes it; one column less where there is no room for three.
@@ -92,7 +86,7 @@ impl Listing {
                 Form::Html => html(&mut text, entry),
                 Form::Json => {
                     let comma = if self.is_first { "" } else { "," };
-                    write!(text, "{comma}\n{}", serde_json::to_string(&row(entry)).unwrap_or_default())
+                    write!(text, "{comma}\n{}", serde_json::to_string(&EntryView::from(entry)).unwrap_or_default())
                 }
             };
             self.is_first = false;
@@ -120,15 +114,6 @@ fn trail(path: &str) -> String {
         trail.push_str(&format!(" / <a href=\"{up}\"><bdi>{}</bdi></a>", escaped(name)));
     }
     format!("{trail} / <b><bdi>{}</bdi></b>", escaped(last))
-}
-
-fn row(entry: &FileEntry) -> Row<'_> {
-    let kind = match entry.kind {
-        FileKind::Share => "share",
-        FileKind::Directory => "directory",
-        FileKind::File => "file",
-    };
-    Row { name: &entry.name, kind, size: entry.size, mtime_ns: entry.mtime_ns }
 }
 
 fn html(text: &mut String, entry: &FileEntry) -> std::fmt::Result {
