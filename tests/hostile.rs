@@ -16,8 +16,12 @@ mod flood;
 mod foe;
 #[path = "hostile/frames.rs"]
 mod frames;
+#[path = "hostile/generous.rs"]
+mod generous;
 #[path = "hostile/paths.rs"]
 mod paths;
+#[path = "hostile/quic.rs"]
+mod quic;
 #[path = "hostile/rates.rs"]
 mod rates;
 #[path = "hostile/stage.rs"]

@@ -10,7 +10,7 @@ use std::{
 use actors::port::{ControlReceiver, ControlSender, LinkError};
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use wire::{CONTROL_FRAME_BYTES_MAX, FrameDecoder, Message, encode_message};
+use wire::{CONTROL_FRAME_BYTES_MAX, FrameDecoder, Message, Violation, encode_message};
 
 /// Read at once: one TLS record. Control frames are mostly tens of bytes, so a step holds many of them.
 const STEP_BYTES: usize = 16 * 1024;
@@ -56,7 +56,7 @@ impl<R: AsyncRead + Send + Unpin> ControlReceiver for FramedControlReceiver<R> {
             if self.closed {
                 return Poll::Ready(Ok(None));
             }
-            if ready!(self.poll_step(cx)).map_err(LinkError::Lost)? == 0 {
+            if ready!(self.poll_step(cx)).map_err(unread)? == 0 {
                 if self.decoder.is_mid_frame() {
                     return Poll::Ready(Err(cut_short("a control frame")));
                 }
@@ -69,6 +69,14 @@ impl<R: AsyncRead + Send + Unpin> ControlReceiver for FramedControlReceiver<R> {
 /// The other side closed in the middle of `what`.
 pub(super) fn cut_short(what: &str) -> LinkError {
     LinkError::Lost(io::Error::new(io::ErrorKind::UnexpectedEof, format!("the peer closed in the middle of {what}")))
+}
+
+/// Why nothing more can be read. A transport that saw its peer break a rule says so by a violation inside.
+pub(super) fn unread(error: io::Error) -> LinkError {
+    match error.downcast::<Violation>() {
+        Ok(violation) => LinkError::PeerFault(violation),
+        Err(error) => LinkError::Lost(error),
+    }
 }
 
 /// Sends control messages to `W`.

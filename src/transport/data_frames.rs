@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use wire::{DATA_HEADER_BYTES, DataHeader};
 
 use super::{
-    control_frames::cut_short,
+    control_frames::{cut_short, unread},
     halves::{Moded, Probe},
     pressure::Limits,
 };
@@ -44,7 +44,7 @@ impl<R: AsyncRead + Moded + Send + Unpin> DataReceiver for FramedDataReceiver<R>
         }
         while self.head_filled < DATA_HEADER_BYTES {
             let mut buffer = ReadBuf::new(&mut self.head[self.head_filled..]);
-            ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer)).map_err(LinkError::Lost)?;
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer)).map_err(unread)?;
             match (buffer.filled().len(), self.head_filled) {
                 (0, 0) => return Poll::Ready(Ok(None)),
                 (0, _) => return Poll::Ready(Err(cut_short("a data header"))),
@@ -70,7 +70,7 @@ impl<R: AsyncRead + Moded + Send + Unpin> DataReceiver for FramedDataReceiver<R>
             let mut room = (&mut self.payload).limit(missing);
             // Reads into memory that was never zeroed. The future keeps nothing, so it may be made anew for each poll.
             let read = pin!(self.io.read_buf(&mut room));
-            if ready!(std::future::Future::poll(read, cx)).map_err(LinkError::Lost)? == 0 {
+            if ready!(std::future::Future::poll(read, cx)).map_err(unread)? == 0 {
                 return Poll::Ready(Err(cut_short("a data chunk")));
             }
         }

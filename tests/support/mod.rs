@@ -91,7 +91,8 @@ fn command_under<W: AsRef<str>, S: AsRef<str>>(wrapper: &[W], args: &[S]) -> Com
 
 /// What this test's clients go over: the harness names threads after tests, and their modules say it.
 pub fn transport() -> &'static str {
-    if thread::current().name().is_some_and(|name| name.starts_with("over_quic::")) { "quic" } else { "tcp" }
+    let is_quic = |name: &str| name.starts_with("over_quic::") || name.starts_with("quic::");
+    if thread::current().name().is_some_and(is_quic) { "quic" } else { "tcp" }
 }
 
 /// What a command said, for assertions.

@@ -173,6 +173,9 @@ pub enum Violation {
     /// More messages than answers could be taken away: the queue of outputs is full.
     #[error("more messages than can be answered")]
     Flood,
+    /// The transport below was used against its rules: more streams or bytes on a QUIC connection than it has credit for, say.
+    #[error("a rule of the transport was broken: {0}")]
+    Transport(String),
 }
 
 impl Violation {
@@ -203,6 +206,7 @@ impl Violation {
             Self::ProgressAhead { .. } => "progress_ahead",
             Self::DiscardPassed => "discard_passed",
             Self::Flood => "flood",
+            Self::Transport(_) => "transport",
         }
     }
 }

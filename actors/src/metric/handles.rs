@@ -42,7 +42,8 @@ const REFUSAL_REASONS: &[&str] = &[
     "handshake_timeout",
     "token",
     "lost",
-    "plaintext", // before there is a session
+    "plaintext",
+    "unproven", // before there is a session
     "connections",
     "per_address",
     "draining", // admission

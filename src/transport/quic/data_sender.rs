@@ -3,6 +3,7 @@
 use std::{
     future::Future as _,
     io, mem,
+    net::SocketAddr,
     pin::pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -17,7 +18,9 @@ use super::{gauge::Gauge, halves::WriteHalf};
 /// The sending half of a data link.
 pub(super) struct QuicDataSender {
     half: WriteHalf,
+    /// Of the path to `address`.
     gauge: Arc<Gauge>,
+    address: SocketAddr,
     /// Header and payload of the chunk in hand, as far as they were not taken; empty when it was.
     chunk: [Bytes; 2],
     /// What may lie here beyond what the path takes.
@@ -30,12 +33,18 @@ impl QuicDataSender {
     /// Nothing is queued; at most `not_sent_bytes` will lie here that the path does not take.
     pub(super) fn new(half: WriteHalf, not_sent_bytes: u64) -> Self {
         let gauge = Gauge::of(half.connection());
-        Self { half, gauge, chunk: [Bytes::new(), Bytes::new()], not_sent_bytes, window: 0 }
+        let address = half.connection().remote_address();
+        Self { half, gauge, address, chunk: [Bytes::new(), Bytes::new()], not_sent_bytes, window: 0 }
     }
 
     /// What quinn takes before it says that it is full: what the path takes, and a little more. The kernel does the same for TCP
     /// with `TCP_NOTSENT_LOWAT`.
     fn follow_path(&mut self) {
+        // A peer that has moved has a path of its own, and congestion control of that path begins anew.
+        let address = self.half.connection().remote_address();
+        if address != self.address {
+            (self.address, self.gauge) = (address, Gauge::of(self.half.connection()));
+        }
         let window = self.gauge.window() + self.not_sent_bytes;
         // Telling it costs a wake of the connection's task.
         if window.abs_diff(self.window) > self.window / 8 {

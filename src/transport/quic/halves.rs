@@ -10,8 +10,9 @@ use std::{
 };
 
 use flow::{Mode, Rate};
-use quinn::{Connection, RecvStream, SendStream, StoppedError, VarInt};
+use quinn::{Connection, ConnectionError, RecvStream, SendStream, StoppedError, VarInt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use wire::Violation;
 
 use super::{
     super::halves::{Guard, Moded},
@@ -56,7 +57,14 @@ pub(super) fn split(connection: Connection, streams: (SendStream, RecvStream), g
 
 impl AsyncRead for ReadHalf {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
+        Poll::Ready(read.map_err(|error| match self.held.connection.close_reason() {
+            // Found by this end: the peer has used what it was given no credit for, or spoken no QUIC.
+            Some(ConnectionError::TransportError(fault)) => {
+                io::Error::new(io::ErrorKind::InvalidData, Violation::Transport(fault.to_string()))
+            }
+            _ => error,
+        }))
     }
 }
 

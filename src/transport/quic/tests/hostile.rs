@@ -112,6 +112,40 @@ async fn a_flood_of_handshakes_makes_newcomers_prove_their_address_and_they_come
     drop(flood);
 }
 
+/// Everything that `socket` is sent until nothing more comes.
+async fn answers(socket: &UdpSocket) -> usize {
+    let mut room = vec![0; 2000];
+    let mut bytes = 0;
+    while let Ok(received) = timeout(NOTHING, socket.recv(&mut room)).await {
+        bytes += received.unwrap();
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn a_proof_of_address_is_good_from_that_address_only() {
+    let quic = QuicConfig { handshakes_unproven_max: 0, ..QuicConfig::default() };
+    let mut stage = Stage::with(ListenConfig::default(), quic);
+    let foe = Foe::at(&stage);
+    let bind = || UdpSocket::bind("127.0.0.1:0");
+    let (node, here, elsewhere) = (bind().await.unwrap(), bind().await.unwrap(), bind().await.unwrap());
+    let at = node.local_addr().unwrap();
+    let _connecting = foe.control.connect_with(foe.node.control.clone(), at, SERVER_NAME).unwrap();
+    let mut room = vec![0; 2000];
+    let (len, client) = node.recv_from(&mut room).await.unwrap();
+    here.send_to(&room[..len], stage.address).await.unwrap();
+    assert_eq!(stage.next_fault().await, LinkFault::Unproven);
+    let len = timeout(NOTHING, here.recv(&mut room)).await.expect("a retry").unwrap();
+    node.send_to(&room[..len], client).await.unwrap();
+    let (len, _) = node.recv_from(&mut room).await.unwrap();
+    elsewhere.send_to(&room[..len], stage.address).await.unwrap();
+    let told = answers(&elsewhere).await;
+    assert!(told < 1200, "{told} bytes: a handshake with somebody else's proof");
+    here.send_to(&room[..len], stage.address).await.unwrap();
+    let told = answers(&here).await;
+    assert!(told >= 1200, "{told} bytes: whoever has proven his address is shaken hands with");
+}
+
 #[tokio::test]
 async fn a_data_connection_without_a_good_token_is_closed() {
     let mut stage = Stage::open(ListenConfig::default());

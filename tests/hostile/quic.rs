@@ -1,0 +1,351 @@
+//! The hostile peer over QUIC: streams without end, tokens that are not its own, handshakes by the hundred, datagrams of any
+//! size. Its neighbours and the newcomers of this file go over QUIC as well.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use evenkeel::{
+    identity::Identity,
+    transport::{Credentials, client_config},
+};
+use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream, TransportErrorCode};
+use tokio::time::timeout;
+use wire::{
+    ALPN_CONTROL, ALPN_DATA, DATA_HEADER_BYTES, DataHeader, DataPreface, FrameDecoder, Goodbye, GoodbyeCode, Message,
+    Token, Welcome,
+};
+
+use crate::{
+    foe::{PATIENCE, frames, get, hello, ping},
+    generous::Generous,
+    stage::{Counts, Neighbour, connections_fall_to, node, serves_on},
+    support::{Server, wait_until},
+};
+
+/// Far more than anybody may open.
+const STREAMS: u64 = 10_000;
+/// Handshakes under way from which on the node asks newcomers for proof (`src/transport/quic/listener.rs`).
+const UNPROVEN_MAX: usize = 256;
+
+/// Somebody with a key and a UDP socket.
+struct Foe {
+    credentials: Credentials,
+    endpoint: Endpoint,
+    peers: SocketAddr,
+}
+
+impl Foe {
+    fn new(server: &Server) -> Self {
+        let credentials = Credentials::generate_from_pkcs8(Identity::ephemeral().unwrap().key_pkcs8()).unwrap();
+        Self { credentials, endpoint: socket(Ipv4Addr::LOCALHOST), peers: server.peers.parse().unwrap() }
+    }
+
+    /// The same person at another address.
+    fn at(&self, address: Ipv4Addr) -> Self {
+        Self { credentials: self.credentials.clone(), endpoint: socket(address), peers: self.peers }
+    }
+
+    fn tls(&self, alpn: &[u8]) -> Arc<quinn::crypto::rustls::QuicClientConfig> {
+        Arc::new(client_config(&self.credentials, alpn).unwrap().try_into().unwrap())
+    }
+
+    async fn connect(&self, address: SocketAddr, config: ClientConfig) -> Connection {
+        let connecting = self.endpoint.connect_with(config, address, "evenkeel").unwrap();
+        timeout(PATIENCE, connecting).await.expect("a handshake").unwrap()
+    }
+
+    /// A session: hello said, welcome heard.
+    async fn session(&self) -> Session {
+        let config = ClientConfig::new(self.tls(ALPN_CONTROL));
+        Session::over(self.connect(self.peers, config).await).await
+    }
+
+    /// A data connection that shows `token`.
+    async fn data(&self, welcome: &Welcome, token: Token) -> Data {
+        let connection = self.data_silent(welcome).await;
+        let (mut sending, receiving) = connection.open_bi().await.unwrap();
+        sending.write_all(&DataPreface { token }.encode()).await.unwrap();
+        Data { connection, _sending: sending, receiving }
+    }
+
+    async fn data_silent(&self, welcome: &Welcome) -> Connection {
+        let port = welcome.data_endpoint.strip_prefix(':').unwrap().parse().unwrap();
+        let address = SocketAddr::new(self.peers.ip(), port);
+        self.connect(address, ClientConfig::new(self.tls(ALPN_DATA))).await
+    }
+}
+
+/// Runs `scene` here, and its sockets on a thread of their own: they go on while the scene waits for a child or a page.
+fn driven(scene: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let handle = runtime.handle().clone();
+    let (over, is_over) = tokio::sync::oneshot::channel::<()>();
+    let driver = thread::spawn(move || drop(runtime.block_on(is_over)));
+    handle.block_on(scene);
+    drop(over);
+    driver.join().unwrap();
+}
+
+fn socket(address: Ipv4Addr) -> Endpoint {
+    Endpoint::client((address, 0).into()).unwrap()
+}
+
+/// A session and its control link.
+struct Session {
+    connection: Connection,
+    sending: SendStream,
+    receiving: RecvStream,
+    decoder: FrameDecoder,
+    welcome: Welcome,
+}
+
+impl Session {
+    async fn over(connection: Connection) -> Self {
+        let (sending, receiving) = connection.open_bi().await.unwrap();
+        let (decoder, welcome) = (FrameDecoder::default(), Welcome::default());
+        let mut session = Self { connection, sending, receiving, decoder, welcome };
+        session.say(&Message::Hello(hello())).await;
+        let welcome = session.hear(|message| match message {
+            Message::Welcome(welcome) => Some(welcome.clone()),
+            _ => None,
+        });
+        session.welcome = welcome.await;
+        session
+    }
+
+    fn token(&self, index: usize) -> Token {
+        self.welcome.parsed_tokens().unwrap()[index]
+    }
+
+    async fn say(&mut self, message: &Message) {
+        self.sending.write_all(&frames([message])).await.unwrap();
+    }
+
+    /// The next message for which `pick` has something.
+    async fn hear<T>(&mut self, pick: impl Fn(&Message) -> Option<T>) -> T {
+        loop {
+            while let Some(message) = self.decoder.next_message().unwrap() {
+                if let Some(picked) = pick(&message) {
+                    return picked;
+                }
+            }
+            let piece = timeout(PATIENCE, self.receiving.read_chunk(16 * 1024, true)).await.expect("a message");
+            self.decoder.extend(&piece.unwrap().expect("the node closed").bytes);
+        }
+    }
+
+    async fn is_answered(&mut self) {
+        self.say(&ping(9)).await;
+        self.hear(|message| matches!(message, Message::Pong(pong) if pong.nonce == 9).then_some(())).await;
+    }
+}
+
+/// A data link.
+struct Data {
+    connection: Connection,
+    _sending: SendStream,
+    receiving: RecvStream,
+}
+
+impl Data {
+    /// The transfer of the next chunk, which is passed over.
+    async fn next_transfer(&mut self) -> u32 {
+        let mut head = [0; DATA_HEADER_BYTES];
+        timeout(PATIENCE, self.receiving.read_exact(&mut head)).await.expect("a chunk").unwrap();
+        let header = DataHeader::decode(&head).unwrap();
+        self.receiving.read_exact(&mut vec![0; header.len as usize]).await.unwrap();
+        header.transfer
+    }
+
+    async fn expect_refused(&self) {
+        match timeout(PATIENCE, self.connection.closed()).await.expect("the link stays open") {
+            ConnectionError::ApplicationClosed(close) => assert_eq!(close.error_code, 1_u32.into(), "{close}"),
+            other => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn ten_thousand_streams_end_the_session_of_who_opens_them() {
+    driven(streams_without_end());
+}
+
+async fn streams_without_end() {
+    let server = node("");
+    let counts = Counts::of(&server);
+    let neighbour = Neighbour::getting(&server);
+    let foe = Foe::new(&server);
+    let memory = server.memory_bytes();
+    let before = counts.violations("transport");
+    for round in 1..=3 {
+        let config = ClientConfig::new(Arc::new(Generous(foe.tls(ALPN_CONTROL), STREAMS)));
+        let session = Session::over(foe.connect(foe.peers, config).await).await;
+        let mut streams = Vec::new();
+        for _ in 1..STREAMS {
+            let Ok(Ok((mut stream, _))) = timeout(PATIENCE, session.connection.open_bi()).await else { break };
+            if stream.write_all(b"one more").await.is_err() {
+                break;
+            }
+            streams.push(stream);
+        }
+        match timeout(PATIENCE, session.connection.closed()).await.expect("the link stays open") {
+            ConnectionError::ConnectionClosed(close) => {
+                assert_eq!(close.error_code, TransportErrorCode::STREAM_LIMIT_ERROR, "{close}");
+            }
+            other => panic!("{other}"),
+        }
+        let counted = before + f64::from(round);
+        wait_until("it is counted", 10, || counts.violations("transport") >= counted);
+    }
+    assert!(server.memory_bytes() < memory + (16 << 20), "{memory} -> {}", server.memory_bytes());
+    serves_on(&server);
+    neighbour.was_undisturbed();
+}
+
+#[test]
+fn a_data_connection_needs_a_token_of_its_own_and_only_once() {
+    driven(tokens());
+}
+
+async fn tokens() {
+    let server = node("");
+    let counts = Counts::of(&server);
+    let neighbour = Neighbour::getting(&server);
+    let (foe, other) = (Foe::new(&server), Foe::new(&server));
+    let mut session = foe.session().await;
+    let welcome = session.welcome.clone();
+    let refused = |reason: &'static str| {
+        let before = counts.refusals(reason);
+        let counts = &counts;
+        move || wait_until(reason, 10, || counts.refusals(reason) > before)
+    };
+    // None: it has the handshake time, 2 s here.
+    let counted = refused("handshake_timeout");
+    let silent = foe.data_silent(&welcome).await;
+    timeout(PATIENCE, silent.closed()).await.expect("it stays open for ever");
+    counted();
+    // Unknown.
+    let counted = refused("token");
+    foe.data(&welcome, Token::from_bytes([7; 32])).await.expect_refused().await;
+    counted();
+    // Another peer's: his certificate says who he is.
+    let counted = refused("token");
+    other.data(&welcome, session.token(1)).await.expect_refused().await;
+    counted();
+    // Good, and then used up: the first link stays.
+    let mut link = foe.data(&welcome, session.token(0)).await;
+    session.say(&get(1, "share/small", 1000)).await;
+    assert_eq!(link.next_transfer().await, 1);
+    let counted = refused("token");
+    foe.data(&welcome, session.token(0)).await.expect_refused().await;
+    counted();
+    session.say(&Message::Window(wire::Window { transfer: 1, limit: 2000 })).await;
+    assert_eq!(link.next_transfer().await, 1);
+    session.is_answered().await;
+    serves_on(&server);
+    neighbour.was_undisturbed();
+}
+
+/// What binds a token is the key, not the address: a peer behind two lines, or a translator that gives each connection another
+/// address, has one identity and several addresses. Somebody else has another key, wherever he is.
+#[test]
+fn a_token_is_good_from_another_address_with_the_same_key_only() {
+    driven(a_token_from_elsewhere());
+}
+
+async fn a_token_from_elsewhere() {
+    let server = node("");
+    let counts = Counts::of(&server);
+    let foe = Foe::new(&server);
+    let mut session = foe.session().await;
+    let welcome = session.welcome.clone();
+    let before = counts.refusals("token");
+    let thief = Foe::new(&server).at(Ipv4Addr::new(127, 0, 0, 3));
+    let stolen = session.token(1);
+    thief.data(&welcome, stolen).await.expect_refused().await;
+    wait_until("it is counted", 10, || counts.refusals("token") > before);
+    let mut link = foe.at(Ipv4Addr::new(127, 0, 0, 3)).data(&welcome, session.token(0)).await;
+    session.say(&get(1, "share/small", 1000)).await;
+    assert_eq!(link.next_transfer().await, 1);
+    session.say(&Message::Goodbye(Goodbye::new(GoodbyeCode::Done, ""))).await;
+    timeout(PATIENCE, session.connection.closed()).await.expect("the end");
+    serves_on(&server);
+}
+
+#[test]
+fn four_hundred_handshakes_at_once_must_prove_their_address_and_keep_nobody_out() {
+    driven(handshakes_by_the_hundred());
+}
+
+async fn handshakes_by_the_hundred() {
+    let server = node("");
+    let counts = Counts::of(&server);
+    let neighbour = Neighbour::getting(&server);
+    let before = server.metric("evenkeel_connections", &[]);
+    let foe = Foe::new(&server);
+    // First datagrams get through, answers do not: as from addresses that are not the sender's.
+    let relay = one_way(foe.peers);
+    let tls = foe.tls(ALPN_CONTROL);
+    let mut flood = Vec::new();
+    for _ in 0..400 {
+        flood.push(foe.endpoint.connect_with(ClientConfig::new(tls.clone()), relay, "evenkeel").unwrap());
+        // No more than the relay's socket holds.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let unproven = (400 - UNPROVEN_MAX) as f64;
+    wait_until("newcomers are asked for proof", 10, || counts.refusals("unproven") >= unproven);
+    // Meanwhile somebody comes who is where he says.
+    Foe::new(&server).session().await.is_answered().await;
+    drop(flood);
+    connections_fall_to(&server, before + 1.0, 15);
+    serves_on(&server);
+    neighbour.was_undisturbed();
+}
+
+/// Passes datagrams on to `target`, and nothing back.
+fn one_way(target: SocketAddr) -> SocketAddr {
+    let near = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = near.local_addr().unwrap();
+    // Until no more comes.
+    near.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    thread::spawn(move || {
+        let far = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut room = [0; 2048];
+        while let Ok(len) = near.recv(&mut room) {
+            let _ = far.send_to(&room[..len], target);
+        }
+    });
+    address
+}
+
+#[test]
+fn datagrams_of_any_size_and_version_disturb_nobody() {
+    driven(datagrams_of_any_size());
+}
+
+async fn datagrams_of_any_size() {
+    let server = node("");
+    let neighbour = Neighbour::getting(&server);
+    let session = Foe::new(&server).session().await;
+    let data: u16 = session.welcome.data_endpoint[1..].parse().unwrap();
+    let control: SocketAddr = server.peers.parse().unwrap();
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let mut bytes = vec![0xa5; 65_000];
+    for round in 0..200_u32 {
+        for (first, len) in [(0x40, 20), (0xc0, 1200), (0xff, 1200), (0xc0, 1452), (0x40, 9000), (0xc0, 65_000)] {
+            bytes[0] = first;
+            // Version 1 and one that nobody has, in turns.
+            bytes[1..5].copy_from_slice(&(1 + round % 2 * 0x1a2a_3a49).to_be_bytes());
+            for port in [control.port(), data] {
+                // A full buffer there is no matter of ours.
+                let _ = socket.send_to(&bytes[..len], (Ipv4Addr::LOCALHOST, port));
+            }
+        }
+    }
+    serves_on(&server);
+    neighbour.was_undisturbed();
+}
