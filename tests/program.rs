@@ -11,6 +11,10 @@ mod support;
 mod commands;
 #[path = "program/console.rs"]
 mod console;
+#[path = "program/nat.rs"]
+mod nat;
+#[path = "program/path.rs"]
+mod path;
 #[path = "program/transports.rs"]
 mod transports;
 

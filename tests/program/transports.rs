@@ -2,7 +2,7 @@
 
 use std::net::UdpSocket;
 
-use crate::support::{Said as _, Server, assert_same, noise};
+use crate::support::{Client, Said as _, Server, assert_same, noise};
 
 #[test]
 fn auto_goes_over_quic_where_it_can() {
@@ -47,4 +47,27 @@ fn data_links_go_to_the_port_that_the_operator_chose() {
     let args = ["get", &server.at("a.bin"), "-o", &server.path("a"), "--transport", "quic", "--data-links", "3"];
     server.run(&args).expect_code(0);
     assert_same(server.share().join("a.bin"), server.path("a"));
+}
+
+/// A figure of the demo's verdict.
+fn figure(words: &str, name: &str) -> f64 {
+    let line = words.lines().find(|line| line.trim_start().starts_with(name)).unwrap_or_else(|| panic!("{words}"));
+    line.trim_start()[name.len()..].split_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_demo_shares_one_limit_over_quic_and_over_both() {
+    let kinds = [("quic", "(0 over TCP, 12 over QUIC)"), ("mixed", "(6 over TCP, 6 over QUIC)")];
+    let running = kinds.map(|(transport, peers)| {
+        let args = ["demo", "--transport", transport, "--upload-limit", "4MB/s", "--for", "30"];
+        (Client::spawn(&args), peers)
+    });
+    for (demo, peers) in running {
+        let (code, words) = demo.wait(90);
+        assert_eq!(code, 0, "{words}");
+        assert!(words.contains(peers), "{words}");
+        // Two demos, and whatever else the machine does: the figures of an idle one are in the README.
+        assert!(figure(&words, "Jain's index of the equal peers") > 0.99, "{words}");
+        assert!((95.0..101.0).contains(&figure(&words, "of the limit used")), "{words}");
+    }
 }

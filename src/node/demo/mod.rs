@@ -26,7 +26,7 @@ use self::{
     table::Live,
     verdict::{Sample, Verdict},
 };
-use super::{DemoOptions, Exit, Failure, compose, doors::Doors};
+use super::{DemoOptions, Exit, Failure, TransportChoice, compose, doors::Doors};
 use crate::{
     config::{Config, Overrides, Share},
     files::{FilesConfig, ShareConfig, Shares},
@@ -94,7 +94,7 @@ async fn run(options: &DemoOptions, folder: &Path) -> Result<(), Failure> {
     let Some(verdict) = verdict else {
         return Err(Failure::usage("too short for a verdict: give --for 30 or more"));
     };
-    report(&verdict, &samples);
+    report(options, &verdict, &samples);
     Ok(())
 }
 
@@ -178,13 +178,15 @@ async fn watch(
     Ok(Seen { on_disk, metered: [first, metered(node)] })
 }
 
-fn report(verdict: &Verdict, seen: &Seen) {
+fn report(options: &DemoOptions, verdict: &Verdict, seen: &Seen) {
+    let peers = options.peers as usize;
+    let quic = (0..peers).filter(|index| options.transport.of(*index) == TransportChoice::Quic).count();
     let received: u64 = seen.on_disk.last().map_or(0, |sample| sample.on_disk.iter().sum());
     let metered = seen.metered[1] - seen.metered[0];
     let agreement = metered as f64 / received.max(1) as f64 - 1.0;
     println!(
-        "\nfrom what {} receivers wrote to disk, over {} windows of 10 s:",
-        seen.on_disk.last().map_or(0, |sample| sample.on_disk.len()),
+        "\nfrom what {peers} receivers ({} over TCP, {quic} over QUIC) wrote to disk, over {} windows of 10 s:",
+        peers - quic,
         verdict.windows
     );
     println!("  {:<16} {:>5} {:>14} {:>14} {:>10}", "part", "peers", "deserved", "mean", "worst");

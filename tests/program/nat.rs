@@ -1,0 +1,181 @@
+//! Two things that tests put between a client and a node: namespaces with lines between them, and a translator of datagrams in
+//! user space, as a home router is one. It writes down what came by.
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    net::{IpAddr, SocketAddr, UdpSocket},
+    process::Command,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+/// Between two looks whether a translator's place is still wanted.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A network namespace of the test's own; goes with its devices.
+pub(crate) struct Namespace(String);
+
+impl Namespace {
+    /// Makes one; the words say why that can't be.
+    pub(crate) fn add(name: &str) -> Result<Self, String> {
+        let this = Self(format!("evk-{}-{name}", std::process::id()));
+        ip(&["netns", "add", &this.0])?;
+        ip(&["-n", &this.0, "link", "set", "lo", "up"])?;
+        Ok(this)
+    }
+
+    /// A line to `other`, whose ends have these addresses.
+    pub(crate) fn join(&self, other: &Self, device: &str, ends: [&str; 2]) -> Result<(), String> {
+        let far = format!("{device}-far");
+        ip(&["-n", &self.0, "link", "add", device, "type", "veth", "peer", "name", &far, "netns", &other.0])?;
+        for (place, device, address) in [(self, device, ends[0]), (other, &far, ends[1])] {
+            place.give(device, address)?;
+            ip(&["-n", &place.0, "link", "set", device, "up"])?;
+        }
+        Ok(())
+    }
+
+    /// One more address.
+    pub(crate) fn give(&self, device: &str, address: &str) -> Result<(), String> {
+        ip(&["-n", &self.0, "address", "add", &format!("{address}/24"), "dev", device])
+    }
+
+    /// What starts a program here.
+    pub(crate) fn wrapper(&self) -> [&str; 4] {
+        ["ip", "netns", "exec", &self.0]
+    }
+
+    /// Does `work` on a thread that is here, and so are the threads that it starts.
+    pub(crate) fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let place = File::open(format!("/run/netns/{}", self.0)).unwrap();
+        thread::scope(|scope| {
+            let there = scope.spawn(move || {
+                move_into_link_name_space(std::os::fd::AsFd::as_fd(&place), Some(LinkNameSpaceType::Network)).unwrap();
+                work()
+            });
+            there.join().unwrap()
+        })
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = ip(&["netns", "del", &self.0]);
+    }
+}
+
+fn ip(args: &[&str]) -> Result<(), String> {
+    let output = Command::new("ip").args(args).output().map_err(|error| format!("ip: {error}"))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!("ip {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim())),
+    }
+}
+
+/// A datagram from the node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    /// The node's port.
+    pub(crate) port: u16,
+    /// When it came by.
+    pub(crate) at: Instant,
+    /// UDP payload.
+    pub(crate) bytes: usize,
+}
+
+#[derive(Default)]
+struct Book {
+    seen: Mutex<Vec<Seen>>,
+    /// Where the node sees its peer: a change of the address or of the count makes new ports.
+    outside: Mutex<(Option<IpAddr>, u64)>,
+    /// All that it ever saw.
+    addresses: Mutex<BTreeSet<SocketAddr>>,
+    is_over: AtomicBool,
+}
+
+/// A translator of one client's datagrams.
+pub(crate) struct Nat(Arc<Book>);
+
+impl Drop for Nat {
+    fn drop(&mut self) {
+        self.0.is_over.store(true, SeqCst);
+    }
+}
+
+impl Nat {
+    /// Takes what comes to `near` at each of `ports`, to pass it on to the same port of `node` from ports at `outside`.
+    pub(crate) fn before(node: IpAddr, near: IpAddr, ports: &[u16], outside: IpAddr) -> Self {
+        let book = Arc::new(Book::default());
+        book.outside.lock().unwrap().0 = Some(outside);
+        for &port in ports {
+            let near = Arc::new(UdpSocket::bind((near, port)).unwrap());
+            near.set_read_timeout(Some(LOOK)).unwrap();
+            let book = Arc::clone(&book);
+            thread::spawn(move || outward(&near, SocketAddr::new(node, port), &book));
+        }
+        Self(book)
+    }
+
+    /// Forgets its ports: what the client sends next comes from others, at `outside`, and what the node sends to the old ones
+    /// is lost.
+    pub(crate) fn rebind(&self, outside: IpAddr) {
+        let mut place = self.0.outside.lock().unwrap();
+        *place = (Some(outside), place.1 + 1);
+    }
+
+    /// What came from the node so far.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.0.seen.lock().unwrap().clone()
+    }
+
+    /// Where the node has seen its peer.
+    pub(crate) fn addresses(&self) -> BTreeSet<SocketAddr> {
+        self.0.addresses.lock().unwrap().clone()
+    }
+}
+
+fn outward(near: &Arc<UdpSocket>, node: SocketAddr, book: &Arc<Book>) {
+    let client = Arc::new(Mutex::new(None));
+    let mut room = vec![0; 65_536];
+    let mut mapped: Option<(u64, UdpSocket)> = None;
+    while !book.is_over.load(SeqCst) {
+        let Ok((len, from)) = near.recv_from(&mut room) else { continue };
+        *client.lock().unwrap() = Some(from);
+        let (Some(address), age) = *book.outside.lock().unwrap() else { continue };
+        if mapped.as_ref().is_none_or(|(then, _)| *then != age) {
+            let socket = UdpSocket::bind((address, 0)).unwrap();
+            socket.connect(node).unwrap();
+            socket.set_read_timeout(Some(LOOK)).unwrap();
+            book.addresses.lock().unwrap().insert(socket.local_addr().unwrap());
+            let (far, near, client, book) =
+                (socket.try_clone().unwrap(), Arc::clone(near), Arc::clone(&client), Arc::clone(book));
+            thread::spawn(move || inward(&far, age, node.port(), &near, &client, &book));
+            mapped = Some((age, socket));
+        }
+        if let Some((_, socket)) = &mapped {
+            let _ = socket.send(&room[..len]);
+        }
+    }
+}
+
+/// From the node, as long as the port is this client's.
+fn inward(far: &UdpSocket, age: u64, port: u16, near: &UdpSocket, client: &Mutex<Option<SocketAddr>>, book: &Book) {
+    let mut room = vec![0; 65_536];
+    while !book.is_over.load(SeqCst) && book.outside.lock().unwrap().1 == age {
+        let Ok(len) = far.recv(&mut room) else { continue };
+        if book.outside.lock().unwrap().1 != age {
+            return;
+        }
+        book.seen.lock().unwrap().push(Seen { port, at: Instant::now(), bytes: len });
+        if let Some(client) = *client.lock().unwrap() {
+            let _ = near.send_to(&room[..len], client);
+        }
+    }
+}
