@@ -22,7 +22,7 @@ use super::{
     Credentials, SocketConfig,
     arrival::{control_link, data_link},
     intake::Intake,
-    tls,
+    tls, turned_away,
 };
 
 /// The server name that is sent when no route is asked for. Never compared with anything: ids are keys.
@@ -234,6 +234,10 @@ impl Target {
     }
 
     fn unshaken(&self, error: &io::Error) -> LinkError {
+        if let Some(why) = turned_away::why(error) {
+            let words = format!("{} {why}", self.endpoint);
+            return LinkError::Lost(io::Error::new(io::ErrorKind::ConnectionRefused, words));
+        }
         // tokio-rustls wraps every error of TLS itself, alerts too, as `InvalidData`.
         if error.kind() == io::ErrorKind::InvalidData {
             return self.foreign(error);

@@ -19,6 +19,7 @@ use super::{
     Credentials, SocketConfig,
     arrival::{Arrival, Reception},
     tls,
+    turned_away::Farewells,
 };
 
 /// How long nothing is accepted after the machine ran out of descriptors or memory: long enough not to spin, short enough
@@ -83,10 +84,10 @@ impl Listener {
     /// Only when the socket cannot be registered with the runtime. What `accept(2)` answers ends nothing.
     pub async fn run(self) -> io::Result<()> {
         let listener = TcpListener::from_std(self.socket)?;
-        let warnings = LogGate::new(LOG_INTERVAL);
+        let (warnings, farewells) = (LogGate::new(LOG_INTERVAL), Farewells::default());
         loop {
             match listener.accept().await {
-                Ok((stream, address)) => greet(&self.reception, stream, address),
+                Ok((stream, address)) => greet(&self.reception, &farewells, stream, address),
                 Err(error) if is_of_the_connection(&error) => {}
                 Err(error) => {
                     if let Some(held_back) = warnings.open(host::monotonic_nanos()) {
@@ -101,12 +102,15 @@ impl Listener {
 }
 
 /// Admission, before anything is read or allocated for the connection.
-fn greet(reception: &Arc<Reception>, stream: TcpStream, address: SocketAddr) {
+fn greet(reception: &Arc<Reception>, farewells: &Farewells, stream: TcpStream, address: SocketAddr) {
     match reception.front.admit(address) {
         Ok(guard) => {
             tokio::spawn(Arrival::new(Arc::clone(reception), address, guard).receive(stream));
         }
-        Err(reason) => tracing::debug!(%address, reason, "a connection was not admitted"),
+        Err(reason) => {
+            tracing::debug!(%address, reason, "a connection was not admitted");
+            farewells.bid(stream, reason);
+        }
     }
 }
 

@@ -28,6 +28,7 @@ mod pressure;
 mod quic;
 mod socket;
 mod tls;
+mod turned_away;
 
 #[cfg(test)]
 mod tests;

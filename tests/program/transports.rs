@@ -2,7 +2,7 @@
 
 use std::net::UdpSocket;
 
-use crate::support::{Client, Said as _, Server, assert_same, noise};
+use crate::support::{Client, Said as _, Server, assert_same, noise, wait_until};
 
 #[test]
 fn auto_goes_over_quic_where_it_can() {
@@ -70,4 +70,19 @@ fn a_demo_shares_one_limit_over_quic_and_over_both() {
         assert!(figure(&words, "Jain's index of the equal peers") > 0.99, "{words}");
         assert!((95.0..101.0).contains(&figure(&words, "of the limit used")), "{words}");
     }
+}
+
+#[test]
+fn a_client_that_is_turned_away_hears_why() {
+    let config = "[sessions]\nper_address_max = 2\n[limits]\nupload = \"200KB/s\"\n";
+    let server = Server::with_config::<&str>(config, &[]);
+    noise(&server.share().join("a.bin"), 3_000_000, 1);
+    let ls = || server.run(&["ls", &server.at(""), "--transport", "tcp"]);
+    let _both = server.spawn(&["get", &server.at("a.bin"), "-o", &server.path("a"), "--transport", "tcp"]);
+    wait_until("its two links are open", 20, || server.metric("evenkeel_connections", &[]) == 2.0);
+    let said = ls().expect_code(69).err();
+    assert!(said.contains("has as many connections from this address as it takes"), "{said}");
+    server.ctl(&["drain"]).expect_code(0);
+    let said = ls().expect_code(69).err();
+    assert!(said.contains("is going down and takes no new connections"), "{said}");
 }

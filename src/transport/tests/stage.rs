@@ -74,7 +74,7 @@ impl Front for FakeFront {
 
     fn admit(&self, _address: SocketAddr) -> Result<Box<dyn Send>, &'static str> {
         if self.full.load(Ordering::SeqCst) {
-            return Err("full");
+            return Err("per_address");
         }
         self.held.fetch_add(1, Ordering::SeqCst);
         Ok(Box::new(Held(Arc::clone(&self.held))))
