@@ -107,6 +107,15 @@ struct Base {
     names: usize,
 }
 
+/// Names in one directory that are not listed.
+#[derive(Default)]
+struct LeftOut {
+    /// They can't travel.
+    hidden: usize,
+    /// They are no files and no directories.
+    special: usize,
+}
+
 /// Where it is told that names of a directory are left out.
 #[derive(Copy, Clone)]
 enum Told {
@@ -145,9 +154,9 @@ impl Walk<'_> {
         let room = self.room(prefix);
         let mut told = Some(told);
         loop {
-            let (names, hidden) = self.next_names(directory, &from, room)?;
+            let (names, left_out) = self.next_names(directory, &from, room)?;
             if let Some(told) = told.take() {
-                self.hide(hidden, told, prefix);
+                self.leave_out(&left_out, told, prefix);
             }
             let is_last = names.len() < BATCH_NAMES;
             for name in &names {
@@ -221,21 +230,25 @@ impl Walk<'_> {
         PATH_BYTES_MAX.saturating_sub(self.base.bytes + prefix.len()).min(NAME_BYTES_MAX)
     }
 
-    fn hide(&mut self, names: usize, told: Told, prefix: &str) {
-        if names == 0 {
-            return;
-        }
-        let count = u32::try_from(names).unwrap_or(u32::MAX);
-        match told {
-            Told::Page => self.page.hidden = count,
-            Told::Entry(index) => self.page.entries[index].hidden = count,
+    fn leave_out(&mut self, left_out: &LeftOut, told: Told, prefix: &str) {
+        let count = |names: usize| u32::try_from(names).unwrap_or(u32::MAX);
+        let (hidden, special) = match told {
+            Told::Page => (&mut self.page.hidden, &mut self.page.special),
+            Told::Entry(index) => {
+                let entry = &mut self.page.entries[index];
+                (&mut entry.hidden, &mut entry.special)
+            }
             Told::Before => return,
+        };
+        (*hidden, *special) = (count(left_out.hidden), count(left_out.special));
+        if left_out.hidden > 0 {
+            let names = left_out.hidden;
+            tracing::warn!(directory = prefix, names, "names that are not UTF-8, or too long, can't be shared");
         }
-        tracing::warn!(directory = prefix, names, "names that are not UTF-8, or too long, can't be shared");
     }
 
-    /// The next few names behind `from`, sorted, and how many in the whole directory can't travel.
-    fn next_names(&self, directory: &OwnedFd, from: &From, room: usize) -> io::Result<(Vec<String>, usize)> {
+    /// The next few names behind `from`, sorted, and how many in the whole directory are left out.
+    fn next_names(&self, directory: &OwnedFd, from: &From, room: usize) -> io::Result<(Vec<String>, LeftOut)> {
         let now = SystemTime::now();
         if let Some(names) = self.known.large.known(directory, now) {
             let too_long = match room {
@@ -243,16 +256,21 @@ impl Walk<'_> {
                 _ => names.from(|_| false).filter(|name| name.len() > room).count(),
             };
             let next = names.from(|name| !from.covers(name)).filter(|name| name.len() <= room);
-            return Ok((next.take(BATCH_NAMES).map(str::to_owned).collect(), names.unspeakable + too_long));
+            let left_out = LeftOut { hidden: names.unspeakable + too_long, special: names.special };
+            return Ok((next.take(BATCH_NAMES).map(str::to_owned).collect(), left_out));
         }
         let mut least: BinaryHeap<String> = BinaryHeap::new();
-        let mut hidden = 0;
+        let mut left_out = LeftOut::default();
         for entry in Dir::read_from(directory)? {
             let entry = entry?;
             let name = match Listable::of(&entry) {
                 Listable::Name(name) if name.len() <= room => name,
                 Listable::Name(_) | Listable::Unspeakable => {
-                    hidden += 1;
+                    left_out.hidden += 1;
+                    continue;
+                }
+                Listable::Special => {
+                    left_out.special += 1;
                     continue;
                 }
                 Listable::No => continue,
@@ -271,7 +289,7 @@ impl Walk<'_> {
         if least.len() == BATCH_NAMES {
             self.known.large.learn(directory, now)?;
         }
-        Ok((least.into_sorted_vec(), hidden))
+        Ok((least.into_sorted_vec(), left_out))
     }
 }
 

@@ -24,6 +24,8 @@ pub(super) enum Listable<'a> {
     Name(&'a str),
     /// It would be, but its name cannot travel.
     Unspeakable,
+    /// A link, a pipe, a device: there, and not to be had.
+    Special,
     /// It is not.
     No,
 }
@@ -31,9 +33,11 @@ pub(super) enum Listable<'a> {
 impl<'a> Listable<'a> {
     pub(super) fn of(entry: &'a DirEntry) -> Self {
         let bytes = entry.file_name().to_bytes();
-        let kind = matches!(entry.file_type(), FileType::RegularFile | FileType::Directory | FileType::Unknown);
-        if !kind || matches!(bytes, b"." | b"..") || is_reserved(bytes) {
+        if matches!(bytes, b"." | b"..") || is_reserved(bytes) {
             return Self::No;
+        }
+        if !matches!(entry.file_type(), FileType::RegularFile | FileType::Directory | FileType::Unknown) {
+            return Self::Special;
         }
         match std::str::from_utf8(bytes) {
             Ok(name) if is_plain_name(name) => Self::Name(name),
@@ -50,18 +54,24 @@ pub(super) struct Names {
     spans: Vec<(u32, u16)>,
     /// Beside them: names that cannot travel.
     pub(super) unspeakable: usize,
+    /// And names of what is neither a file nor a directory.
+    pub(super) special: usize,
 }
 
 impl Names {
     /// Reads all of them; `None` when they are too many to keep.
     fn read(directory: &OwnedFd) -> io::Result<Option<Self>> {
-        let (mut text, mut spans, mut unspeakable) = (String::new(), Vec::new(), 0);
+        let (mut text, mut spans, mut unspeakable, mut special) = (String::new(), Vec::new(), 0, 0);
         for entry in Dir::read_from(directory)? {
             let entry = entry?;
             let name = match Listable::of(&entry) {
                 Listable::Name(name) => name,
                 Listable::Unspeakable => {
                     unspeakable += 1;
+                    continue;
+                }
+                Listable::Special => {
+                    special += 1;
                     continue;
                 }
                 Listable::No => continue,
@@ -74,7 +84,7 @@ impl Names {
             }
         }
         spans.sort_unstable_by_key(|span| name_at(&text, *span));
-        Ok(Some(Self { text, spans, unspeakable }))
+        Ok(Some(Self { text, spans, unspeakable, special }))
     }
 
     /// The names for which `is_before` is false, which are the last ones.
@@ -203,7 +213,7 @@ mod tests {
             fill(&path, 10);
             kept.learn(&open(&path), later).unwrap();
             // As if it had many more.
-            let names = Names { text: "x".repeat(BYTES_MAX / 2 - 1000), spans: Vec::new(), unspeakable: 0 };
+            let names = Names { text: "x".repeat(BYTES_MAX / 2 - 1000), spans: Vec::new(), unspeakable: 0, special: 0 };
             kept.kept.lock().unwrap().back_mut().unwrap().names = Arc::new(names);
         }
         let fourth = room.path().join("d");

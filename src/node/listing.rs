@@ -26,6 +26,8 @@ pub struct Listed {
     pub entries: Vec<FileEntry>,
     /// Names in the listed directory that the node can't say: not UTF-8, or too long for a path.
     pub hidden: u32,
+    /// Links, pipes and devices in it, which are not listed.
+    pub special: u32,
 }
 
 /// What is at `path`.
@@ -90,6 +92,7 @@ impl Pages {
         }
         let listed = &mut self.listed;
         listed.hidden = listed.hidden.saturating_add(page.hidden);
+        listed.special = listed.special.saturating_add(page.special);
         let is_last = !page.more || page.entries.is_empty();
         for entry in page.entries.into_iter().map(entry) {
             // Names that grow can't come twice, and can't come for ever.
@@ -113,7 +116,8 @@ fn entry(entry: wire::Entry) -> FileEntry {
         EntryKind::File | EntryKind::Unspecified => FileKind::File,
     };
     let unlisted = (entry.unlisted != 0).then(|| entry.unlisted());
-    FileEntry { name: entry.name, size: entry.size, mtime_ns: entry.mtime_ns, kind, hidden: entry.hidden, unlisted }
+    let wire::Entry { name, size, mtime_ns, hidden, special, .. } = entry;
+    FileEntry { name, size, mtime_ns, kind, hidden, special, unlisted }
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub(super) async fn get_tree(
     progress: &mut dyn TransferProgress,
 ) -> Result<(), Failure> {
     let listed = list(client, endpoint, path, true).await?;
-    let left_out = left_out(path, &listed);
+    let (left_out, passed_over) = (left_out(path, &listed), passed_over(path, &listed));
     let (files, directories): (Vec<_>, Vec<_>) =
         listed.entries.into_iter().partition(|entry| entry.kind == FileKind::File);
     let machine = |error: io::Error| Failure::new(Exit::Machine, format!("can't make {}: {error}", root.display()));
@@ -47,6 +47,10 @@ pub(super) async fn get_tree(
         let errands = files.into_iter().map(|entry| errand(path, root, entry)).collect();
         let outcome = errands::run(client, endpoint, errands, manner, progress).await.map_err(failure)?;
         result = judge(&outcome, progress);
+    }
+    // No failure: what can't be moved is in many trees, and nobody asked for it by its name.
+    if let Some(words) = passed_over {
+        progress.note(&words);
     }
     // Last, where they are seen.
     for words in &left_out {
@@ -90,6 +94,18 @@ fn left_out(path: &str, listed: &Listed) -> Vec<String> {
     left_out
 }
 
+/// What is beneath `path` and is neither a file nor a directory; for a person.
+fn passed_over(path: &str, listed: &Listed) -> Option<String> {
+    let special = listed.entries.iter().map(|entry| entry.special).fold(listed.special, u32::saturating_add);
+    let (names, were) = match special {
+        0 => return None,
+        1 => ("name", "was"),
+        _ => ("names", "were"),
+    };
+    let path = wire::printable(path);
+    Some(format!("`{path}`: {special} {names} beneath it {were} passed over: links, pipes and devices are not moved"))
+}
+
 /// Why a node could not list a directory.
 fn why(code: FailureCode) -> &'static str {
     match code {
@@ -105,13 +121,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_no_file_is_said_in_one_line() {
+        let mut entries =
+            vec![FileEntry::new("a", 0, 0, FileKind::Directory), FileEntry::new("b", 0, 0, FileKind::File)];
+        entries[0].special = 2;
+        let told = |entries: &[FileEntry], special| {
+            passed_over("s", &Listed { entries: entries.to_vec(), hidden: 0, special }).unwrap_or_default()
+        };
+        assert!(told(&entries, 1).starts_with("`s`: 3 names beneath it were passed over: links"));
+        assert!(told(&entries[1..], 1).starts_with("`s`: 1 name beneath it was passed over"));
+        assert_eq!(told(&entries[1..], 0), "");
+    }
+
+    #[test]
     fn what_a_listing_leaves_out_is_said_with_its_reason() {
         let mut closed = FileEntry::new("a/closed", 0, 0, FileKind::Directory);
         closed.unlisted = Some(FailureCode::Unreadable);
         let mut odd = FileEntry::new("b\u{1b}", 0, 0, FileKind::Directory);
         odd.hidden = 2;
         let entries = vec![FileEntry::new("a", 0, 0, FileKind::Directory), closed, odd];
-        let told = left_out("s/d", &Listed { entries, hidden: 1 });
+        let told = left_out("s/d", &Listed { entries, hidden: 1, special: 0 });
         assert_eq!(told.len(), 3, "{told:?}");
         assert!(told[0].starts_with("`s/d`: 1 name in it was left out: not UTF-8"), "{told:?}");
         assert!(told[1].starts_with("`s/d/a/closed`: what is in it was left out: the user"), "{told:?}");

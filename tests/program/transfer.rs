@@ -103,6 +103,13 @@ fn a_directory_is_fetched_whole() {
     for name in names {
         assert_same(server.share().join(name), server.path(&name.replace("tree", "copy")));
     }
+    // Links and pipes are passed over, which is no failure, and said.
+    std::os::unix::fs::symlink("a.bin", server.share().join("tree/link")).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, server.share().join("tree/deep/pipe"), rustix::fs::Mode::RUSR).unwrap();
+    let said = server.run(&["get", &server.at("tree"), "-o", &server.path("copy")]).expect_code(0).err();
+    let words = "`share/tree`: 2 names beneath it were passed over: links, pipes and devices are not moved";
+    assert_eq!(said.matches(words).count(), 1, "{said}");
+    assert!(!Path::new(&server.path("copy/link")).exists());
 }
 
 #[test]

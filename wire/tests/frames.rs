@@ -138,10 +138,11 @@ fn a_full_page_of_the_files_port_fits_a_frame() {
     let file =
         Entry { name: name.clone(), size: u64::MAX, mtime_ns: -1, kind: EntryKind::File.into(), ..Entry::default() };
     let (kind, unlisted) = (EntryKind::Directory.into(), FailureCode::Draining.into());
-    let directory = Entry { name, size: 0, mtime_ns: -1, kind, hidden: u32::MAX, unlisted };
+    let directory = Entry { name, size: 0, mtime_ns: -1, kind, hidden: u32::MAX, unlisted, special: u32::MAX };
     for entry in [file, directory] {
         let entries = vec![entry; 500];
-        let listing = Listing { request: u32::MAX, entries, more: true, error: None, hidden: u32::MAX };
+        let listing =
+            Listing { request: u32::MAX, entries, more: true, error: None, hidden: u32::MAX, special: u32::MAX };
         assert!(encode_message(&Message::Listing(listing), &mut BytesMut::new()).is_ok());
     }
 }

@@ -53,7 +53,7 @@ fn order(session: &mut Session, order: u8, transfer: u32, number: u64, now: Mome
         12 => session.cancel(transfer),
         13 => session.progress(transfer, number),
         14 => session.list("a", false, "").map(drop),
-        15 => session.listing(transfer, vec![], false, 0),
+        15 => session.listing(Listing { request: transfer, ..Listing::default() }),
         16 => session.ping(now),
         // Seldom, or nothing would live long.
         17 if number < 100 => session.drain(now + Duration::from_millis(number)),

@@ -111,7 +111,14 @@ impl PeerActor {
             Ok(page) => {
                 self.shared.metrics.names_hidden.increment(page.hidden_names());
                 let entries = page.entries.into_iter().map(super::user::wire_entry).collect();
-                self.session.listing(request, entries, page.more, page.hidden)
+                self.session.listing(wire::Listing {
+                    request,
+                    entries,
+                    more: page.more,
+                    error: None,
+                    hidden: page.hidden,
+                    special: page.special,
+                })
             }
             Err(error) => self.session.list_failed(request, error.code, error.message),
         };

@@ -352,6 +352,6 @@ pub(super) fn wire_entry(entry: FileEntry) -> Entry {
         FileKind::File => EntryKind::File,
     };
     let unlisted = entry.unlisted.map_or(0, i32::from);
-    let FileEntry { name, size, mtime_ns, hidden, .. } = entry;
-    Entry { name, size, mtime_ns, kind: kind.into(), hidden, unlisted }
+    let FileEntry { name, size, mtime_ns, hidden, special, .. } = entry;
+    Entry { name, size, mtime_ns, kind: kind.into(), hidden, unlisted, special }
 }

@@ -56,6 +56,8 @@ pub struct FileEntry {
     pub kind: FileKind,
     /// As [`FilePage::hidden`], of a directory within a recursive listing.
     pub hidden: u32,
+    /// As [`FilePage::special`], of a directory within a recursive listing.
+    pub special: u32,
     /// Why the names in this directory are not in the recursive listing, or not all of them.
     pub unlisted: Option<FailureCode>,
 }
@@ -63,7 +65,7 @@ pub struct FileEntry {
 impl FileEntry {
     /// A name of which everything is said.
     pub fn new(name: impl Into<String>, size: u64, mtime_ns: i64, kind: FileKind) -> Self {
-        Self { name: name.into(), size, mtime_ns, kind, hidden: 0, unlisted: None }
+        Self { name: name.into(), size, mtime_ns, kind, hidden: 0, special: 0, unlisted: None }
     }
 }
 
@@ -77,6 +79,8 @@ pub struct FilePage {
     /// Names in the listed directory that were left out because no peer can say them: not UTF-8, or too long. Counted once,
     /// on the page that the directory begins on.
     pub hidden: u32,
+    /// Names of links, pipes, devices: there, but nothing that is moved. Counted as `hidden` is.
+    pub special: u32,
 }
 
 impl FilePage {

@@ -129,7 +129,7 @@ pub(crate) struct FakeFiles {
 impl Files for FakeFiles {
     fn list(&self, _: String, _: bool, _: String, _: Viewer) -> PortFuture<Result<FilePage, FileError>> {
         let entry = FileEntry::new("share", 0, 0, FileKind::Share);
-        ready(Ok(FilePage { entries: vec![entry], more: false, hidden: 0 }))
+        ready(Ok(FilePage { entries: vec![entry], ..FilePage::default() }))
     }
 
     fn open_source(&self, path: String) -> PortFuture<Result<Arc<dyn Source>, FileError>> {

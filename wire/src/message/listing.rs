@@ -37,6 +37,9 @@ pub struct Listing {
     /// Names in the listed directory that no path can say (not UTF-8, or too long), on the page that they would begin on.
     #[prost(uint32, tag = "5")]
     pub hidden: u32,
+    /// Names of links, pipes and devices in it, which are not listed; on the same page.
+    #[prost(uint32, tag = "6")]
+    pub special: u32,
 }
 
 /// One name.
@@ -60,6 +63,9 @@ pub struct Entry {
     /// Why the names in this directory are not in the recursive listing, or not all of them; 0: they are.
     #[prost(enumeration = "FailureCode", tag = "6")]
     pub unlisted: i32,
+    /// As [`Listing::special`], of a directory within a recursive listing.
+    #[prost(uint32, tag = "7")]
+    pub special: u32,
 }
 
 /// Why a listing failed.

@@ -5,7 +5,7 @@ use flow::{Moment, Rate};
 
 use super::{Exit, Phase, Pulse, Role, Session, SessionError, State};
 use crate::{
-    CONTROL_FRAME_BYTES_MAX, DesiredRates, Entry, FailureCode, Goodbye, GoodbyeCode, Granted, List, ListError, Listing,
+    CONTROL_FRAME_BYTES_MAX, DesiredRates, FailureCode, Goodbye, GoodbyeCode, Granted, List, ListError, Listing,
     Message, Proportion, Proportions, Refusal, RefusalCode, SHARES_MAX, WEIGHT_THOUSANDTHS_MAX, Welcome,
     frame::encoded_bytes, words::cut,
 };
@@ -168,11 +168,11 @@ impl Session {
     }
 
     /// Server: answers a list with a page.
-    pub fn listing(&mut self, request: u32, entries: Vec<Entry>, more: bool, hidden: u32) -> Result<(), SessionError> {
-        if entries.len() > self.limits.listing_entries_max {
+    pub fn listing(&mut self, listing: Listing) -> Result<(), SessionError> {
+        if listing.entries.len() > self.limits.listing_entries_max {
             return Err(SessionError::TooMany("entries"));
         }
-        self.answer_list("listing", Listing { request, entries, more, error: None, hidden })
+        self.answer_list("listing", listing)
     }
 
     /// Server: answers a list with an error.

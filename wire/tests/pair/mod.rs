@@ -228,7 +228,10 @@ impl Pair {
             Event::List(list) if list.path == "none" => {
                 end.session.list_failed(list.request, FailureCode::NotFound, "nothing there").unwrap();
             }
-            Event::List(list) => end.session.listing(list.request, vec![Entry::default()], false, 0).unwrap(),
+            Event::List(list) => {
+                let listing = Listing { request: list.request, entries: vec![Entry::default()], ..Listing::default() };
+                end.session.listing(listing).unwrap()
+            }
             Event::Get(get) => match get.path.strip_prefix("f/").and_then(|size| size.parse().ok()) {
                 Some(size) => {
                     let matches = get.prefix_hash == [1; 32] && get.offset <= size;

@@ -20,7 +20,7 @@ pub fn all() -> Vec<Message> {
         window: 4,
     };
     let (kind, unlisted) = (EntryKind::File.into(), FailureCode::Unreadable.into());
-    let entry = Entry { name: path(), size: 1, mtime_ns: 2, kind, hidden: 3, unlisted };
+    let entry = Entry { name: path(), size: 1, mtime_ns: 2, kind, hidden: 3, unlisted, special: 5 };
     vec![
         Message::Hello(Hello {
             version: PROTOCOL_VERSION,
@@ -52,6 +52,7 @@ pub fn all() -> Vec<Message> {
             more: true,
             error: Some(ListError { code: FailureCode::Io.into(), message: words() }),
             hidden: 4,
+            special: 6,
         }),
         Message::Get(get()),
         Message::Opened(Opened { transfer: 1, size: 2, mtime_ns: 3, start: 4, resumed: true }),
