@@ -10,7 +10,7 @@ use std::{
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 
 use super::{
-    Bench,
+    Bench, SMALL_BYTES,
     control::{HEAD, KINDS, Probe, Take, line},
     load::connect,
     report::verdict,
@@ -61,8 +61,13 @@ fn once(bench: &Bench, per_ms: u64) -> Outcome<(Take, f64)> {
         burst.run_for(Duration::from_millis(100))?;
     }
     let seconds = began.elapsed().as_secs_f64();
-    let take = probe.take((burst.bytes - bytes) as f64 / seconds)?;
-    Ok((take, (burst.served - served) as f64 / seconds))
+    let (served, bytes) = (burst.served - served, burst.bytes - bytes);
+    // A refusal ends as an answer does, and is shorter.
+    if bytes < served * SMALL_BYTES {
+        return Err(format!("{served} connections had only {bytes} bytes: some were refused").into());
+    }
+    let take = probe.take(bytes as f64 / seconds)?;
+    Ok((take, served as f64 / seconds))
 }
 
 /// Connections that come, ask once and go.
