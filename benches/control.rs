@@ -11,64 +11,21 @@
 //! the kernel.
 
 mod measure;
+#[path = "support/pings.rs"]
+mod pings;
+#[path = "support/void.rs"]
+mod void;
 #[path = "support/wish.rs"]
 mod wish;
 
-use std::{
-    fs,
-    io::BufRead as _,
-    path::{Path, PathBuf},
-    process::Stdio,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-        mpsc,
-    },
-    thread,
-    time::{Duration, Instant},
-};
+use std::path::Path;
 
-use actors::{
-    SessionHandle,
-    peer::client::{Command as Order, SessionEvent},
-    port::{FileError, PortFuture, Sink},
-};
-use bytes::Bytes;
-use evenkeel::{identity::StateDir, node::session::Client};
-use flow::Class;
-use hdrhistogram::Histogram;
-use measure::{Outcome, PROGRAM, Server, cpu_seconds, median, pinned, setting};
-
-const NODE_CORE: usize = 0;
-const PEERS_CORE: usize = 1;
-/// More than 50 peers get at 200 MB/s while they are measured. It takes no room: it has a size and no contents.
-const FILE_BYTES: u64 = 4 << 30;
+use measure::{Outcome, PROGRAM, median, setting};
+use pings::{Scene, Take, take};
 
 fn main() -> Outcome<()> {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
-    match args.as_slice() {
-        [role, address, room, peers, pings] if role == "peers" => {
-            play_peers(address, Path::new(room), peers.parse()?, pings.parse()?)
-        }
-        _ => compare(),
-    }
-}
-
-/// One scene: which node, and how many peers want everything.
-struct Scene {
-    name: &'static str,
-    program: PathBuf,
-    peers: u64,
-    takes: Vec<Take>,
-}
-
-/// What one run saw, in milliseconds.
-struct Take {
-    separate: [f64; 3],
-    backlogged: [f64; 3],
-    inside: [f64; 2],
-    megabytes_per_second: f64,
-    node_cores: f64,
+    pings::play(&args).unwrap_or_else(compare)
 }
 
 fn compare() -> Outcome<()> {
@@ -76,7 +33,11 @@ fn compare() -> Outcome<()> {
     let pings = setting("EVENKEEL_BENCH_PINGS", 4000);
     let peers = setting("EVENKEEL_BENCH_PEERS", 50);
     let total = std::env::var("EVENKEEL_BENCH_TOTAL").unwrap_or_else(|_| "200MB/s".into());
-    let scene = |name, program: &Path, peers| Scene { name, program: program.into(), peers, takes: Vec::new() };
+    let player = std::env::current_exe()?;
+    let scene = |name, program: &Path, peers| {
+        let (program, player) = (program.into(), player.clone());
+        Scene { name, program, player, over: "tcp", peers, takes: Vec::new() }
+    };
     let lanes_off = measure::lanes_off()?;
     let mut scenes = [
         scene("idle", Path::new(PROGRAM), 0),
@@ -113,214 +74,4 @@ fn compare() -> Outcome<()> {
         p99(with, &|take| take.inside[1]) / p99(without, &|take| take.inside[1]),
     );
     Ok(())
-}
-
-fn take(scene: &Scene, total: &str, pings: u64) -> Outcome<Take> {
-    let room = measure::room()?;
-    let room = room.path();
-    fs::create_dir_all(room.join("files"))?;
-    fs::File::create(room.join("files/big"))?.set_len(FILE_BYTES)?;
-    // The limit on control frames is for peers that flood; here it would only slow the measuring.
-    let config = format!(
-        "[sessions]\ncontrol_frames_per_second = 100000\n[[share]]\nname = \"bench\"\npath = \"{}\"\n",
-        room.join("files").display()
-    );
-    let path = room.join("node.toml");
-    fs::write(&path, config)?;
-    let path = path.to_str().ok_or("a path that is not UTF-8")?;
-    let args = ["--config", path, "--open", "--upload-limit", total];
-    let node = Server::node(&scene.program, room, Some(NODE_CORE), &args)?;
-    let mut peers = pinned(std::env::current_exe()?, Some(PEERS_CORE));
-    peers.arg("peers").arg(&node.address).arg(room).arg(scene.peers.to_string()).arg(pings.to_string());
-    let mut peers = peers.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-    let mut lines = std::io::BufReader::new(peers.stdout.take().ok_or("no stdout")?).lines();
-    let mut line = || lines.next().ok_or("the peers ended early")?.map_err(Box::<dyn std::error::Error>::from);
-    if line()? != "ready" {
-        return Err("the peers are not ready".into());
-    }
-    let (before, cpu, start) = (latencies(&node)?, cpu_seconds(node.pid())?, Instant::now());
-    let (separate, backlogged, megabytes_per_second) = (line()?, line()?, line()?);
-    let node_cores = (cpu_seconds(node.pid())? - cpu) / start.elapsed().as_secs_f64();
-    let after = latencies(&node)?;
-    peers.wait()?;
-    let counts: Vec<(f64, f64)> =
-        after.iter().zip(&before).map(|(after, before)| (after.0, after.1 - before.1)).collect();
-    let inside = [0.50, 0.99].map(|share| quantile(&counts, share) * 1e3);
-    let megabytes_per_second = megabytes_per_second.parse()?;
-    Ok(Take { separate: three(&separate)?, backlogged: three(&backlogged)?, inside, megabytes_per_second, node_cores })
-}
-
-fn three(line: &str) -> Outcome<[f64; 3]> {
-    let values = line.split(' ').map(str::parse).collect::<Result<Vec<f64>, _>>()?;
-    values.try_into().map_err(|_| format!("not three figures: {line}").into())
-}
-
-/// The node's histogram: upper borders in seconds and observations up to them.
-fn latencies(node: &Server) -> Outcome<Vec<(f64, f64)>> {
-    let page = ureq::get(&node.metrics).call()?.body_mut().read_to_string()?;
-    let buckets = page.lines().filter_map(|line| {
-        let rest = line.strip_prefix("evenkeel_control_latency_seconds_bucket{le=\"")?;
-        let (border, count) = rest.split_once("\"} ")?;
-        Some((border.parse().unwrap_or(f64::INFINITY), count.parse().ok()?))
-    });
-    Ok(buckets.collect())
-}
-
-/// As Prometheus' `histogram_quantile`: linear within a bucket.
-fn quantile(counts: &[(f64, f64)], share: f64) -> f64 {
-    let wanted = share * counts.last().map_or(0.0, |last| last.1);
-    let (mut border, mut below) = (0.0, 0.0);
-    for (upper, count) in counts {
-        if *count >= wanted && *count > below {
-            return if upper.is_finite() {
-                border + (upper - border) * (wanted - below) / (count - below)
-            } else {
-                border
-            };
-        }
-        (border, below) = (*upper, *count);
-    }
-    f64::NAN
-}
-
-/// The other end: `peers` that take everything, one of them pinging (or an idle one where there are none), and one that only
-/// pings. Prints `ready`, then p50, p99 and p99.9 in ms of the two, then the MB/s that came meanwhile.
-fn play_peers(address: &str, room: &Path, peers: u64, pings: u64) -> Outcome<()> {
-    let received = Arc::new(AtomicU64::new(0));
-    let stop = Arc::new(AtomicBool::new(false));
-    let (report, reports) = mpsc::sync_channel(2);
-    let mut go = Vec::new();
-    for index in 0..peers.max(1) + 1 {
-        let role = Role {
-            address: address.to_owned(),
-            state: room.join(format!("peer-{index}")),
-            received: (index > 0 && peers > 0).then(|| received.clone()),
-            stop: stop.clone(),
-        };
-        // The first only pings, the second does both.
-        let pinger = (index < 2).then(|| {
-            let (go_now, told) = mpsc::sync_channel::<u64>(1);
-            go.push(go_now);
-            (told, report.clone())
-        });
-        thread::Builder::new().name(format!("peer-{index}")).spawn(move || {
-            let done = actix_rt::System::new().block_on(act(role, pinger));
-            if let Err(error) = done {
-                eprintln!("a peer failed: {error}");
-                std::process::exit(1);
-            }
-        })?;
-        // Not all keys and handshakes at once.
-        thread::sleep(Duration::from_millis(20));
-    }
-    // The file is hashed, the shares are found.
-    thread::sleep(Duration::from_secs(if peers > 0 { 8 } else { 1 }));
-    println!("ready");
-    let (start, before) = (Instant::now(), received.load(Relaxed));
-    for go_now in &go {
-        go_now.send(pings)?;
-    }
-    let mut seen: Vec<(bool, Histogram<u64>)> = vec![reports.recv()?, reports.recv()?];
-    let rate = (received.load(Relaxed) - before) as f64 / start.elapsed().as_secs_f64() / 1e6;
-    stop.store(true, Relaxed);
-    seen.sort_by_key(|(backlogged, _)| *backlogged);
-    for (_, histogram) in &seen {
-        let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|share| histogram.value_at_quantile(share) as f64 / 1e6);
-        println!("{p50} {p99} {p999}");
-    }
-    println!("{rate}");
-    Ok(())
-}
-
-/// What one peer does.
-struct Role {
-    address: String,
-    state: PathBuf,
-    /// Where it counts what came; `None`: it fetches nothing.
-    received: Option<Arc<AtomicU64>>,
-    stop: Arc<AtomicBool>,
-}
-
-/// When to begin and how often, and where the round trips go: whether of the second session, and their times in ns.
-type Pinger = (mpsc::Receiver<u64>, mpsc::SyncSender<(bool, Histogram<u64>)>);
-
-async fn act(role: Role, pinger: Option<Pinger>) -> Outcome<()> {
-    let client =
-        Client::start(StateDir::open(Some(&role.state))?, wish::everything()).map_err(|failure| failure.message)?;
-    let (session, mut events) = client.connect(&role.address).await?;
-    while !matches!(events.recv().await.ok_or("the session ended")?, SessionEvent::Welcomed(_)) {}
-    if let Some(received) = &role.received {
-        let received = received.clone();
-        let open = Box::new(move |_| -> PortFuture<_> {
-            let sink: Arc<dyn Sink> = Arc::new(Void { received });
-            Box::pin(async move { Ok((sink, None)) })
-        });
-        let (path, class) = ("bench/big".to_owned(), Class::Foreground);
-        session.command(Order::Get { tag: 0, path, resume: None, weight: 1.0, class, open }).await;
-    }
-    if let Some((told, report)) = pinger {
-        let pings = loop {
-            match told.try_recv() {
-                Ok(pings) => break pings,
-                Err(mpsc::TryRecvError::Disconnected) => return Err("nobody says when to ping".into()),
-                Err(mpsc::TryRecvError::Empty) => {}
-            }
-            while events.try_recv().is_ok() {}
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        };
-        let backlogged = !role.state.ends_with("peer-0");
-        report.send((backlogged, ping(&session, &mut events, pings).await?))?;
-    }
-    while !role.stop.load(Relaxed) {
-        while let Ok(event) = events.try_recv() {
-            if let SessionEvent::Failed { failed, .. } = event {
-                return Err(failed.message.into());
-            }
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    Ok(())
-}
-
-async fn ping(
-    session: &SessionHandle,
-    events: &mut tokio::sync::mpsc::Receiver<SessionEvent>,
-    pings: u64,
-) -> Outcome<Histogram<u64>> {
-    let mut histogram = Histogram::<u64>::new(3)?;
-    for index in 0..pings {
-        // 1 to 3 ms, so that no beat is met always or never.
-        tokio::time::sleep(Duration::from_micros(1000 + index.wrapping_mul(7919) % 2000)).await;
-        let sent = Instant::now();
-        session.command(Order::Ping).await;
-        loop {
-            match events.recv().await.ok_or("the session ended")? {
-                SessionEvent::Pong(_) => break,
-                SessionEvent::Ended { why, .. } => return Err(why.unwrap_or_default().into()),
-                _ => {}
-            }
-        }
-        histogram.record(u64::try_from(sent.elapsed().as_nanos())?)?;
-    }
-    Ok(histogram)
-}
-
-/// A file that takes everything and keeps nothing: the node is measured, not a disk.
-struct Void {
-    received: Arc<AtomicU64>,
-}
-
-impl Sink for Void {
-    fn start(&self, _: u64) -> PortFuture<Result<(), FileError>> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn write(&self, _: u64, bytes: Bytes) -> PortFuture<Result<(), FileError>> {
-        self.received.fetch_add(bytes.len() as u64, Relaxed);
-        Box::pin(async { Ok(()) })
-    }
-
-    fn finish(&self, _: [u8; 32]) -> PortFuture<Result<(), FileError>> {
-        Box::pin(async { Ok(()) })
-    }
 }

@@ -84,6 +84,11 @@ impl Arrival {
         };
         let remote = Remote { peer: met.peer, address, transport: Transport::Quic };
         let data_endpoint = handshake.0.data_endpoints.get(worker).cloned().unwrap_or_default();
+        #[cfg(feature = "one-connection")]
+        {
+            let joined = super::joined::take_data(met.connection.clone(), address, met.peer, handshake.0.clone());
+            tokio::task::spawn_local(joined);
+        }
         let early = met.handshake.map(|handshake| (met.connection.clone(), handshake));
         let (reader, writer) = split(met.connection, streams, guard);
         let link = ControlLink {
@@ -176,7 +181,7 @@ async fn first_stream(connection: &Connection) -> Result<(SendStream, RecvStream
     connection.accept_bi().await.map_err(|error| ended(&error))
 }
 
-async fn read_token(stream: &mut RecvStream) -> Result<Token, Ended> {
+pub(super) async fn read_token(stream: &mut RecvStream) -> Result<Token, Ended> {
     let mut preface = [0; DATA_PREFACE_BYTES];
     match stream.read_exact(&mut preface).await {
         Ok(()) => {}
@@ -193,7 +198,7 @@ async fn within<T>(deadline: Instant, step: impl Future<Output = Result<T, Ended
 }
 
 /// How a connection ended before it was a link.
-enum Ended {
+pub(super) enum Ended {
     /// The front is told.
     Fault(LinkFault),
     /// Its peer closed it in order: one that has just got a link and needs it no more may not have sent its first bytes yet.

@@ -39,6 +39,8 @@ struct Target {
     node: Arc<KnownNode>,
     pins: Arc<dyn Pins>,
     config: DialConfig,
+    #[cfg(feature = "one-connection")]
+    joined: std::sync::Mutex<Option<Connection>>,
 }
 
 impl QuicDialer {
@@ -54,7 +56,17 @@ impl QuicDialer {
     ) -> Result<Self, rustls::Error> {
         let endpoint = endpoint.into();
         let node = client.node(&endpoint)?;
-        Ok(Self { target: Arc::new(Target { endpoint, client, node, pins, config }) })
+        Ok(Self {
+            target: Arc::new(Target {
+                endpoint,
+                client,
+                node,
+                pins,
+                config,
+                #[cfg(feature = "one-connection")]
+                joined: std::sync::Mutex::default(),
+            }),
+        })
     }
 
     /// The link that [`Dialer::control`] gives, where another may take its place: `instead` is asked if nobody has answered
@@ -202,6 +214,8 @@ impl Target {
     }
 
     fn link(&self, connection: Connection, streams: (SendStream, RecvStream), remote: Remote) -> ControlLink {
+        #[cfg(feature = "one-connection")]
+        self.joined.lock().unwrap_or_else(std::sync::PoisonError::into_inner).replace(connection.clone());
         let (reader, writer) = split(connection, streams, Some(Box::new(self.client.count_link())));
         ControlLink {
             remote,
@@ -261,6 +275,13 @@ impl Target {
         let Some((control, peer)) = self.node.answered() else {
             return Err(LinkError::Local("a data link was dialled before its control link".to_owned()));
         };
+        #[cfg(feature = "one-connection")]
+        let joined = self.joined.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        #[cfg(feature = "one-connection")]
+        if let Some(joined) = joined {
+            let not_sent = self.config.socket.not_sent_low_water_bytes;
+            return super::joined::dial(joined, control, peer, offer.token, not_sent).await;
+        }
         let address = data_address(&offer.endpoint, control).await?;
         let sockets = self.client.sockets(address).map_err(no_socket)?;
         let connecting = sockets.data.connect_with(self.node.data.clone(), address, SERVER_NAME);

@@ -26,6 +26,8 @@ mod dialer;
 mod early;
 mod gauge;
 mod halves;
+#[cfg(feature = "one-connection")]
+mod joined;
 mod listener;
 mod socket;
 mod tickets;

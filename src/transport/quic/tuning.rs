@@ -39,6 +39,11 @@ pub(super) fn control(end: End) -> Arc<TransportConfig> {
         .stream_receive_window(VarInt::from_u32(CONTROL_WINDOW_BYTES))
         .receive_window(VarInt::from_u32(CONTROL_WINDOW_BYTES))
         .send_window(CONTROL_SEND_BYTES);
+    #[cfg(feature = "one-connection")]
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(64))
+        .stream_receive_window(VarInt::from_u32(DATA_WINDOW_BYTES_MAX))
+        .receive_window(VarInt::from_u32(DATA_WINDOW_BYTES_MAX));
     Arc::new(config)
 }
 
