@@ -7,8 +7,8 @@
 //! run wrote there, and the curve's picture beside it.
 //!
 //! `EVENKEEL_BENCH_RUNS` (5) alternating runs; `EVENKEEL_BENCH_SECONDS` (16: 40 quanta of 400 ms) are counted in each.
-//! `EVENKEEL_BENCH_RIVALS=evenkeel,nginx` leaves the others out; `EVENKEEL_PROGRAM` is measured instead of what cargo built;
-//! `EVENKEEL_LANES_OFF` is the build without lanes. The server has core 0, the load core 1.
+//! `EVENKEEL_BENCH_RIVALS=evenkeel,nginx` leaves the others out; `EVENKEEL_PROGRAM` is measured instead of what cargo built,
+//! `EVENKEEL_BENCH_CONFIG` is more TOML for it; `EVENKEEL_LANES_OFF` is the build without lanes. The server has core 0, the load core 1.
 
 #[path = "field/control.rs"]
 mod control;
@@ -35,6 +35,8 @@ mod report;
 mod rival;
 #[path = "field/setup.rs"]
 mod setup;
+#[path = "field/soaker.rs"]
+mod soaker;
 #[path = "field/table.rs"]
 mod table;
 #[path = "field/torrent.rs"]

@@ -1,32 +1,24 @@
 //! What one run shows, and what several runs show together.
 
-use std::{fs, time::Instant};
+use std::time::Instant;
 
-use super::load::Counted;
+use super::{load::Counted, soaker::Soaker};
 use crate::measure::{Outcome, cpu_seconds, median};
 
-/// Processor time of a core and of a process, at one moment.
+/// Processor time of the server's core and of a process, at one moment.
 #[derive(Copy, Clone)]
 pub(crate) struct Spent {
     at: Instant,
-    idle_seconds: f64,
+    core_seconds: f64,
     process_seconds: f64,
 }
 
 impl Spent {
-    /// Now. A core's idle time is exact where the kernel stops its tick on idle cores; what is not idle is the server, its soft
-    /// interrupts taken while idle, `ksoftirqd`, and the machine's own little.
-    pub(crate) fn now(core: usize, pid: Option<u32>) -> Outcome<Self> {
-        let stat = fs::read_to_string("/proc/stat")?;
-        let name = format!("cpu{core} ");
-        let line = stat.lines().find(|line| line.starts_with(&name)).ok_or("no such core")?;
-        let ticks: Vec<f64> = line.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
-        // idle and iowait, and steal: what another machine took was not the server's.
-        let idle_ticks =
-            ticks.get(3).zip(ticks.get(4)).zip(ticks.get(7)).map(|((idle, wait), steal)| idle + wait + steal);
+    /// Now, as the core's soaker and the kernel's books of the process have it.
+    pub(crate) fn now(soaker: &Soaker, pid: Option<u32>) -> Outcome<Self> {
         Ok(Self {
             at: Instant::now(),
-            idle_seconds: idle_ticks.ok_or("an unknown /proc/stat")? / 100.0,
+            core_seconds: soaker.taken_seconds(),
             process_seconds: pid.map_or(Ok(0.0), cpu_seconds)?,
         })
     }
@@ -34,7 +26,7 @@ impl Spent {
     /// What was spent since.
     pub(crate) fn since(&self, before: &Self) -> Busy {
         let seconds = (self.at - before.at).as_secs_f64();
-        let core = (seconds - (self.idle_seconds - before.idle_seconds)).max(0.0);
+        let core = self.core_seconds - before.core_seconds;
         Busy { seconds, core, process: self.process_seconds - before.process_seconds }
     }
 }
@@ -63,7 +55,7 @@ pub(crate) struct Run {
     pub(crate) core_per_gb: f64,
     /// Of the server's process alone.
     pub(crate) process_per_gb: f64,
-    /// Part of its core that the load took.
+    /// Part of its time in which the load had something to do.
     pub(crate) load_share: f64,
     /// Largest deviation of ten seconds from the limit; NaN without one.
     pub(crate) worst_ten: f64,
@@ -79,7 +71,7 @@ pub(crate) struct Run {
 
 impl Run {
     /// What `counted` shows; the total was limited to `limit` bytes per second, if at all.
-    pub(crate) fn of(counted: &Counted, server: Busy, load: Busy, idle_share: f64, limit: Option<f64>) -> Self {
+    pub(crate) fn of(counted: &Counted, server: Busy, idle_share: f64, limit: Option<f64>) -> Self {
         let (seconds, total) = counted.looks.last().map_or((1.0, 0.0), |look| (look.0, look.1 as f64));
         let bytes: Vec<f64> = counted.bytes.iter().map(|bytes| *bytes as f64).collect();
         let (rate, mean) = (total / seconds, total / bytes.len().max(1) as f64);
@@ -93,7 +85,7 @@ impl Run {
             rate,
             core_per_gb: server.share(idle_share) * server.seconds / gb,
             process_per_gb: server.process / gb,
-            load_share: load.core / load.seconds,
+            load_share: counted.busy.as_secs_f64() / seconds,
             worst_ten: limit.map_or(f64::NAN, off),
             busiest_second: most(&rates(&counted.looks, 0.99)) / limit.unwrap_or(rate),
             busiest_slot: most(&rates(&counted.looks, 0.0)) / rate,

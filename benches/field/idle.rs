@@ -8,6 +8,7 @@ use super::{
     load::{Load, Speech},
     report::{thousands, verdict},
     rival::{CORE, Rival},
+    soaker::Soaker,
 };
 use crate::measure::{Outcome, median};
 
@@ -64,9 +65,11 @@ fn once(bench: &Bench, rival: Rival) -> Outcome<Rest> {
     let before = own_memory(running.server.pid())?;
     let mut load = Load::open(running.address, &Speech::HttpOnce(path.to_owned()), CONNECTIONS)?;
     load.run_for(SETTLE)?;
-    let spent = Spent::now(CORE, Some(running.server.pid()))?;
+    let soaker = Soaker::start(CORE)?;
+    let spent = || Spent::now(&soaker, Some(running.server.pid()));
+    let before_rest = spent()?;
     load.run_for(WINDOW)?;
-    let busy = Spent::now(CORE, Some(running.server.pid()))?.since(&spent);
+    let busy = spent()?.since(&before_rest);
     let grown = own_memory(running.server.pid())?.saturating_sub(before);
     if load.silent() > 0 {
         return Err(format!("{}: {} connections got no answer", rival.name(), load.silent()).into());

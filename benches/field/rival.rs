@@ -145,9 +145,10 @@ pub(crate) fn start_evenkeel(program: &Path, room: &Path, address: SocketAddr, t
     let config = format!(
         "[node]\nworkers = 1\n[limits]\nupload = \"{total}\"\n[sessions]\ncontrol_frames_per_second = 100000\n\
          [http]\nlisten = \"{address}\"\nsigning_key_file = \"{}\"\n\
-         [[share]]\nname = \"bench\"\npath = \"{}\"\npublic = true\n",
+         [[share]]\nname = \"bench\"\npath = \"{}\"\npublic = true\n{}\n",
         key.display(),
-        room.join("files").display()
+        room.join("files").display(),
+        std::env::var("EVENKEEL_BENCH_CONFIG").unwrap_or_default()
     );
     let file = room.join("evenkeel.toml");
     fs::write(&file, config)?;

@@ -8,7 +8,7 @@ use super::{
     load::Load,
     report::{thousands, verdict},
     rival::{CORE, Rival},
-    setup::LOAD_CORE,
+    soaker::Soaker,
 };
 use crate::measure::{self, Outcome};
 
@@ -175,15 +175,11 @@ pub(crate) fn once(
     let running = rival.start(&bench.room, connections, rate)?;
     let mut load = Load::open(running.address, &running.speech, connections)?;
     load.run_for(SETTLE)?;
-    let now = || {
-        Ok::<_, Box<dyn std::error::Error>>((
-            Spent::now(CORE, Some(running.server.pid()))?,
-            Spent::now(LOAD_CORE, None)?,
-        ))
-    };
-    let (server, own) = now()?;
+    let soaker = Soaker::start(CORE)?;
+    let spent = || Spent::now(&soaker, Some(running.server.pid()));
+    let before = spent()?;
     let counted = load.count(window)?;
-    let (server_after, own_after) = now()?;
+    let busy = spent()?.since(&before);
     let limit = rate.map(|rate| rate as f64 * connections as f64);
-    Ok(Run::of(&counted, server_after.since(&server), own_after.since(&own), bench.idle_share, limit))
+    Ok(Run::of(&counted, busy, bench.idle_share, limit))
 }
