@@ -8,7 +8,10 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{
+            AtomicU64, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
 };
 
@@ -204,7 +207,7 @@ pub struct Registry {
     pub peers: DashMap<PeerId, Arc<PeerEntry>>,
     /// By session id.
     pub sessions: DashMap<u64, Arc<SessionEntry>>,
-    /// By leaf.
+    /// By leaf. Put and removed by [`Registry::put_leaf`] and [`Registry::remove_leaf`], which count.
     pub leaves: DashMap<LeafKey, Arc<LeafEntry>>,
     /// Unused data tokens.
     pub tokens: DashMap<Token, TokenEntry>,
@@ -215,12 +218,31 @@ pub struct Registry {
     /// Sessions that are guests'.
     pub guests: AtomicUsize,
     next_key: AtomicU64,
+    leaf_changes: AtomicU64,
 }
 
 impl Registry {
     /// A number never given before in this run.
     pub fn fresh_key(&self) -> u64 {
         self.next_key.fetch_add(1, Relaxed) + 1
+    }
+
+    /// A leaf is here from now on.
+    pub fn put_leaf(&self, leaf: Arc<LeafEntry>) {
+        self.leaves.insert(leaf.key, leaf);
+        // After it: whoever reads this number before the leaves sees a greater one the next time.
+        self.leaf_changes.fetch_add(1, Release);
+    }
+
+    /// A leaf has gone.
+    pub fn remove_leaf(&self, key: LeafKey) {
+        self.leaves.remove(&key);
+        self.leaf_changes.fetch_add(1, Release);
+    }
+
+    /// A number that grows with every leaf that comes or goes.
+    pub fn leaf_changes(&self) -> u64 {
+        self.leaf_changes.load(Acquire)
     }
 
     /// Sessions of peers with a key: guests have limits of their own and take no places from them.

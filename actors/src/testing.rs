@@ -145,6 +145,6 @@ pub(crate) fn hungry(shared: &Shared, session: &Arc<SessionEntry>, group: usize)
         group_settings: shared.groups[group].settings.clone(),
     });
     leaf.meter.hold(Limiter::Tokens, now);
-    shared.registry.leaves.insert(leaf.key, leaf.clone());
+    shared.registry.put_leaf(leaf.clone());
     leaf
 }

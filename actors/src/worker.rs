@@ -13,7 +13,7 @@ use std::{
 
 use flow::{
     Class, Direction, LeafKey, Limiter, Mode, Moment, PeerKey, Rate,
-    shaper::{LeafRates, Shaper, SharedBucket},
+    shaper::{KeyMap, LeafRates, Shaper, SharedBucket},
 };
 use tokio::sync::{Notify, mpsc};
 
@@ -43,7 +43,7 @@ pub struct Worker {
     pub shared: Arc<Shared>,
     clock: Clock,
     shapers: [RefCell<Shaper>; 2],
-    owners: RefCell<HashMap<LeafKey, Owner>>,
+    owners: RefCell<KeyMap<LeafKey, Owner>>,
     /// Those who live here.
     pub(crate) guests: Guests,
     peers: RefCell<HashMap<PeerKey, (Arc<PeerEntry>, usize)>>,
@@ -101,7 +101,7 @@ impl Worker {
         let now = self.now();
         self.owners.borrow_mut().insert(leaf.key, owner);
         self.shapers[leaf.direction.index()].borrow_mut().put_leaf(leaf.key, leaf.peer.key, leaf.group, rates, now);
-        self.shared.registry.leaves.insert(leaf.key, leaf.clone());
+        self.shared.registry.put_leaf(leaf.clone());
         LeafLease { worker: self.clone(), leaf }
     }
 
@@ -304,7 +304,7 @@ impl Drop for LeafLease {
     fn drop(&mut self) {
         self.shaper().remove_leaf(self.leaf.key);
         self.worker.owners.borrow_mut().remove(&self.leaf.key);
-        self.worker.shared.registry.leaves.remove(&self.leaf.key);
+        self.worker.shared.registry.remove_leaf(self.leaf.key);
         self.leaf.peer.bytes_ended[self.leaf.direction.index()].fetch_add(self.leaf.meter.bytes(), Relaxed);
         self.worker.bell.notify_one();
         self.worker.shared.early.ring();

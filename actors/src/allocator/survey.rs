@@ -1,8 +1,8 @@
 //! What the allocator knows of each leaf between rounds: its rate, what held it, what it demanded.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use flow::{Binding, Class, Direction, LeafKey, Limiter, LimiterShares, Moment, PeerKey, RateWindow};
+use flow::{Binding, Class, Direction, LeafKey, Limiter, LimiterShares, Moment, PeerKey, RateWindow, shaper::KeyMap};
 
 use crate::{
     meter::Reading,
@@ -13,6 +13,11 @@ use crate::{
 /// Less time than this says nothing about what holds a leaf: a leaf at 50 KB/s moves once in 400 ms. An early round soon
 /// after a tick looks back over the round before as well.
 const JUDGED_NS_MIN: u64 = 1_000_000_000;
+/// A leaf whose window is widened, because it moves few quanta, is sampled each so many times: every second. Its window is 10 s and ends
+/// at the moment of the question; all that the samples say is where it begins.
+const SLOW_EVERY: u64 = 4;
+/// With fewer quanta since the last sample, 2.5 s will not hold the 40 that keep a window narrow.
+const SLOW_CHUNKS: u64 = 4;
 
 /// One leaf's memory.
 pub(super) struct Track {
@@ -21,6 +26,7 @@ pub(super) struct Track {
     pub(super) leaf: Arc<LeafEntry>,
     window: RateWindow,
     sampled_chunks: u64,
+    is_slow: bool,
     /// What the meter showed at the last two ticks, the later one last.
     ticks: [Reading; 2],
     /// Demand in the last plan, bytes per second.
@@ -36,6 +42,7 @@ impl Track {
             window: RateWindow::new(leaf.meter.started()),
             leaf,
             sampled_chunks: 0,
+            is_slow: false,
             ticks: Default::default(),
             demand: 0.0,
             binding: None,
@@ -87,8 +94,12 @@ pub(super) struct Survey {
     /// By direction, in the order of their places, so that a round runs through memory once and hashes nothing.
     tracks: [Vec<Track>; 2],
     /// Who is in `tracks`, with the sweep in which it was last seen.
-    known: HashMap<LeafKey, u64>,
+    known: KeyMap<LeafKey, u64>,
     sweep: u64,
+    /// The registry's number of changes when they were last looked at; `None`: never.
+    changes: Option<u64>,
+    /// Rounds of samples so far.
+    samples: u64,
     /// Quanta moved since the start, by direction.
     chunks: [u64; 2],
 }
@@ -96,6 +107,10 @@ pub(super) struct Survey {
 impl Survey {
     /// Learns who is here now, and forgets who is not.
     pub(super) fn meet(&mut self, registry: &Registry) {
+        let changes = registry.leaf_changes();
+        if self.changes.replace(changes) == Some(changes) {
+            return;
+        }
         self.sweep += 1;
         let mut fresh = [false; 2];
         let mut here = 0;
@@ -122,11 +137,18 @@ impl Survey {
 
     /// Every 250 ms: the windows are told how the meters stand.
     pub(super) fn sample(&mut self, now: Moment) {
+        self.samples += 1;
         for (tracks, all_chunks) in self.tracks.iter_mut().zip(&mut self.chunks) {
-            for track in tracks {
+            for (index, track) in tracks.iter_mut().enumerate() {
+                // A quarter of the slow ones each time, so that thousands are no burst of work.
+                if track.is_slow && !(index as u64 + self.samples).is_multiple_of(SLOW_EVERY) {
+                    continue;
+                }
                 let (bytes, chunks) = (track.leaf.meter.bytes(), track.leaf.meter.chunks());
                 track.window.sample(now, bytes, chunks);
-                *all_chunks += chunks - track.sampled_chunks;
+                let fresh = chunks - track.sampled_chunks;
+                *all_chunks += fresh;
+                track.is_slow = fresh < if track.is_slow { SLOW_CHUNKS * SLOW_EVERY } else { SLOW_CHUNKS };
                 track.sampled_chunks = chunks;
             }
         }

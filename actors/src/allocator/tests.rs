@@ -87,7 +87,7 @@ fn a_transfer_that_waited_for_its_file_has_its_share_in_the_early_round_it_rings
         woken.meter.hold(Limiter::Tokens, shared.clock.now());
         allocator.round(Cause::Early);
         assert_eq!(told(&mut lane_b, &woken).unwrap().assigned, rate(500_000), "{waited_for:?}");
-        shared.registry.leaves.remove(&woken.key);
+        shared.registry.remove_leaf(woken.key);
         allocator.round(Cause::Early);
     }
 }
@@ -247,7 +247,7 @@ fn what_was_achieved_does_not_outlive_the_transfers() {
     assert!(sample(1000) > 900_000);
     assert!(sample(1250) > 700_000, "a pause is none: it is still there");
     shared.moved[upload].store(1_000_001, Relaxed);
-    shared.registry.leaves.remove(&leaf.key);
+    shared.registry.remove_leaf(leaf.key);
     assert!(sample(1500) > 0, "small files that come one by one are no rest");
     assert_eq!(sample(1750), 0);
 }

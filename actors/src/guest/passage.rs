@@ -11,7 +11,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use flow::{Direction, LeafKey, LeafRates, Limiter, ModeSwitch, Moment};
+use flow::{Class, Direction, LeafKey, LeafRates, Limiter, ModeSwitch, Moment};
 
 use crate::{
     link_mode::LinkMode,
@@ -58,6 +58,7 @@ impl Guest {
         shared.metrics.direction(Direction::Upload).transfers.increment(1.0);
         let slot = Rc::new(PermitSlot::default());
         let lease = worker.open_leaf(leaf, rates, Owner::Slot(slot.clone()));
+        let class = (shared.tree_version.load(Relaxed), lease.leaf.class());
         let switch = request.switch.unwrap_or_else(|| ModeSwitch::new(worker.now()));
         lease.set_mode(switch.mode());
         GuestPassage {
@@ -68,6 +69,7 @@ impl Guest {
             unused: 0,
             outcome: "lost",
             in_socket: InSocket::new(shared.clone()),
+            class,
             worker: worker.clone(),
             guest: self.clone(),
         }
@@ -111,6 +113,8 @@ pub(super) struct GuestPassage {
     unused: u32,
     outcome: &'static str,
     in_socket: InSocket,
+    /// As of the tree's version beside it.
+    class: (u64, Class),
     worker: Rc<Worker>,
     guest: Rc<Guest>,
 }
@@ -118,6 +122,15 @@ pub(super) struct GuestPassage {
 impl GuestPassage {
     fn shared(&self) -> &Arc<Shared> {
         &self.worker.shared
+    }
+
+    /// The class in force. Three settings decide it, each in memory of its own: they are looked up when one of them may have changed.
+    fn class(&mut self) -> Class {
+        let version = self.shared().tree_version.load(Relaxed);
+        if self.class.0 != version {
+            self.class = (version, self.lease.leaf.class());
+        }
+        self.class.1
     }
 }
 
@@ -151,19 +164,22 @@ impl Passage for GuestPassage {
         }
     }
 
-    fn sent(&mut self, bytes: u32, offset: u64, unacknowledged_bytes: u64) {
-        let leaf = &self.lease.leaf;
+    fn sent(&mut self, bytes: u32, offset: u64) {
+        let class = self.class();
         let len = u64::from(bytes);
         self.unused = self.unused.saturating_sub(bytes);
-        leaf.meter.count(len, offset);
+        self.lease.leaf.meter.count(len, offset);
         let shared = &self.worker.shared;
         let metrics = shared.metrics.direction(Direction::Upload);
-        metrics.payload_bytes(leaf.class(), Transport::Http).increment(len);
+        metrics.payload_bytes(class, Transport::Http).increment(len);
         shared.moved[Direction::Upload.index()].fetch_add(len, Relaxed);
-        self.in_socket.set(unacknowledged_bytes);
         if let Some(mode) = self.link.moved(bytes, self.worker.now()) {
             self.lease.set_mode(mode);
         }
+    }
+
+    fn in_socket(&mut self, unacknowledged_bytes: u64) {
+        self.in_socket.set(unacknowledged_bytes);
     }
 
     fn switch(&self) -> ModeSwitch {

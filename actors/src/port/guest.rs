@@ -127,8 +127,10 @@ pub trait Passage {
     fn switch(&self) -> ModeSwitch;
     /// What holds the transfer from now on.
     fn hold(&mut self, limiter: Limiter);
-    /// The kernel took `bytes`; the file is now at `offset`, and the socket holds so many that nobody acknowledged.
-    fn sent(&mut self, bytes: u32, offset: u64, unacknowledged_bytes: u64);
+    /// The kernel took `bytes`; the file is now at `offset`.
+    fn sent(&mut self, bytes: u32, offset: u64);
+    /// The socket holds so many bytes that nobody acknowledged. Asking costs a call, and not every quantum needs it.
+    fn in_socket(&mut self, unacknowledged_bytes: u64);
     /// How it ended; a label of the counter of transfers that ended.
     fn end(&mut self, outcome: &'static str);
 }

@@ -71,7 +71,7 @@ fn an_address_is_a_peer_while_something_is_sent_to_it() {
             let mut passage = door.begin(request).expect("the node runs");
             actix::spawn(async move {
                 let permit = poll_fn(|cx| passage.poll_permit(1000, cx)).await;
-                passage.sent(permit, u64::from(permit), 0);
+                passage.sent(permit, u64::from(permit));
                 passage.hold(Limiter::Source);
                 begun.send(permit).unwrap();
                 told.await.unwrap();

@@ -6,10 +6,12 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
 };
 
-pub(crate) type KeyMap<K, V> = HashMap<K, V, BuildHasherDefault<KeyHasher>>;
+/// A map by keys that this node deals out.
+pub type KeyMap<K, V> = HashMap<K, V, BuildHasherDefault<KeyHasher>>;
 
+/// The hash of a [`KeyMap`].
 #[derive(Default, Clone, Copy, Debug)]
-pub(crate) struct KeyHasher(u64);
+pub struct KeyHasher(u64);
 
 impl Hasher for KeyHasher {
     fn finish(&self) -> u64 {

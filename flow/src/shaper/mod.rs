@@ -29,7 +29,11 @@ mod tier;
 mod tree;
 mod wheel;
 
+/// From so many leaves on the processor's bill counts: wakings are gathered, and quanta are larger.
+const MANY_LEAVES: usize = 256;
+
 pub use bucket::SharedBucket;
+pub use keys::{KeyHasher, KeyMap};
 pub use leaf::LeafRates;
 pub use mode::{Marks, Mode, ModeSwitch};
 pub use quantum::ShaperConfig;

@@ -27,6 +27,8 @@ use crate::transport::{halves::poll_direct, pressure::Limits};
 
 /// Asked for at once; the tree gives a quantum, which is less.
 const WISH_BYTES_MAX: u64 = 256 * 1024;
+/// Quanta after which a socket is asked anew what it holds: the allocator wants to know it once in a round, of them all together.
+const ASKED_EVERY: u32 = 4;
 /// Least and most that one read takes from a disk.
 const COLD_BYTES: std::ops::RangeInclusive<u64> = 16 * 1024..=256 * 1024;
 
@@ -39,12 +41,14 @@ thread_local! {
 pub(super) struct Sending {
     passage: Box<dyn Passage>,
     limits: Limits,
+    /// Quanta sent since the socket was asked what it holds.
+    unasked: u32,
 }
 
 impl Sending {
     /// A transfer that nothing was sent of.
     pub(super) fn new(passage: Box<dyn Passage>) -> Self {
-        Self { passage, limits: Limits::default() }
+        Self { passage, limits: Limits::default(), unasked: 0 }
     }
 
     /// All of it was sent.
@@ -58,9 +62,12 @@ impl Sending {
     }
 
     fn took(&mut self, bytes: usize, offset: u64, stream: &Stream) {
-        // A socket that is gone holds nothing.
-        let unacknowledged = host::unacked_bytes(stream.tcp()).unwrap_or(0);
-        self.passage.sent(bytes as u32, offset, unacknowledged);
+        if self.unasked == 0 {
+            // A socket that is gone holds nothing.
+            self.passage.in_socket(host::unacked_bytes(stream.tcp()).unwrap_or(0));
+        }
+        self.unasked = (self.unasked + 1) % ASKED_EVERY;
+        self.passage.sent(bytes as u32, offset);
     }
 
     fn blocked(&mut self, stream: &Stream) {
@@ -202,6 +209,10 @@ impl Connection {
                     Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Stop::Lost)),
                     Poll::Ready(Ok(taken)) => sent += taken,
                     Poll::Pending => {
+                        if let Some(sending) = sending.as_mut() {
+                            // It holds more than its quantum: ask.
+                            sending.unasked = 0;
+                        }
                         tell(sent, &mut sending, stream);
                         if let Some(sending) = sending.as_mut() {
                             sending.blocked(stream);
