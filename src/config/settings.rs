@@ -109,9 +109,9 @@ impl Default for ShapingSettings {
     fn default() -> Self {
         let marks = Marks::default();
         Self {
-            quantum: Duration::from_millis(400),
+            quantum: Duration::from_millis(700),
             quantum_min_bytes: 8 << 10,
-            quantum_max_bytes: 64 << 10,
+            quantum_max_bytes: 128 << 10,
             quantum_bulk_bytes: 256 << 10,
             bulk_on: marks.on,
             bulk_off: marks.off,

@@ -76,7 +76,8 @@ impl SharedBucket {
     /// The first moment at which the same call could succeed, if nobody else draws before.
     pub fn try_take(&self, bytes: u32, now: Moment, spare_only: bool) -> Result<(), Moment> {
         let tier = if spare_only { Tier::Lent } else { Tier::Guaranteed };
-        self.draw(bytes, now.as_nanos(), tier.reserve_ns(false), Slack::Root).map_err(Moment::from_nanos)
+        self.draw(bytes, now.as_nanos(), tier.reserve_ns(false), Slack::Root { turn_ns: NEVER })
+            .map_err(Moment::from_nanos)
     }
 
     /// Returns permission that was taken and not used.

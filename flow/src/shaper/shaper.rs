@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
+use super::MANY_LEAVES;
 use super::bucket::{SharedBucket, rate_changes};
 use super::clock::{NANOS_PER_MILLI, NEVER, Slack, cost_ns};
 use super::keys::KeyMap;
@@ -16,9 +17,8 @@ use super::tree::{Kind, NodeId, ROOT, Tree};
 use super::wheel::Wheel;
 use crate::{GroupKey, LeafKey, Moment, PeerKey, Rate};
 
-/// From so many leaves on, wakings are gathered.
-const MANY_LEAVES: usize = 256;
-/// Within the 5 ms of unspent time that the total remembers, the millisecond of a timer included: being late costs no rate.
+/// Within the 5 ms of unspent time that the total remembers at least, the millisecond of a timer included: being late costs no
+/// rate.
 const GATHER_NS: u64 = 3 * NANOS_PER_MILLI;
 
 /// Permission for one leaf to move so many bytes now.
@@ -335,7 +335,7 @@ impl Shaper {
         let turn_ns = cost_ns(turn_bytes, self.total.rate());
         let slack = Slack::BelowRoot { turn_ns };
         let group_reserve_ns = tier.reserve_ns(self.total.has_one_worker());
-        self.total.draw(bytes, now, reserve_ns, Slack::Root).ok()?;
+        self.total.draw(bytes, now, reserve_ns, Slack::Root { turn_ns }).ok()?;
         if self.bucket(group).draw(bytes, now, group_reserve_ns, slack).is_err() {
             self.total.give_back(bytes);
             self.regate(group);

@@ -197,8 +197,8 @@ proptest! {
             prop_assert!(busiest <= ceiling + 2 * quantum + ceiling / 100 + 1, "leaf {leaf}: {busiest} of {ceiling}");
             let got = sim.bytes(SECOND, 11 * SECOND, |sent| sent == leaf as u64);
             let least = (10.0 * 0.99 * assigned as f64) as u64;
-            // Two quanta at the window's edges, as large as they are when there are many leaves.
-            let edges = 2 * (assigned * 2 / 5).clamp(1 << 10, 64 << 10);
+            // Two quanta at the window's edges, as large as they are when there are many leaves, or after it was lent more.
+            let edges = 2 * quantum.max((assigned * 7 / 10).clamp(1 << 10, 128 << 10));
             prop_assert!(!fits || got + edges >= least, "leaf {leaf}: {got} of {least}");
         }
     }
