@@ -145,7 +145,7 @@ fn contradictions_are_refused() {
         ("[listen]\nadmin='0.0.0.0:7490'", 2, "set admin.token"),
         ("[listen]\nmetrics='127.0.0.1:7400'", 2, "can't share a port"),
         ("[sessions]\nkeepalive='60s'", 2, "shorter than dead"),
-        ("[shaping]\nquantum_min='128KiB'", 2, "above quantum_max"),
+        ("[shaping]\nquantum_min='256KiB'", 2, "above quantum_max"),
         ("[shaping]\nquantum_bulk='16KiB'", 2, "below quantum_max"),
         ("[shaping]\nbulk_off='2MB/s'\nbulk_on='2MB/s'", 2, "must be below bulk_on"),
         ("[shaping]\nbulk_off='off'", 2, "must be below bulk_on"),
