@@ -32,7 +32,7 @@ impl Soaker {
     pub(crate) fn start(core: usize) -> Outcome<Self> {
         let (taken_ns, is_done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let (taken, done) = (taken_ns.clone(), is_done.clone());
-        let (said, hears) = std::sync::mpsc::channel();
+        let (said, hears) = std::sync::mpsc::sync_channel(1);
         let thread = thread::spawn(move || {
             let ready = settle(core).map_err(|error| error.to_string());
             let is_ready = ready.is_ok();
