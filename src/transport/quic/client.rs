@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -36,11 +36,28 @@ pub struct QuicClient {
     links: Arc<AtomicUsize>,
 }
 
-/// The two sockets of one family.
-#[derive(Clone)]
-pub(super) struct Sockets {
-    pub(super) control: Endpoint,
-    pub(super) data: Endpoint,
+/// The two sockets of one family. That for data is opened when there is a session to use it (seed 000).
+struct Sockets {
+    control: Endpoint,
+    /// A second handle of it, for the data socket to look at.
+    looked_at: UdpSocket,
+    data: Option<Endpoint>,
+}
+
+impl Sockets {
+    fn open(any: SocketAddr) -> io::Result<Self> {
+        let control = socket::bind(any, CONTROL_BUFFER_BYTES)?;
+        let looked_at = control.try_clone()?;
+        Ok(Self { control: socket::endpoint(control, None)?, looked_at, data: None })
+    }
+
+    fn data(&mut self, any: SocketAddr) -> io::Result<Endpoint> {
+        if let Some(data) = &self.data {
+            return Ok(data.clone());
+        }
+        let data = socket::data_endpoint(socket::bind(any, DATA_BUFFER_BYTES)?, self.looked_at.try_clone()?, None)?;
+        Ok(self.data.insert(data).clone())
+    }
 }
 
 /// What is kept of a node.
@@ -97,29 +114,40 @@ impl QuicClient {
             sleep(LOOK).await;
         }
         for sockets in lock(&self.sockets).iter().flatten() {
-            sockets.control.close(super::CLOSED, b"");
-            sockets.data.close(super::CLOSED, b"");
+            for socket in std::iter::once(&sockets.control).chain(&sockets.data) {
+                socket.close(super::CLOSED, b"");
+            }
         }
         // The connections' tasks send what they have to say on their next turn.
         sleep(LOOK).await;
     }
 
-    /// The sockets for addresses of the family of `address`.
-    pub(super) fn sockets(&self, address: SocketAddr) -> io::Result<Sockets> {
-        let mut all = lock(&self.sockets);
-        let slot = &mut all[usize::from(address.is_ipv6())];
-        if let Some(sockets) = slot {
-            return Ok(sockets.clone());
-        }
+    /// The control socket for addresses of the family of `address`.
+    pub(super) fn control(&self, address: SocketAddr) -> io::Result<Endpoint> {
+        self.with_sockets(address, |sockets, _| Ok(sockets.control.clone()))
+    }
+
+    /// The data socket for them.
+    pub(super) fn data(&self, address: SocketAddr) -> io::Result<Endpoint> {
+        self.with_sockets(address, Sockets::data)
+    }
+
+    fn with_sockets(
+        &self,
+        address: SocketAddr,
+        pick: impl FnOnce(&mut Sockets, SocketAddr) -> io::Result<Endpoint>,
+    ) -> io::Result<Endpoint> {
         let any: SocketAddr = match address {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         };
-        let control = socket::bind(any, CONTROL_BUFFER_BYTES)?;
-        let data = socket::data_endpoint(socket::bind(any, DATA_BUFFER_BYTES)?, control.try_clone()?, None)?;
-        let sockets = Sockets { control: socket::endpoint(control, None)?, data };
-        *slot = Some(sockets.clone());
-        Ok(sockets)
+        let mut all = lock(&self.sockets);
+        let slot = &mut all[usize::from(address.is_ipv6())];
+        let sockets = match slot {
+            Some(sockets) => sockets,
+            None => slot.insert(Sockets::open(any)?),
+        };
+        pick(sockets, any)
     }
 
     /// What is kept of the node at `endpoint`.

@@ -134,8 +134,8 @@ impl Target {
         self.pins.check(&self.endpoint, &peer).map_err(LinkError::Identity)?;
         let remote = Remote { peer, address, transport: Transport::Quic };
         let opener: Opener = Box::new(move || {
-            let sockets = self.client.sockets(address).map_err(no_socket)?;
-            let connecting = sockets.control.connect_with(self.node.control.clone(), address, SERVER_NAME);
+            let socket = self.client.control(address).map_err(no_socket)?;
+            let connecting = socket.connect_with(self.node.control.clone(), address, SERVER_NAME);
             match connecting.map_err(|error| self.unstarted(&error))?.into_0rtt() {
                 Ok((connection, accepted)) => Ok(self.early(connection, accepted, remote, instead)),
                 // Another session took the ticket meanwhile.
@@ -247,9 +247,9 @@ impl Target {
             let this = Arc::clone(self);
             attempts.spawn(async move {
                 sleep(NEXT_ADDRESS * index).await;
-                let sockets = this.client.sockets(address).map_err(no_socket)?;
+                let socket = this.client.control(address).map_err(no_socket)?;
                 let config = this.node.control.clone();
-                let connecting = sockets.control.connect_with(config, address, SERVER_NAME);
+                let connecting = socket.connect_with(config, address, SERVER_NAME);
                 let connecting = connecting.map_err(|error| this.unstarted(&error))?;
                 let connection = connecting.await.map_err(|error| this.unconnected(&error))?;
                 Ok::<_, LinkError>((connection, address))
@@ -283,8 +283,8 @@ impl Target {
             return super::joined::dial(joined, control, peer, offer.token, not_sent).await;
         }
         let address = data_address(&offer.endpoint, control).await?;
-        let sockets = self.client.sockets(address).map_err(no_socket)?;
-        let connecting = sockets.data.connect_with(self.node.data.clone(), address, SERVER_NAME);
+        let socket = self.client.data(address).map_err(no_socket)?;
+        let connecting = socket.connect_with(self.node.data.clone(), address, SERVER_NAME);
         let connecting = connecting.map_err(|error| self.unstarted(&error))?;
         let (connection, streams) = self.in_time(self.show(connecting, offer.token, peer)).await?;
         let guard: Box<dyn Send> = Box::new(self.client.count_link());

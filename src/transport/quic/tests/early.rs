@@ -58,9 +58,9 @@ async fn a_put_that_is_said_early_waits_for_the_handshake() {
     let mut known = Known::open().await;
     let node = known.client.node(&known.relay.address.to_string()).unwrap();
     let (address, _) = node.returning().expect("a ticket");
-    let sockets = known.client.sockets(address).unwrap();
+    let socket = known.client.control(address).unwrap();
     known.relay.let_up(1);
-    let connecting = sockets.control.connect_with(node.control.clone(), address, SERVER_NAME).unwrap();
+    let connecting = socket.connect_with(node.control.clone(), address, SERVER_NAME).unwrap();
     let (connection, _accepted) = connecting.into_0rtt().expect("a ticket");
     let (mut stream, _answers) = connection.open_bi().await.unwrap();
     let put = Message::Put(Put { transfer: 2, path: "share/a".into(), size: 1, ..Put::default() });

@@ -28,8 +28,8 @@ impl Foe {
     fn at(stage: &Stage) -> Self {
         let client = QuicClient::new(&credentials()).unwrap();
         let node = client.node(&stage.address.to_string()).unwrap();
-        let sockets = client.sockets(stage.address).unwrap();
-        Self { control: sockets.control, data: sockets.data, node }
+        let (control, data) = (client.control(stage.address).unwrap(), client.data(stage.address).unwrap());
+        Self { control, data, node }
     }
 
     async fn data_connection(&self, address: SocketAddr) -> quinn::Connection {
