@@ -12,17 +12,27 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use crate::measure::Outcome;
 
 /// Two readings of the clock take 50 ns or so, an interrupt a microsecond and more.
-const GAP: Duration = Duration::from_nanos(400);
+const GAP_NS: u64 = 400;
+
+/// Nanoseconds since the soaker began.
+#[derive(Default)]
+struct Readings {
+    /// Taken from it so far.
+    taken_ns: AtomicU64,
+    /// When it last had a turn.
+    last_ns: AtomicU64,
+}
 
 /// Soaks up a core until it is dropped.
 pub(crate) struct Soaker {
-    taken_ns: Arc<AtomicU64>,
+    began: Instant,
+    readings: Arc<Readings>,
     is_done: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -30,24 +40,28 @@ pub(crate) struct Soaker {
 impl Soaker {
     /// On this core, from now on.
     pub(crate) fn start(core: usize) -> Outcome<Self> {
-        let (taken_ns, is_done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let (taken, done) = (taken_ns.clone(), is_done.clone());
+        let (began, readings, is_done) =
+            (Instant::now(), Arc::new(Readings::default()), Arc::new(AtomicBool::new(false)));
+        let (written, done) = (readings.clone(), is_done.clone());
         let (said, hears) = std::sync::mpsc::sync_channel(1);
         let thread = thread::spawn(move || {
             let ready = settle(core).map_err(|error| error.to_string());
             let is_ready = ready.is_ok();
             let _ = said.send(ready);
             if is_ready {
-                soak(&taken, &done);
+                soak(began, &written, &done);
             }
         });
         hears.recv()??;
-        Ok(Self { taken_ns, is_done, thread: Some(thread) })
+        Ok(Self { began, readings, is_done, thread: Some(thread) })
     }
 
     /// Seconds that were taken since it began.
     pub(crate) fn taken_seconds(&self) -> f64 {
-        self.taken_ns.load(Ordering::Relaxed) as f64 * 1e-9
+        let [taken, last] = [&self.readings.taken_ns, &self.readings.last_ns].map(|ns| ns.load(Ordering::Relaxed));
+        // Beside a server that has no moment to spare it may not have had a turn for long.
+        let since = (self.began.elapsed().as_nanos() as u64).saturating_sub(last);
+        (taken + if since > GAP_NS { since } else { 0 }) as f64 * 1e-9
     }
 }
 
@@ -72,13 +86,14 @@ fn settle(core: usize) -> Outcome<()> {
     Ok(())
 }
 
-fn soak(taken_ns: &AtomicU64, is_done: &AtomicBool) {
-    let mut last = Instant::now();
+fn soak(began: Instant, readings: &Readings, is_done: &AtomicBool) {
+    let mut last = began.elapsed().as_nanos() as u64;
     while !is_done.load(Ordering::Relaxed) {
-        let now = Instant::now();
-        if now - last > GAP {
-            taken_ns.fetch_add((now - last).as_nanos() as u64, Ordering::Relaxed);
+        let now = began.elapsed().as_nanos() as u64;
+        if now - last > GAP_NS {
+            readings.taken_ns.fetch_add(now - last, Ordering::Relaxed);
         }
+        readings.last_ns.store(now, Ordering::Relaxed);
         last = now;
     }
 }
