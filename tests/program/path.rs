@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{IpAddr, Ipv4Addr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket},
     sync::Arc,
     time::Duration,
 };
@@ -23,9 +23,10 @@ fn ports(server: &Server) -> Vec<u16> {
     std::iter::once(control).chain(data.split(", ")).map(|port| port.parse().unwrap()).collect()
 }
 
-/// Ports in a row that are free at both addresses.
+/// Ports in a row that are free at both addresses, the first of them for TCP as well.
 fn free_ports(addresses: [Ipv4Addr; 2], count: u16) -> u16 {
     let free = |first: u16| {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, first)).ok()?;
         let both =
             addresses.iter().flat_map(|address| (0..count).map(move |index| (*address, first.checked_add(index))));
         both.map(|(address, port)| UdpSocket::bind((address, port?)).ok()).collect::<Option<Vec<_>>>().map(drop)
