@@ -18,8 +18,8 @@ use tokio::net::{TcpListener, TcpStream};
 use super::{
     Credentials, SocketConfig,
     arrival::{Arrival, Reception},
-    tls,
-    turned_away::Farewells,
+    farewell::Farewells,
+    tls, turned_away,
 };
 
 /// How long nothing is accepted after the machine ran out of descriptors or memory: long enough not to spin, short enough
@@ -109,7 +109,7 @@ fn greet(reception: &Arc<Reception>, farewells: &Farewells, stream: TcpStream, a
         }
         Err(reason) => {
             tracing::debug!(%address, reason, "a connection was not admitted");
-            farewells.bid(stream, reason);
+            turned_away::tell(farewells, stream, reason);
         }
     }
 }

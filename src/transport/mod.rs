@@ -19,6 +19,7 @@ mod control_frames;
 mod credentials;
 mod data_frames;
 mod dialer;
+mod farewell;
 mod halves;
 pub mod http;
 mod intake;

@@ -4,7 +4,7 @@ use std::{
     io,
     net::{self, SocketAddr},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use actors::{
@@ -12,11 +12,7 @@ use actors::{
     port::{GuestFront, GuestPlace, GuestRefusal},
 };
 use http::StatusCode;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::{
@@ -26,20 +22,19 @@ use super::{
     rows::Row,
     stream::Stream,
 };
-use crate::transport::listener::{EXHAUSTED_PAUSE, explain, is_of_the_connection, listen};
+use crate::transport::{
+    farewell::Farewells,
+    listener::{EXHAUSTED_PAUSE, explain, is_of_the_connection, listen},
+};
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 4096;
-/// Refused connections that are told why at one time; a flood beyond is closed without words.
-const FAREWELLS_MAX: usize = 64;
-/// How long telling one may take.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A bound port. Connections are taken only while [`HttpListener::run`] is polled.
 pub struct HttpListener {
     socket: net::TcpListener,
     frontage: Arc<Frontage>,
-    farewells: Arc<Semaphore>,
+    farewells: Farewells,
 }
 
 impl HttpListener {
@@ -49,8 +44,7 @@ impl HttpListener {
     /// The kernel's kind, with words for the operator: which address, and what to do.
     pub fn bind(address: SocketAddr, front: Arc<dyn GuestFront>, config: HttpConfig) -> io::Result<Self> {
         let socket = listen(address, BACKLOG, &config.socket).map_err(|error| explain("", address, &error))?;
-        let farewells = Arc::new(Semaphore::new(FAREWELLS_MAX));
-        Ok(Self { socket, frontage: Arc::new(Frontage { front, config }), farewells })
+        Ok(Self { socket, frontage: Arc::new(Frontage { front, config }), farewells: Farewells::default() })
     }
 
     /// The address in force; its port is a real one when 0 was asked for.
@@ -128,7 +122,7 @@ async fn shake(frontage: Arc<Frontage>, address: SocketAddr, row: Row, tls: TlsA
 }
 
 /// Says why somebody is not let in, if there are not too many of them; who expects TLS could not read it.
-fn bid_farewell(frontage: &Frontage, farewells: &Arc<Semaphore>, mut stream: TcpStream, refusal: GuestRefusal) {
+fn bid_farewell(frontage: &Frontage, farewells: &Farewells, stream: TcpStream, refusal: GuestRefusal) {
     let (status, words) = match refusal {
         GuestRefusal::PerAddress => {
             (StatusCode::TOO_MANY_REQUESTS, "this address has as many connections as one may have")
@@ -136,22 +130,11 @@ fn bid_farewell(frontage: &Frontage, farewells: &Arc<Semaphore>, mut stream: Tcp
         GuestRefusal::Connections => (StatusCode::SERVICE_UNAVAILABLE, "all connections are taken; try again later"),
         GuestRefusal::Draining => (StatusCode::SERVICE_UNAVAILABLE, "this server is going down"),
     };
-    let Ok(turn) = farewells.clone().try_acquire_owned() else { return };
+    let Some(farewell) = farewells.turn() else { return };
     if frontage.config.tls.is_some() {
         return;
     }
     let bytes = answer::plain(Head::new(status, SystemTime::now()), words, true, false, false);
     frontage.front.answered(status.as_str(), bytes.len() as u64);
-    tokio::spawn(async move {
-        let farewell = async {
-            stream.write_all(&bytes).await?;
-            stream.shutdown().await?;
-            // Until it has closed, or it would lose our words to a reset.
-            let mut ignored = [0; 1024];
-            while stream.read(&mut ignored).await? > 0 {}
-            io::Result::Ok(())
-        };
-        let _ = tokio::time::timeout(FAREWELL, farewell).await;
-        drop(turn);
-    });
+    farewell.say(stream, bytes);
 }
