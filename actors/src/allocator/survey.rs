@@ -139,9 +139,11 @@ impl Survey {
     pub(super) fn sample(&mut self, now: Moment) {
         self.samples += 1;
         for (tracks, all_chunks) in self.tracks.iter_mut().zip(&mut self.chunks) {
-            for (index, track) in tracks.iter_mut().enumerate() {
-                // A quarter of the slow ones each time, so that thousands are no burst of work.
-                if track.is_slow && !(index as u64 + self.samples).is_multiple_of(SLOW_EVERY) {
+            for track in tracks {
+                // A quarter of the slow ones each time, so that thousands are no burst of work; by key, since places shift as
+                // others come and go.
+                let LeafKey(key) = track.place.2;
+                if track.is_slow && !key.wrapping_add(self.samples).is_multiple_of(SLOW_EVERY) {
                     continue;
                 }
                 let (bytes, chunks) = (track.leaf.meter.bytes(), track.leaf.meter.chunks());
