@@ -96,7 +96,7 @@ struct Book {
     /// Where the node sees its peer: a change of the address or of the count makes new ports.
     outside: Mutex<(Option<IpAddr>, u64)>,
     /// All that it ever saw.
-    addresses: Mutex<BTreeSet<SocketAddr>>,
+    addresses: Mutex<BTreeSet<(u16, SocketAddr)>>,
     is_over: AtomicBool,
 }
 
@@ -135,9 +135,10 @@ impl Nat {
         self.0.seen.lock().unwrap().clone()
     }
 
-    /// Where the node has seen its peer.
-    pub(crate) fn addresses(&self) -> BTreeSet<SocketAddr> {
-        self.0.addresses.lock().unwrap().clone()
+    /// Where the node has seen its peer at this port of its own.
+    pub(crate) fn addresses(&self, port: u16) -> Vec<SocketAddr> {
+        let all = self.0.addresses.lock().unwrap();
+        all.iter().filter(|(at, _)| *at == port).map(|(_, address)| *address).collect()
     }
 }
 
@@ -153,7 +154,7 @@ fn outward(near: &Arc<UdpSocket>, node: SocketAddr, book: &Arc<Book>) {
             let socket = UdpSocket::bind((address, 0)).unwrap();
             socket.connect(node).unwrap();
             socket.set_read_timeout(Some(LOOK)).unwrap();
-            book.addresses.lock().unwrap().insert(socket.local_addr().unwrap());
+            book.addresses.lock().unwrap().insert((node.port(), socket.local_addr().unwrap()));
             let (far, near, client, book) =
                 (socket.try_clone().unwrap(), Arc::clone(near), Arc::clone(&client), Arc::clone(book));
             thread::spawn(move || inward(&far, age, node.port(), &near, &client, &book));
