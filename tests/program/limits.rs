@@ -243,7 +243,7 @@ fn a_slow_and_a_fast_put_share_a_download_limit_and_nothing_piles_up() {
         assert_rate(of_fast, 2.5..6.1);
         assert_rate(of_slow + of_fast, 2.7..6.2);
         // Senders that could go at gigabytes per second are held back by their sockets: 16 MB more were read meanwhile, and a link
-        // holds four chunks and one piece at most.
+        // holds three pieces at most.
         let grown = server.memory_bytes().saturating_sub(memory);
         assert!(grown < 6 << 20, "{grown} bytes more");
         let mode = |id: &str| {

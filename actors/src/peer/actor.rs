@@ -19,6 +19,7 @@ use crate::{
     metric::Lane,
     peer::{
         ControlMessage, DataMessage,
+        backlog::Room,
         client::{Next, SessionEvent},
         download::Download,
         link::{self, Link, Outbox},
@@ -58,7 +59,7 @@ pub(super) struct EarlyChunk {
     pub(super) link: usize,
     pub(super) header: DataHeader,
     pub(super) payload: bytes::Bytes,
-    pub(super) room: tokio::sync::OwnedSemaphorePermit,
+    pub(super) room: Room,
 }
 
 /// What an actor starts from.

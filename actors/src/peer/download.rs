@@ -11,11 +11,10 @@ use std::{
 
 use bytes::Bytes;
 use flow::{Direction, Limiter, shaper::LeafRates};
-use tokio::sync::OwnedSemaphorePermit;
 use wire::FailureCode;
 
 use crate::{
-    peer::{DataMessage, PeerActor, actor::EarlyChunk, disk, link::CHUNKS_PER_LINK},
+    peer::{DataMessage, PeerActor, actor::EarlyChunk, backlog::Room, disk},
     port::{FileError, Sink},
     shared::Shared,
     worker::LeafLease,
@@ -43,7 +42,7 @@ pub(super) struct Download {
     /// Bytes announced before they were permitted.
     advance: u64,
     requested: bool,
-    chunks: VecDeque<(u64, Bytes, OwnedSemaphorePermit)>,
+    chunks: VecDeque<(u64, Bytes, Room)>,
     writing: bool,
     /// The sink stands where the sender starts.
     pub(super) running: bool,
@@ -125,7 +124,7 @@ impl PeerActor {
         let Some(download) = self.downloads.get_mut(&transfer) else { return };
         let limiter = if download.received_to == download.size {
             Limiter::Source
-        } else if download.chunks.len() >= CHUNKS_PER_LINK - 1 {
+        } else if !download.chunks.is_empty() {
             Limiter::Disk
         } else if download.requested {
             Limiter::Tokens

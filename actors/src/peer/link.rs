@@ -14,7 +14,7 @@ use wire::{DataHeader, Message};
 
 use crate::{
     link_mode::LinkMode,
-    peer::{ControlMessage, DataMessage},
+    peer::{ControlMessage, DataMessage, backlog::Backlog},
     port::{ControlReceiver, ControlSender, DataLink, DataReceiver, DataSender, LinkError, Payload, Transport},
     registry::PeerEntry,
     shared::Shared,
@@ -26,8 +26,6 @@ const CONTROL_OUT_MAX: usize = 1024;
 /// The same in bytes: 16 of the largest frames. A page of names has tens of kilobytes, so that the number alone would let
 /// one peer hold 64 MiB.
 const CONTROL_OUT_BYTES_MAX: usize = 1 << 20;
-/// Chunks of one link between socket and disk: one being written, one being read, two on their way.
-pub(super) const CHUNKS_PER_LINK: usize = 4;
 /// Between two looks at what holds a full socket: when it fills, a receiver that has stopped looks like a slow network.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// How long the last words may take.
@@ -175,9 +173,8 @@ async fn read_data(
     reads: Rc<Cell<Rate>>,
 ) {
     let mut mode = LinkMode::new(worker.shared.clone(), Direction::Download, ModeSwitch::new(worker.now()));
-    let room_on_link = Arc::new(Semaphore::new(CHUNKS_PER_LINK));
+    let backlog = Arc::new(Backlog::default());
     loop {
-        let Ok(room) = room_on_link.clone().acquire_owned().await else { return };
         let Ok(place) = lane.reserve().await else { return };
         let header = match poll_fn(|cx| receiver.poll_header(cx)).await {
             Ok(Some(header)) => header,
@@ -190,6 +187,9 @@ async fn read_data(
                 // Paid when it has come: a header is a promise, and what was only promised must cost others nothing. The
                 // next chunk is not read before.
                 worker.arrive(&peer, header.len).await;
+                let quantum = worker.shared.config.shaper.largest(shown.get(), reads.get());
+                // While the disk writes what came before, this one chunk has been read.
+                let room = backlog.room(header.len, quantum).await;
                 let at = worker.now();
                 if let Some(mode) = mode.moved(header.len, at) {
                     receiver.set_mode(mode);

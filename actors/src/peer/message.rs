@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use flow::{LeafKey, Moment, Rate};
-use tokio::sync::OwnedSemaphorePermit;
 use wire::{DataHeader, Message};
 
 use crate::{
-    peer::client::Command,
+    peer::{backlog::Room, client::Command},
     port::{DataLink, FileError, LinkError, ResumePoint, Sink, Source},
 };
 
@@ -53,7 +52,7 @@ pub struct LeafRate {
     pub rates: flow::shaper::LeafRates,
 }
 
-/// The data lane. Each kind is bounded by what can be under way: one of each per transfer, two chunks per link.
+/// The data lane. Each kind is bounded by what can be under way: one of each per transfer, and a link's backlog.
 pub enum DataMessage {
     /// A data link has shown its token.
     LinkArrived(DataLink),
@@ -70,7 +69,7 @@ pub enum DataMessage {
         /// When they were read.
         at: Moment,
         /// The link's room, given back when the bytes are on disk.
-        room: OwnedSemaphorePermit,
+        room: Room,
     },
     /// A link ended: cleanly, or not.
     LinkEnded {

@@ -4,6 +4,7 @@
 //! out what it says. Uploads (node to peer) and downloads (peer to node) are the same code on a node and on a client.
 
 mod actor;
+mod backlog;
 pub mod client;
 mod disk;
 mod dispatch;

@@ -15,6 +15,8 @@ use wire::FailureCode;
 pub(crate) const POISON: &str = "share/poison";
 /// Opening a file of this name takes for ever.
 pub(crate) const ENDLESS: &str = "share/endless";
+/// Writing to a file of this name takes for ever.
+pub(crate) const STUCK: &str = "share/stuck";
 /// Bytes of every file.
 pub(crate) const SIZE: usize = 3_000_000;
 
@@ -101,6 +103,9 @@ impl Sink for FakeSink {
     }
 
     fn write(&self, offset: u64, bytes: Bytes) -> PortFuture<Result<(), FileError>> {
+        if self.path == STUCK {
+            return Box::pin(std::future::pending());
+        }
         let mut written = self.bytes.lock().unwrap();
         assert_eq!(written.len() as u64, offset, "written in order");
         written.extend_from_slice(&bytes);

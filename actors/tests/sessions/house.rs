@@ -29,7 +29,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Items that a fake link takes before its writer must wait.
-const LINK_ROOM: usize = 8;
+pub(crate) const LINK_ROOM: usize = 8;
 
 /// Runs a test on an actix system of its own.
 pub(crate) fn run(test: impl Future<Output = ()>) {

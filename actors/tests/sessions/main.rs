@@ -1,6 +1,7 @@
 //! Whole sessions without sockets: a node's peer actors on a worker of their own, clients and hand-played peers on the
 //! test's thread, and fake links and files between them.
 
+mod backlog;
 mod files;
 mod guests;
 mod house;

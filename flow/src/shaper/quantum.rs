@@ -60,6 +60,11 @@ impl ShaperConfig {
         bytes.clamp(u64::from(self.quantum_bytes_min), u64::from(most)) as u32
     }
 
+    /// The largest quantum on a link in `mode` that is to carry `ceiling` at most, whoever gets it.
+    pub fn largest(&self, mode: Mode, ceiling: Rate) -> u32 {
+        self.quantum(mode, MANY_LEAVES, Rate::ZERO, u64::MAX, ceiling)
+    }
+
     /// The largest quantum below a limit of `rate`, whoever gets it: what somebody's turn may take.
     pub(crate) fn turn(&self, leaves: usize, rate: Rate) -> u32 {
         self.quantum(Mode::Bulk, leaves, Rate::ZERO, u64::MAX, rate)
