@@ -38,6 +38,8 @@ pub(super) struct Sim {
     backlogged: Vec<bool>,
     /// How late the driver's timer is: up to this many nanoseconds, changing from wake to wake.
     pub(super) late_ns_max: u64,
+    /// Whether the driver sleeps until what falls due can be done together, as a worker does.
+    pub(super) gathers: bool,
     seed: u64,
 }
 
@@ -46,7 +48,16 @@ impl Sim {
         let total = Arc::new(SharedBucket::new(total));
         let shaper = |_| Shaper::new(total.clone(), ShaperConfig::default(), Moment::ZERO);
         let shapers = (0..workers).map(shaper).collect();
-        Sim { total, shapers, now: 0, sent: Vec::new(), backlogged: Vec::new(), late_ns_max: 0, seed: 1 }
+        Sim {
+            total,
+            shapers,
+            now: 0,
+            sent: Vec::new(),
+            backlogged: Vec::new(),
+            late_ns_max: 0,
+            gathers: false,
+            seed: 1,
+        }
     }
 
     pub(super) fn at(&self) -> Moment {
@@ -124,7 +135,8 @@ impl Sim {
                 shaper.request(release.leaf, u32::MAX, now);
             }
         }
-        shaper.wake_at().map(Moment::as_nanos)
+        let wake = if self.gathers { shaper.gathered_wake_at() } else { shaper.wake_at() };
+        wake.map(Moment::as_nanos)
     }
 
     fn lateness(&mut self) -> u64 {
