@@ -218,3 +218,85 @@ pub(super) fn jain_index(mut showings: Vec<Showing>) -> Option<f64> {
     }
     (!evenness.is_empty()).then(|| flow::jain(&evenness))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashMap, time::Duration};
+
+    use super::*;
+    use crate::testing::{hungry, join, shared};
+
+    /// Between two samples.
+    const SAMPLE: Duration = Duration::from_millis(250);
+
+    /// Samples the survey, and says which leaves' meters were looked at. Each has moved `chunks` pieces since the last time.
+    fn sampled(survey: &mut Survey, now: Moment, chunks: u64) -> Vec<LeafKey> {
+        for track in survey.of(Direction::Upload) {
+            (0..chunks).for_each(|_| track.leaf.meter.count(1000, 0));
+        }
+        survey.sample(now);
+        let looked_at =
+            survey.of(Direction::Upload).iter().filter(|track| track.sampled_chunks == track.leaf.meter.chunks());
+        looked_at.map(|track| track.leaf.key).collect()
+    }
+
+    /// With each sample the first leaf goes and another comes, so that those between move up by one place: chosen by place, a leaf
+    /// that moves as fast as its turn does would never be sampled.
+    #[test]
+    fn each_slow_leaf_is_sampled_once_a_second_whoever_comes_and_goes() {
+        let shared = shared(1_000_000);
+        let (session, _lane) = join(&shared, "a");
+        let mut here: Vec<_> = (0..60).map(|_| hungry(&shared, &session, 0)).collect();
+        let mut survey = Survey::default();
+        survey.meet(&shared.registry);
+        let start = shared.clock.now();
+        assert_eq!(sampled(&mut survey, start + SAMPLE, 1).len(), 60, "nobody is known to be slow at first");
+        let mut last: HashMap<LeafKey, u32> = here.iter().map(|leaf| (leaf.key, 1)).collect();
+        for round in 2..=30 {
+            shared.registry.remove_leaf(here.remove(0).key);
+            here.push(hungry(&shared, &session, 0));
+            survey.meet(&shared.registry);
+            let looked_at = sampled(&mut survey, start + SAMPLE * round, 1);
+            assert!((10..=20).contains(&looked_at.len()), "a quarter of them: {}", looked_at.len());
+            last.extend(looked_at.iter().map(|leaf| (*leaf, round)));
+            let waiting = here.iter().map(|leaf| round - last.get(&leaf.key).copied().unwrap_or(round));
+            assert!(waiting.max() < Some(4), "nobody is passed over");
+        }
+    }
+
+    #[test]
+    fn a_leaf_that_moves_many_quanta_is_sampled_each_time_again() {
+        let shared = shared(1_000_000);
+        let (session, _lane) = join(&shared, "a");
+        let leaf = hungry(&shared, &session, 0);
+        let mut survey = Survey::default();
+        survey.meet(&shared.registry);
+        let start = shared.clock.now();
+        let mut count = |rounds: std::ops::Range<u32>, chunks| {
+            rounds.filter(|round| !sampled(&mut survey, start + SAMPLE * *round, chunks).is_empty()).count()
+        };
+        assert_eq!(count(1..2, 1), 1);
+        assert_eq!(count(2..10, 1), 2, "slow");
+        // The first that it is sampled anew shows that it is quick.
+        assert!(count(10..14, 5) >= 1);
+        assert_eq!(count(14..22, 5), 8, "quick");
+        assert_eq!(leaf.meter.chunks(), 9 + 12 * 5);
+    }
+
+    /// What is sampled once a second is as right as ever: a window of 10 s ends at the moment of the question.
+    #[test]
+    fn the_rate_of_a_slow_leaf_is_right_at_any_time() {
+        let shared = shared(1_000_000);
+        let (session, _lane) = join(&shared, "a");
+        let leaf = hungry(&shared, &session, 0);
+        let mut survey = Survey::default();
+        survey.meet(&shared.registry);
+        let start = leaf.meter.started();
+        for round in 1..=80 {
+            sampled(&mut survey, start + SAMPLE * round, 1);
+            let now = start + SAMPLE * round + Duration::from_millis(5);
+            let rate = survey.of(Direction::Upload)[0].conduct(now, false).achieved;
+            assert!(round < 8 || (rate / 4000.0 - 1.0).abs() < 0.03, "after {round} samples: {rate:.0} B/s");
+        }
+    }
+}
