@@ -15,6 +15,8 @@ mod console;
 mod nat;
 #[path = "program/path.rs"]
 mod path;
+#[path = "program/ports.rs"]
+mod ports;
 #[path = "program/returning.rs"]
 mod returning;
 #[path = "program/transports.rs"]
