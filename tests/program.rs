@@ -17,6 +17,8 @@ mod nat;
 mod path;
 #[path = "program/ports.rs"]
 mod ports;
+#[path = "program/reload.rs"]
+mod reload;
 #[path = "program/returning.rs"]
 mod returning;
 #[path = "program/transports.rs"]

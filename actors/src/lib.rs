@@ -25,6 +25,7 @@ mod testing;
 pub mod view;
 mod worker;
 
+pub use allocator::Standings;
 pub use clock::Clock;
 pub use home::Home;
 pub use node::{Node, SessionHandle, Threads, Tree};

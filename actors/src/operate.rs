@@ -13,7 +13,7 @@ use flow::{
 };
 
 use crate::{
-    allocator::{Order, Target},
+    allocator::{Order, Standings, Target},
     guest::{PeerName, parse_peer},
     node::Node,
     peer::ControlMessage,
@@ -35,6 +35,14 @@ pub struct NodeConsole(pub Arc<Node>);
 impl NodeConsole {
     fn shared(&self) -> &Arc<Shared> {
         &self.0.shared
+    }
+
+    /// Puts totals, groups and peers in force as a configuration has them, all or nothing; what was ordered before ends.
+    ///
+    /// # Errors
+    /// Why they contradict what is here: floors of live transfers that could not be kept.
+    pub async fn adopt(&self, standings: Standings) -> Result<(), OperateError> {
+        self.order(Order::Standings(standings)).await
     }
 
     fn order(&self, order: Order) -> PortFuture<Result<(), OperateError>> {

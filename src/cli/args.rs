@@ -49,7 +49,7 @@ pub(super) enum Command {
 /// Runs a node: shares directories with peers until it is stopped.
 ///
 /// Without any share it shares ./share, and makes it with a sample file if it is not there. SIGTERM and Ctrl-C let
-/// transfers end first; a second one does not wait.
+/// transfers end first; a second one does not wait. SIGHUP has the configuration read again.
 #[derive(Debug, Args)]
 #[command(after_help = examples!(RATES;
     "serve",

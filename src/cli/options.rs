@@ -13,15 +13,13 @@ use super::{
     target::Target,
 };
 use crate::{
-    config::{Config, Overrides, Secret, Share},
+    config::{Overrides, Secret},
     identity::StateDir,
     node::{
-        DemoOptions, Download, Exit, Failure, GetOptions, LsOptions, PutOptions, ServeOptions, SessionOptions, Upload,
+        ConfigSource, DemoOptions, Download, Exit, Failure, GetOptions, LsOptions, PutOptions, ServeOptions,
+        SessionOptions, Upload,
     },
 };
-
-/// What `serve` alone uses where nobody named a share.
-const SAMPLE_SHARE: &str = "share";
 
 impl ServeArgs {
     pub(super) fn resolve(self, state: Option<&Path>) -> Result<ServeOptions, Failure> {
@@ -37,15 +35,10 @@ impl ServeArgs {
             open: self.open,
             admin_token: admin_token().map(Secret::new),
         };
-        let mut config = Config::load(self.config.as_deref(), &overrides)
-            .map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
+        let source = ConfigSource { file: self.config, overrides };
+        let (config, sample_share) = source.read().map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
         let state = open_state(state.or(config.node.state_dir.as_deref()))?;
-        let sample_share = config.shares.is_empty();
-        if sample_share {
-            let path = PathBuf::from(SAMPLE_SHARE);
-            config.shares.push(Share { name: SAMPLE_SHARE.to_owned(), path, writable: true, public: false });
-        }
-        Ok(ServeOptions { config, state, sample_share })
+        Ok(ServeOptions { config, source, state, sample_share })
     }
 }
 

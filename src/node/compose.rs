@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actors::{GroupRule, NodeConfig, NodeSettings, Tree, guest::GuestLimits};
+use actors::{GroupRule, NodeConfig, NodeSettings, Standings, Tree, guest::GuestLimits};
 use flow::{Direction, Marks, allocation::Knobs, shaper::ShaperConfig};
 use wire::PeerId;
 
@@ -72,6 +72,15 @@ fn shaper(config: &Config) -> ShaperConfig {
         quantum_bytes_bulk: config.shaping.quantum_bulk_bytes,
         marks: Marks { on: config.shaping.bulk_on, off: config.shaping.bulk_off },
         ..ShaperConfig::default()
+    }
+}
+
+/// What a running node takes over.
+pub(super) fn standings(config: &Config) -> Standings {
+    Standings {
+        limits: [config.limits.upload, config.limits.download],
+        groups: config.groups.iter().map(|group| (group.name.clone(), settings(&group.standing))).collect(),
+        peers: config.peers.iter().map(|peer| (peer.id, settings(&peer.standing))).collect(),
     }
 }
 

@@ -10,6 +10,7 @@ mod listing;
 mod options;
 mod places;
 mod progress;
+mod reload;
 mod serve;
 pub mod session;
 mod sign;
@@ -20,8 +21,8 @@ pub use demo::demo;
 pub use exit::{Exit, Failure};
 pub use listing::Listed;
 pub use options::{
-    DemoOptions, DemoTransport, Download, Endpoint, GetOptions, LsOptions, PutOptions, ServeOptions, SessionOptions,
-    SignOptions, TransportChoice, Upload,
+    ConfigSource, DemoOptions, DemoTransport, Download, Endpoint, GetOptions, LsOptions, PutOptions, ServeOptions,
+    SessionOptions, SignOptions, TransportChoice, Upload,
 };
 pub use progress::TransferProgress;
 pub use serve::serve;

@@ -5,13 +5,46 @@ use std::{fmt, path::PathBuf, time::Duration};
 use flow::{Class, Rate};
 use wire::PeerId;
 
-use crate::{config::Config, identity::StateDir};
+use crate::{
+    config::{Config, ConfigError, Overrides, Share},
+    identity::StateDir,
+};
+
+/// What `serve` alone uses where nobody named a share.
+const SAMPLE_SHARE: &str = "share";
+
+/// Where a node's configuration comes from, at the start and whenever it is read again.
+#[derive(Clone, Debug, Default)]
+pub struct ConfigSource {
+    /// `--config`
+    pub file: Option<PathBuf>,
+    /// Flags and the environment.
+    pub overrides: Overrides,
+}
+
+impl ConfigSource {
+    /// The configuration, never without a share; and whether nobody named one, so that it is ./share.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn read(&self) -> Result<(Config, bool), ConfigError> {
+        let mut config = Config::load(self.file.as_deref(), &self.overrides)?;
+        let sample_share = config.shares.is_empty();
+        if sample_share {
+            let path = PathBuf::from(SAMPLE_SHARE);
+            config.shares.push(Share { name: SAMPLE_SHARE.to_owned(), path, writable: true, public: false });
+        }
+        Ok((config, sample_share))
+    }
+}
 
 /// `evenkeel serve`
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
     /// File and flags. Never without a share.
     pub config: Config,
+    /// Where that comes from.
+    pub source: ConfigSource,
     /// From `--state`, the file, or the default.
     pub state: StateDir,
     /// No share was named: the only one is ./share, to be made with a sample file if it is not there.

@@ -20,7 +20,9 @@ use crate::{
     transport::{self, Credentials, http::HttpListener},
 };
 
-use super::{Exit, Failure, ServeOptions, compose, doors::Doors, places::Places};
+use super::{
+    Exit, Failure, ServeOptions, compose, doors::Doors, options::ConfigSource, places::Places, reload::Reload,
+};
 
 /// Runs a node until it is told to end, by a signal or by its operator.
 ///
@@ -54,7 +56,7 @@ pub fn serve(options: ServeOptions) -> Result<(), Failure> {
 }
 
 async fn run(options: ServeOptions, identity: Identity, page: MetricsPage, open_files: u64) -> Result<(), Failure> {
-    let ServeOptions { config, state, .. } = options;
+    let ServeOptions { config, source, state, .. } = options;
     let credentials = Credentials::generate_from_pkcs8(identity.key_pkcs8()).map_err(machine)?;
     let authorized = state.join(&config.access.authorized_peers);
     let policy = AuthorizedPeers::load(authorized, identity.id(), config.access.open)
@@ -69,7 +71,7 @@ async fn run(options: ServeOptions, identity: Identity, page: MetricsPage, open_
     let node_config = compose::node_config(&config, identity.id());
     let node = Node::start(node_config, compose::tree(&config), Arc::new(shares), policy, Threads::Arbiters);
     node.shared().metrics.open_files_max.set(open_files as f64);
-    let ended = attend(&node, &config, &identity, &credentials, &page).await;
+    let ended = attend(&node, &config, source, &identity, &credentials, &page).await;
     node.stop();
     // An actor that never had a turn is started by the end of its runtime, where it finds no timer and panics.
     tokio::task::yield_now().await;
@@ -80,6 +82,7 @@ async fn run(options: ServeOptions, identity: Identity, page: MetricsPage, open_
 async fn attend(
     node: &Arc<Node>,
     config: &Config,
+    source: ConfigSource,
     identity: &Identity,
     credentials: &Credentials,
     page: &MetricsPage,
@@ -100,6 +103,7 @@ async fn attend(
         Addresses { peers, quic: doors.quic_words(), admin: admin.address(), metrics: page.address(), guests };
     // Before anybody is told that there is a node: whoever reads it may signal at once.
     let mut signals = Signals::listen().map_err(machine)?;
+    let mut reload = Reload::listen(NodeConsole(node.clone()), source, config.clone()).map_err(machine)?;
     if let Some(warning) = places.warning {
         tracing::warn!("{warning}");
     }
@@ -107,7 +111,7 @@ async fn attend(
     let _ = announce(config, identity, &addresses);
     let mut accepting = doors.open();
     accepting.extend(http.map(|listener| actix_rt::spawn(listener.run())));
-    until_told(node, &mut signals).await;
+    until_told(node, &mut signals, &mut reload).await;
     // Who comes while it drains is refused and counted, and hears that, not that nobody is there.
     let ended = end(node, config, &mut signals).await;
     accepting.iter().for_each(tokio::task::JoinHandle::abort);
@@ -155,11 +159,18 @@ impl Signals {
     }
 }
 
-async fn until_told(node: &Node, signals: &mut Signals) {
+async fn until_told(node: &Node, signals: &mut Signals, reload: &mut Reload) {
     let mut drain = node.drain_asked();
-    tokio::select! {
-        () = signals.heard() => {}
-        _ = drain.wait_for(|asked| *asked) => {}
+    loop {
+        tokio::select! {
+            () = signals.heard() => return,
+            _ = drain.wait_for(|asked| *asked) => return,
+            // One at a time; a disk that hangs does not keep the node from ending.
+            () = reload.asked() => tokio::select! {
+                () = reload.run() => {}
+                () = signals.heard() => return,
+            },
+        }
     }
 }
 

@@ -21,16 +21,13 @@ use crate::{
 
 use super::Target;
 
-/// Whether all floors of `direction` fit under `limit` and their caps, if `change` were in force.
-pub(super) fn fit(
-    shared: &Shared,
-    direction: Direction,
-    limit: Rate,
-    change: Option<(&Target, &NodeSettings)>,
-) -> Result<(), OperateError> {
-    let changed = |target: Target| change.filter(|(changed, _)| **changed == target).map(|(_, settings)| settings);
+/// What is to be set, by node of the tree.
+pub(super) type Changes = HashMap<Target, NodeSettings>;
+
+/// Whether all floors of `direction` fit under `limit` and their caps, if `changes` were in force.
+pub(super) fn fit(shared: &Shared, direction: Direction, limit: Rate, changes: &Changes) -> Result<(), OperateError> {
     let node = |name: String, target: Target, settings: &NodeSettings| {
-        let settings = changed(target).unwrap_or(settings);
+        let settings = changes.get(&target).unwrap_or(settings);
         let (cap, floor) = (settings.cap[direction.index()], settings.floor[direction.index()]);
         FloorNode { name, cap, floor, children: Vec::new() }
     };
@@ -47,8 +44,10 @@ pub(super) fn fit(
     let settings = shared.registry.peer_settings.iter();
     let mut peers: HashMap<PeerId, FloorNode> =
         settings.map(|settings| (*settings.key(), peer(settings.key(), &settings))).collect();
-    if let Some((Target::Peer(id), settings)) = change {
-        peers.insert(*id, peer(id, settings));
+    for (target, settings) in changes {
+        if let Target::Peer(id) = target {
+            peers.insert(*id, peer(id, settings));
+        }
     }
     for leaf in shared.registry.leaves.iter().filter(|leaf| leaf.direction == direction) {
         let own = node(format!("transfer {}", leaf.key.0), Target::Transfer(leaf.key), &leaf.settings.load());

@@ -10,4 +10,4 @@ mod survey;
 mod tests;
 
 pub use actor::Allocator;
-pub use order::{Order, Target};
+pub use order::{Order, Standings, Target};

@@ -1,6 +1,9 @@
 //! What an operator orders, checked before it is in force.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::atomic::Ordering::Relaxed,
+};
 
 use actix::Message;
 use flow::{Class, Direction, Rate};
@@ -11,7 +14,11 @@ use crate::{
     view::{LimitsPatch, NodePatch},
 };
 
-use super::{Allocator, floors, round::Cause};
+use super::{
+    Allocator,
+    floors::{self, Changes},
+    round::Cause,
+};
 
 /// The range of weights that an operator may give.
 const WEIGHTS: std::ops::RangeInclusive<f64> = 0.001..=1000.0;
@@ -20,7 +27,7 @@ const WEIGHTS: std::ops::RangeInclusive<f64> = 0.001..=1000.0;
 const DEFAULT_CLASS: &str = "default";
 
 /// Which node of the tree an order is for.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Target {
     /// A peer that is here.
     Peer(wire::PeerId),
@@ -38,6 +45,20 @@ pub enum Order {
     Limits(LimitsPatch),
     /// New cap, floor, weight or class.
     Settings(Target, NodePatch),
+    /// All totals, groups and peers anew.
+    Standings(Standings),
+}
+
+/// What a configuration says of totals, groups and peers: all of it that a running node can take over.
+#[derive(Clone, Debug, Default)]
+pub struct Standings {
+    /// Totals, by direction.
+    pub limits: [Rate; 2],
+    /// Groups by name. One that the node does not have is left out, and one that is not named here keeps what it has: rules are
+    /// read at the start. The group `default`, which has no rule, is as it was made.
+    pub groups: Vec<(String, NodeSettings)>,
+    /// Peers by id. Nothing is set for any other.
+    pub peers: Vec<(wire::PeerId, NodeSettings)>,
 }
 
 impl Allocator {
@@ -46,6 +67,7 @@ impl Allocator {
         match order {
             Order::Limits(patch) => self.set_limits(patch)?,
             Order::Settings(target, patch) => self.set_settings(target, patch)?,
+            Order::Standings(standings) => self.adopt(standings)?,
         }
         self.round(Cause::Order);
         Ok(())
@@ -58,36 +80,92 @@ impl Allocator {
             let Some(limit) = wanted[direction.index()].filter(|limit| *limit < self.limit(direction)) else {
                 continue;
             };
-            floors::fit(&self.shared, direction, limit, None)?;
+            floors::fit(&self.shared, direction, limit, &Changes::new())?;
         }
-        let now = self.shared.clock.now();
         for direction in Direction::ALL {
-            let Some(rate) = wanted[direction.index()] else { continue };
-            self.limits[direction.index()] = rate;
-            self.totals[direction.index()].set_limit(rate);
-            self.put_total(direction, now);
-            tracing::info!(%direction, limit = %rate, "total limit changed");
+            if let Some(rate) = wanted[direction.index()] {
+                self.put_limit(direction, rate);
+            }
         }
         Ok(())
     }
 
+    fn put_limit(&mut self, direction: Direction, rate: Rate) {
+        self.limits[direction.index()] = rate;
+        self.totals[direction.index()].set_limit(rate);
+        self.put_total(direction, self.shared.clock.now());
+        tracing::info!(%direction, limit = %rate, "total limit changed");
+    }
+
+    /// All of it or nothing: what does not fit together, or not with the floors of live transfers, changes nothing.
+    fn adopt(&mut self, standings: &Standings) -> Result<(), OperateError> {
+        let shared = self.shared.clone();
+        let named: HashMap<&str, &NodeSettings> =
+            standings.groups.iter().map(|(name, settings)| (name.as_str(), settings)).collect();
+        let groups = shared.groups.iter().enumerate().filter_map(|(index, group)| {
+            let settings = match index {
+                0 => Some(NodeSettings::default()),
+                _ => named.get(group.name.as_str()).map(|settings| (*settings).clone()),
+            };
+            settings.map(|settings| (Target::Group(index), settings))
+        });
+        let mut changes: Changes = groups.collect();
+        let listed: HashSet<_> = standings.peers.iter().map(|(id, _)| *id).collect();
+        let known: Vec<_> = shared.registry.peer_settings.iter().map(|known| *known.key()).collect();
+        let others = known.into_iter().filter(|id| !listed.contains(id)).map(|id| (id, NodeSettings::default()));
+        changes
+            .extend(standings.peers.iter().cloned().chain(others).map(|(id, settings)| (Target::Peer(id), settings)));
+        for direction in Direction::ALL {
+            floors::fit(&shared, direction, standings.limits[direction.index()], &changes)?;
+        }
+        for direction in Direction::ALL {
+            let limit = standings.limits[direction.index()];
+            // Setting a limit anew forgets what was learnt of the line.
+            if limit != self.limit(direction) {
+                self.put_limit(direction, limit);
+            }
+        }
+        for (target, settings) in changes {
+            match target {
+                Target::Peer(id) => self.put_peer(id, settings),
+                Target::Group(index) => self.put_group(index, settings),
+                Target::Transfer(_) => {}
+            }
+        }
+        shared.tree_version.fetch_add(1, Relaxed);
+        shared.ring_workers();
+        Ok(())
+    }
+
+    fn put_peer(&self, id: wire::PeerId, settings: NodeSettings) {
+        let registry = &self.shared.registry;
+        // In this order: `Registry::join` relies on it.
+        registry.peer_settings.insert(id, settings.clone());
+        let entry = registry.peers.get(&id).map(|entry| entry.clone());
+        if let Some(entry) = entry {
+            entry.apply(settings, self.shared.clock.now());
+        }
+    }
+
+    fn put_group(&self, index: usize, settings: NodeSettings) {
+        let Some(group) = self.shared.groups.get(index) else { return };
+        for (bucket, cap) in group.buckets.iter().zip(settings.cap) {
+            bucket.set_rate(cap, self.shared.clock.now());
+        }
+        group.settings.store(settings.into());
+    }
+
     fn set_settings(&self, target: &Target, patch: &NodePatch) -> Result<(), OperateError> {
         let shared = &self.shared;
-        let now = shared.clock.now();
         match target {
             Target::Peer(id) => {
-                let entry = shared.registry.peers.get(id).map(|entry| entry.clone());
+                let is_here = shared.registry.peers.contains_key(id);
                 let known = shared.registry.peer_settings.get(id).map(|settings| settings.clone());
-                if entry.is_none() && known.is_none() {
+                if !is_here && known.is_none() {
                     return Err(OperateError::NotFound(format!("no peer {id} is here")));
                 }
                 let after = self.checked(target, known.unwrap_or_default(), patch)?;
-                // In this order: `Registry::join` relies on it.
-                shared.registry.peer_settings.insert(*id, after.clone());
-                let entry = shared.registry.peers.get(id).map(|entry| entry.clone()).or(entry);
-                if let Some(entry) = entry {
-                    entry.apply(after, now);
-                }
+                self.put_peer(*id, after);
             }
             Target::Transfer(key) => {
                 let leaf = shared.registry.leaves.get(key).map(|leaf| leaf.clone());
@@ -99,10 +177,7 @@ impl Allocator {
                 let group = shared.groups.get(*index);
                 let group = group.ok_or_else(|| OperateError::NotFound("there is no such group".into()))?;
                 let after = self.checked(target, (**group.settings.load()).clone(), patch)?;
-                for (bucket, cap) in group.buckets.iter().zip(after.cap) {
-                    bucket.set_rate(cap, now);
-                }
-                group.settings.store(after.into());
+                self.put_group(*index, after);
             }
         }
         shared.tree_version.fetch_add(1, Relaxed);
@@ -117,7 +192,8 @@ impl Allocator {
         for direction in Direction::ALL {
             let index = direction.index();
             if after.floor[index] > before.floor[index] || after.cap[index] < before.cap[index] {
-                floors::fit(&self.shared, direction, self.limit(direction), Some((target, &after)))?;
+                let changes = Changes::from([(target.clone(), after.clone())]);
+                floors::fit(&self.shared, direction, self.limit(direction), &changes)?;
             }
         }
         Ok(after)

@@ -208,6 +208,10 @@ pub struct NodeMetrics {
     pub certificates_taken: Counter,
     /// The same, of bad ones: the certificate before stays in force.
     pub certificates_refused: Counter,
+    /// `evenkeel_config_reloads_total`, of good files.
+    pub reloads_taken: Counter,
+    /// The same, of bad ones: all stays as it was.
+    pub reloads_refused: Counter,
     /// `evenkeel_joins_total`.
     pub joins: Counter,
     /// `evenkeel_connections`.
@@ -268,6 +272,8 @@ impl NodeMetrics {
             names_hidden: counter("evenkeel_names_hidden_total", &[]),
             certificates_taken: counter("evenkeel_certificate_changes_total", &[("outcome", "taken")]),
             certificates_refused: counter("evenkeel_certificate_changes_total", &[("outcome", "refused")]),
+            reloads_taken: counter("evenkeel_config_reloads_total", &[("outcome", "taken")]),
+            reloads_refused: counter("evenkeel_config_reloads_total", &[("outcome", "refused")]),
             joins: counter("evenkeel_joins_total", &[]),
             connections: gauge("evenkeel_connections", &[]),
             connections_max: gauge("evenkeel_connections_max", &[]),

@@ -174,6 +174,13 @@ pub const METRICS: &[Metric] = &[
         "Once per change, when the files have been still for a second.",
     ),
     counter(
+        "evenkeel_config_reloads_total",
+        Unit::Count,
+        &["outcome"],
+        "Times that SIGHUP had the configuration read again: taken, or refused because it is bad.",
+        "Once per SIGHUP, when what can be changed is in force, or when it is known that nothing is.",
+    ),
+    counter(
         "evenkeel_joins_total",
         Unit::Count,
         &[],
