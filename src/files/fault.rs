@@ -78,9 +78,7 @@ impl Label {
             Some(Errno::DQUOT) => (Code::DiskFull, "the receiver's disk quota is used up"),
             Some(Errno::FBIG) => (Code::DiskFull, "larger than the receiving file system permits"),
             Some(Errno::ROFS) => (Code::ReadOnly, "the receiving file system is read-only"),
-            Some(Errno::NAMETOOLONG) => {
-                (Code::BadPath, "a name is too long (255 bytes, and 250 for a file that is put)")
-            }
+            Some(Errno::NAMETOOLONG) => (Code::BadPath, "a name is too long: 255 bytes at most"),
             Some(Errno::ISDIR) => (Code::IsDirectory, "a directory; ask for the files in it"),
             Some(Errno::MFILE | Errno::NFILE) => {
                 (Code::TooMany, "too many files are open on the other side; try again later")

@@ -37,15 +37,11 @@ impl Place {
     /// Finds `below` beneath `root`, making the directories on the way. Refuses what a file cannot replace.
     pub(super) fn find(root: BorrowedFd<'_>, below: &BelowPath, label: Label) -> Result<Self, FileError> {
         let (directories, name) = below.split();
-        if name.len() + PART_SUFFIX.len() > NAME_BYTES_MAX {
-            let words = "the name is too long: 250 bytes at most, so that `.part` fits behind it";
-            return Err(label.fault(FailureCode::BadPath, words));
-        }
         let directory = make_directories(root, directories).map_err(|error| match Errno::from_io_error(&error) {
             Some(Errno::NOTDIR) => label.fault(FailureCode::Exists, "a part of its path is a file, not a directory"),
             _ => label.io(Deed::Write, &error),
         })?;
-        let place = Self { directory, name: name.to_owned(), part: format!("{name}{PART_SUFFIX}"), label };
+        let place = Self { directory, name: name.to_owned(), part: part_name(name), label };
         place.check_target()?;
         Ok(place)
     }
@@ -160,6 +156,21 @@ impl Place {
     }
 }
 
+/// `NAME.part`. Where that is longer than a name may be, as much of it as fits, and a hash in place of the rest: the same name has
+/// the same part each time, and no other name has it.
+fn part_name(name: &str) -> String {
+    if name.len() + PART_SUFFIX.len() <= NAME_BYTES_MAX {
+        return format!("{name}{PART_SUFFIX}");
+    }
+    let hash = &blake3::hash(name.as_bytes()).to_hex()[..HASH_DIGITS];
+    let room = NAME_BYTES_MAX - PART_SUFFIX.len() - 1 - HASH_DIGITS;
+    let cut = (0..=room).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0);
+    format!("{}~{hash}{PART_SUFFIX}", &name[..cut])
+}
+
+/// Hexadecimal digits that tell long names apart: 64 bits.
+const HASH_DIGITS: usize = 16;
+
 /// Opens `path` beneath `root`, making what is not there. Links are not followed.
 pub(super) fn make_directories(root: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;
@@ -185,3 +196,26 @@ pub(super) fn make_directories(root: BorrowedFd<'_>, path: &str) -> io::Result<O
 
 /// How often a part is opened anew because somebody has just renamed it.
 const TRIES_MAX: u32 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_has_a_name_that_fits_and_is_its_own() {
+        assert_eq!(part_name("x"), "x.part");
+        assert_eq!(part_name(&"n".repeat(250)), format!("{}.part", "n".repeat(250)));
+        // Longer ones, among them such as differ in the last letter only, and letters of several bytes.
+        let mut parts: Vec<String> = (251..=255).map(|bytes| part_name(&"n".repeat(bytes))).collect();
+        parts.push(part_name(&("n".repeat(254) + "m")));
+        parts.extend((0..4).map(|ahead| part_name(&("n".repeat(ahead) + &"\u{1d11e}".repeat(63)))));
+        for part in &parts {
+            assert!(part.len() <= NAME_BYTES_MAX && part.ends_with(PART_SUFFIX), "{} bytes: {part}", part.len());
+        }
+        assert_eq!(part_name(&"n".repeat(255)), parts[4], "the same each time");
+        let count = parts.len();
+        parts.sort();
+        parts.dedup();
+        assert_eq!(parts.len(), count);
+    }
+}

@@ -327,3 +327,19 @@ fn lines_come_at_most_once_a_second_when_nobody_watches() {
     assert!(said.trim_end().ends_with("100% of 3.5 MB, done"), "{said}");
     assert!(!said.contains('\u{1b}') && !said.contains('\r'), "{said:?}");
 }
+
+#[test]
+fn files_with_the_longest_names_go_both_ways() {
+    let server = Server::start(&["--open"]);
+    // 251 bytes and more leave no room for `.part`; letters of two bytes are counted as two.
+    for name in ["n".repeat(251), "n".repeat(255), "\u{fc}".repeat(127)] {
+        noise(&server.share().join(&name), 300_000, 7);
+        let got = server.room.path().join("got");
+        server.run(&["get", &server.at(&name), "-o", &format!("{}/", got.display())]).expect_code(0);
+        assert_same(server.share().join(&name), got.join(&name));
+        server.run(&["put", got.join(&name).to_str().unwrap(), &server.at("back/")]).expect_code(0);
+        assert_same(server.share().join(&name), server.share().join("back").join(&name));
+        let left: Vec<_> = std::fs::read_dir(&got).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(left.iter().all(|name| !name.to_string_lossy().ends_with(".part")), "{left:?}");
+    }
+}
