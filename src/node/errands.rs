@@ -172,6 +172,8 @@ struct Work {
     at_once: usize,
     /// Bytes of transfers that ended.
     bytes_ended: u64,
+    /// The user knows that the node grants fewer data links than were asked for.
+    told_links: bool,
     outcome: Outcome,
 }
 
@@ -228,6 +230,11 @@ impl Work {
             match event {
                 Some(SessionEvent::Welcomed(welcome)) => {
                     welcomed = true;
+                    let (asked, granted) = (client.data_links(), welcome.tokens.len());
+                    if granted < asked as usize && !std::mem::replace(&mut self.told_links, true) {
+                        let links = if granted == 1 { "link" } else { "links" };
+                        progress.note(&format!("the node grants {granted} data {links}, not {asked}"));
+                    }
                     // A node that does not say it lets more than these.
                     if welcome.transfers_max > 0 {
                         self.at_once = AT_ONCE.min(welcome.transfers_max as usize);

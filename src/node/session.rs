@@ -86,6 +86,11 @@ impl Client {
         &self.node
     }
 
+    /// Data links that it asks for.
+    pub fn data_links(&self) -> u32 {
+        self.wish.data_links
+    }
+
     /// Dials `endpoint` (`HOST:PORT`) and says hello. `notice` is told once when the endpoint's id is new.
     ///
     /// # Errors

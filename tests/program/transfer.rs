@@ -343,3 +343,16 @@ fn files_with_the_longest_names_go_both_ways() {
         assert!(left.iter().all(|name| !name.to_string_lossy().ends_with(".part")), "{left:?}");
     }
 }
+
+#[test]
+fn who_asks_for_more_data_links_than_there_are_is_told_so() {
+    let server = Server::with_config("[sessions]\nmax_data_links = 3\n", &["--open"]);
+    noise(&server.share().join("a.bin"), 300_000, 7);
+    let get = |links: &str| {
+        server.run(&["get", &server.at("a.bin"), "-o", &server.path(links), "--data-links", links]).expect_code(0).err()
+    };
+    assert!(get("64").contains("the node grants 3 data links, not 64"));
+    assert!(!get("3").contains("data links"));
+    let said = server.run(&["get", &server.at("a.bin"), "--data-links", "65"]).expect_code(2).err();
+    assert!(said.contains("65 is not in 1..=64"), "{said}");
+}
