@@ -23,11 +23,17 @@ pub(crate) const CONFIG: &str = "[allocation]\ninterval = \"500ms\"\nearly = \"1
                       [limits]\nupload = \"8MB/s\"\n\
                       [[peer]]\nid = \"http:127.0.0.2\"\nupload_cap = \"2MB/s\"\nupload_floor = \"2MB/s\"\n";
 const MB: f64 = 1e6;
-/// The neighbour's rate is measured over this.
-const WINDOW: Duration = Duration::from_secs(2);
+/// What the neighbour is guaranteed, and may not exceed.
+const HIS: f64 = 2.0 * MB;
+/// The neighbour's rate is looked at each so often: 2 MB in pieces of up to 64 KiB, so that one more or less is within 4 %.
+const WINDOW: Duration = Duration::from_secs(1);
+/// So many windows have a median.
+const WINDOWS_MIN: usize = 5;
 /// What an address may have open by default.
 const PER_ADDRESS_MAX: usize = 1024;
 
+/// How long everybody attacks, at least.
+const ABUSED: Duration = Duration::from_secs(8);
 /// Between two attacks of a kind: the node is to be attacked, not the machine worn out that the neighbour shares.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -132,16 +138,42 @@ pub(crate) fn neighbour(server: &Server) -> (thread::JoinHandle<()>, Arc<AtomicU
     (fetch(Wire::from_address(server, Ipv4Addr::new(127, 0, 0, 2).into()), received.clone()), received)
 }
 
-/// Waits for a window in which the neighbour has the rate that is his.
+/// Does `work`, and fails unless the neighbour had his rate for all of that time: what he received over the time it took, and
+/// what he received in its windows by their median, which a machine that stood still for a moment does not move.
 #[track_caller]
-pub(crate) fn has_his_rate(what: &str, received: &AtomicU64) {
-    wait_until(what, 40, || {
-        let (began, before) = (Instant::now(), received.load(Relaxed));
-        thread::sleep(WINDOW);
-        let rate = (received.load(Relaxed) - before) as f64 / began.elapsed().as_secs_f64();
-        eprintln!("{what}: {:.2} MB/s", rate / MB);
-        (1.9 * MB..2.2 * MB).contains(&rate)
+pub(crate) fn keeps_his_rate<T>(what: &str, received: &AtomicU64, work: impl FnOnce() -> T) -> T {
+    let over = AtomicBool::new(false);
+    let (done, seen) = thread::scope(|scope| {
+        let watching = scope.spawn(|| {
+            let mut seen = vec![(Instant::now(), received.load(Relaxed))];
+            while !over.load(Relaxed) {
+                thread::sleep(WINDOW);
+                seen.push((Instant::now(), received.load(Relaxed)));
+            }
+            seen
+        });
+        // Also when an assertion fails: the scope waits for its threads.
+        let ending = Done(&over);
+        let done = work();
+        drop(ending);
+        (done, watching.join().unwrap())
     });
+    let rate = |from: (Instant, u64), to: (Instant, u64)| (to.1 - from.1) as f64 / (to.0 - from.0).as_secs_f64();
+    let whole = rate(seen[0], seen[seen.len() - 1]);
+    let mut windows: Vec<f64> = seen.windows(2).map(|pair| rate(pair[0], pair[1])).collect();
+    windows.sort_by(f64::total_cmp);
+    let median = windows[windows.len() / 2];
+    eprintln!("{what}: {:.3} MB/s, median of {} windows {:.3} MB/s", whole / MB, windows.len(), median / MB);
+    assert!(windows.len() >= WINDOWS_MIN, "{what}: {} windows say nothing", windows.len());
+    assert!((0.95 * HIS..=1.03 * HIS).contains(&whole), "{what}: {whole:.0} B/s; windows {windows:.0?}");
+    assert!((0.97 * HIS..=1.03 * HIS).contains(&median), "{what}: median {median:.0} B/s; windows {windows:.0?}");
+    done
+}
+
+/// While nothing else happens.
+#[track_caller]
+pub(crate) fn keeps_his_rate_alone(what: &str, received: &AtomicU64) {
+    keeps_his_rate(what, received, || thread::sleep(WINDOW * WINDOWS_MIN as u32));
 }
 
 pub(crate) fn refused(server: &Server, reason: &str) -> f64 {
@@ -152,24 +184,28 @@ pub(crate) fn refused(server: &Server, reason: &str) -> f64 {
 fn a_neighbour_keeps_his_rate_while_all_abuse_runs_at_once() {
     let server = node(CONFIG, &[]);
     let (neighbour, received) = neighbour(&server);
-    has_his_rate("before", &received);
+    keeps_his_rate_alone("before", &received);
     let over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        for abuse in ABUSES {
-            let (over, server) = (&over, &server);
-            scope.spawn(move || {
-                while !over.load(Relaxed) {
-                    abuse(server);
-                    thread::sleep(PAUSE);
-                }
-            });
-        }
-        // Also when an assertion fails: the scope waits for its threads.
-        let _done = Done(&over);
-        wait_until("each kind is counted", 60, || REASONS.iter().all(|reason| refused(&server, reason) >= 1.0));
-        has_his_rate("meanwhile", &received);
-    });
-    has_his_rate("afterwards", &received);
+    let abused = || {
+        thread::scope(|scope| {
+            for abuse in ABUSES {
+                let (over, server) = (&over, &server);
+                scope.spawn(move || {
+                    while !over.load(Relaxed) {
+                        abuse(server);
+                        thread::sleep(PAUSE);
+                    }
+                });
+            }
+            // Also when an assertion fails: the scope waits for its threads.
+            let _done = Done(&over);
+            let began = Instant::now();
+            let counted = || REASONS.iter().all(|reason| refused(&server, reason) >= 1.0);
+            wait_until("each kind is counted", 60, || counted() && began.elapsed() > ABUSED);
+        })
+    };
+    keeps_his_rate("meanwhile", &received, abused);
+    keeps_his_rate_alone("afterwards", &received);
     let lost = server.metric("evenkeel_transfers_ended_total", &["direction=\"upload\"", "outcome=\"lost\""]);
     assert!(lost >= 2.0, "{lost}");
     drop(server);

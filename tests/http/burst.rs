@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    abuse::{CONFIG, has_his_rate, neighbour, refused},
+    abuse::{CONFIG, keeps_his_rate, keeps_his_rate_alone, neighbour, refused},
     stage::{Done, Wire, node},
     support::{Server, wait_until},
 };
@@ -36,25 +36,27 @@ fn come_and_go(server: &Server, caller: u8, over: &AtomicBool, served: &AtomicU6
 fn control_is_answered_and_a_neighbour_keeps_his_rate_while_thousands_of_connections_come_and_go() {
     let server = node(CONFIG, &[]);
     let (neighbour, received) = neighbour(&server);
-    has_his_rate("before", &received);
+    keeps_his_rate_alone("before", &received);
     let (over, served) = (AtomicBool::new(false), AtomicU64::new(0));
-    let (mut waits, came) = thread::scope(|scope| {
-        let _done = Done(&over);
-        for caller in 0..CALLERS {
-            let (server, over, served) = (&server, &over, &served);
-            scope.spawn(move || come_and_go(server, caller, over, served));
-        }
-        let (began, mut waits) = (Instant::now(), Vec::new());
-        while began.elapsed() < BURST {
-            let asked = Instant::now();
-            assert_eq!(server.get("/v1/status")["state"], "running");
-            waits.push(asked.elapsed());
-            thread::sleep(Duration::from_millis(5));
-        }
-        let came = served.load(Relaxed) as f64 / began.elapsed().as_secs_f64();
-        has_his_rate("meanwhile", &received);
-        (waits, came)
-    });
+    let burst = || {
+        thread::scope(|scope| {
+            let _done = Done(&over);
+            for caller in 0..CALLERS {
+                let (server, over, served) = (&server, &over, &served);
+                scope.spawn(move || come_and_go(server, caller, over, served));
+            }
+            let (began, mut waits) = (Instant::now(), Vec::new());
+            while began.elapsed() < BURST {
+                let asked = Instant::now();
+                assert_eq!(server.get("/v1/status")["state"], "running");
+                waits.push(asked.elapsed());
+                thread::sleep(Duration::from_millis(5));
+            }
+            let came = served.load(Relaxed) as f64 / began.elapsed().as_secs_f64();
+            (waits, came)
+        })
+    };
+    let (mut waits, came) = keeps_his_rate("meanwhile", &received, burst);
     waits.sort_unstable();
     let of = |part: usize| waits[waits.len() * part / 100];
     eprintln!("{came:.0} connections a second; status after {:?} (median), {:?} (p95)", of(50), of(95));
@@ -72,22 +74,26 @@ fn a_neighbour_keeps_his_rate_while_one_address_opens_five_thousand_connections_
     host::raise_descriptor_limit().unwrap();
     let server = node(CONFIG, &[]);
     let (neighbour, received) = neighbour(&server);
-    has_his_rate("before", &received);
+    keeps_his_rate_alone("before", &received);
     let over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let _done = Done(&over);
-        let (server, over) = (&server, &over);
-        scope.spawn(move || {
-            while !over.load(Relaxed) {
-                let crowd: Vec<Wire> =
-                    (0..CONNECTIONS).map_while(|_| (!over.load(Relaxed)).then(|| Wire::to(server))).collect();
-                drop(crowd);
-            }
-        });
-        wait_until("most are refused", 30, || refused(server, "per_address") > 2.0 * CONNECTIONS as f64);
-        has_his_rate("meanwhile", &received);
-    });
-    has_his_rate("afterwards", &received);
+    let refusing = || {
+        thread::scope(|scope| {
+            let _done = Done(&over);
+            let (server, over) = (&server, &over);
+            let began = Instant::now();
+            scope.spawn(move || {
+                while !over.load(Relaxed) {
+                    let crowd: Vec<Wire> =
+                        (0..CONNECTIONS).map_while(|_| (!over.load(Relaxed)).then(|| Wire::to(server))).collect();
+                    drop(crowd);
+                }
+            });
+            let many = || refused(server, "per_address") > 2.0 * CONNECTIONS as f64;
+            wait_until("most are refused", 30, || many() && began.elapsed() > BURST);
+        })
+    };
+    keeps_his_rate("meanwhile", &received, refusing);
+    keeps_his_rate_alone("afterwards", &received);
     drop(server);
     neighbour.join().unwrap();
 }
