@@ -21,6 +21,8 @@ mod ports;
 mod reload;
 #[path = "program/returning.rs"]
 mod returning;
+#[path = "program/stuck_log.rs"]
+mod stuck_log;
 #[path = "program/transports.rs"]
 mod transports;
 

@@ -16,6 +16,7 @@ const LONG: &[(&str, &str)] = &[];
 /// Metrics that no dashboard charts: name, reason.
 const NOT_CHARTED: &[(&str, &str)] = &[
     ("evenkeel_certificate_changes_total", "moves every few weeks: the log says it, and docs/http.md how to be warned"),
+    ("evenkeel_log_lines_lost_total", "moves when whoever reads the log has stopped: docs/runbook.md says what to do"),
     ("evenkeel_config_reloads_total", "moves when an operator asks for it, who looks at the log then"),
 ];
 

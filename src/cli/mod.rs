@@ -22,6 +22,9 @@ use std::{
     io::{self, Write as _},
     path::Path,
     process::ExitCode,
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use clap::{CommandFactory as _, Parser as _};
@@ -32,19 +35,33 @@ use crate::{
 };
 use args::{Cli, Command, ConfigCommand};
 
+/// Far more than a pipe with a reader takes.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// The whole program. Help, version and usage errors end it here, as clap does.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     match dispatch(cli) {
         Ok(()) => Exit::Done.into(),
         Err(failure) => {
-            if !failure.message.is_empty() {
-                // Without standard error there is nobody to tell.
-                let _ = writeln!(io::stderr(), "evenkeel: {failure}");
-            }
-            failure.exit.into()
+            let exit = failure.exit;
+            last_words(failure);
+            exit.into()
         }
     }
+}
+
+/// Says why the program ends. Without standard error there is nobody to tell, and one that takes nothing is not waited for.
+fn last_words(failure: Failure) {
+    if failure.message.is_empty() {
+        return;
+    }
+    let (said, heard) = mpsc::channel();
+    thread::spawn(move || {
+        let _ = writeln!(io::stderr(), "evenkeel: {failure}");
+        let _ = said.send(());
+    });
+    let _ = heard.recv_timeout(LAST_WORDS);
 }
 
 fn dispatch(cli: Cli) -> Result<(), Failure> {

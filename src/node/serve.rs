@@ -34,13 +34,14 @@ pub fn serve(options: ServeOptions) -> Result<(), Failure> {
         LogFormat::Pretty => telemetry::LogFormat::Pretty,
         LogFormat::Json => telemetry::LogFormat::Json,
     };
-    telemetry::install_log(&options.config.log.level.to_string(), format).map_err(machine)?;
+    // Until the end: it writes the last lines when it goes.
+    let log = telemetry::install_log(&options.config.log.level.to_string(), format).map_err(machine)?;
     let identity = Identity::load_or_create(&options.state).map_err(machine)?;
     transport::install_provider();
     host::keep_freed_memory();
     let open_files = host::raise_descriptor_limit().unwrap_or_else(|_| host::descriptor_limit().soft);
     // Before any runtime, so that the page has its own thread and is served whatever the workers do.
-    let metrics = telemetry::Metrics::install().map_err(machine)?;
+    let metrics = telemetry::Metrics::install().map_err(machine)?.with_log(&log);
     let page = MetricsPage::bind(options.config.listen.metrics, metrics).map_err(machine)?;
     // After the first door, so that a second node on the same ports leaves nothing behind.
     if options.sample_share {

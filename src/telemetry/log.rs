@@ -1,11 +1,18 @@
 //! Logs: for people on a terminal, JSON lines everywhere else, always on standard error.
+//!
+//! A thread of their own writes them: whoever reads them may be slow, or have stopped, and neither may hold up a worker. What
+//! does not fit meanwhile is lost, and counted.
 
-use std::{env, io::IsTerminal};
+use std::{env, io::IsTerminal, panic};
 
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// Overrides the configured level, with the same grammar: `info`, `debug`, `warn,evenkeel::admin=debug`.
 const VARIABLE: &str = "EVENKEEL_LOG";
+
+/// Lines that wait for standard error: what a node says in hours, and at some hundred bytes a line about a megabyte.
+const LINES_MAX: usize = 4096;
 
 /// How lines are written.
 #[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
@@ -37,8 +44,21 @@ pub enum LogError {
     Installed,
 }
 
+/// The log of this process. Dropped, it writes what waits, for a second at most.
+pub struct Log {
+    lost: ErrorCounter,
+    _writer: WorkerGuard,
+}
+
+impl Log {
+    /// Counts lines that did not fit.
+    pub(super) fn lost(&self) -> ErrorCounter {
+        self.lost.clone()
+    }
+}
+
 /// Sets logging up for the whole process. `level` is the configuration's `log.level`; `EVENKEEL_LOG` overrides it.
-pub fn install_log(level: &str, format: LogFormat) -> Result<(), LogError> {
+pub fn install_log(level: &str, format: LogFormat) -> Result<Log, LogError> {
     let filter = filter(env::var(VARIABLE).ok().as_deref(), level)?;
     let pretty = match format {
         LogFormat::Auto => std::io::stderr().is_terminal(),
@@ -46,12 +66,18 @@ pub fn install_log(level: &str, format: LogFormat) -> Result<(), LogError> {
         LogFormat::Json => false,
     };
     let registry = tracing_subscriber::registry().with(filter);
-    let layer = fmt::layer().with_writer(std::io::stderr);
+    let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES_MAX).thread_name("log");
+    let (lines, writer) = builder.finish(std::io::stderr());
+    let lost = lines.error_counter();
+    let layer = fmt::layer().with_writer(lines).with_ansi(pretty);
     let installed = match pretty {
         true => registry.with(layer.with_target(false)).try_init(),
         false => registry.with(layer.json().flatten_event(true)).try_init(),
     };
-    installed.map_err(|_| LogError::Installed)
+    installed.map_err(|_| LogError::Installed)?;
+    // The usual words about a panic go to standard error from the thread that panics, which may be a worker's.
+    panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+    Ok(Log { lost, _writer: writer })
 }
 
 fn filter(variable: Option<&str>, configured: &str) -> Result<EnvFilter, LogError> {

@@ -7,6 +7,6 @@ mod log;
 mod page;
 mod recorder;
 
-pub use log::{LogError, LogFormat, install_log};
+pub use log::{Log, LogError, LogFormat, install_log};
 pub use page::{MetricsPage, PageError};
 pub use recorder::{Metrics, RecorderError};

@@ -3,6 +3,9 @@
 use actors::metric::{Kind, METRICS, Metric, Unit};
 use metrics::{KeyName, Recorder, SharedString};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use tracing_appender::non_blocking::ErrorCounter;
+
+use super::Log;
 
 /// Why counting could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +22,7 @@ pub enum RecorderError {
 #[derive(Clone)]
 pub struct Metrics {
     handle: PrometheusHandle,
+    lost_lines: Option<ErrorCounter>,
 }
 
 impl Metrics {
@@ -27,11 +31,20 @@ impl Metrics {
         let recorder = recorder()?;
         let handle = recorder.handle();
         metrics::set_global_recorder(recorder).map_err(|_| RecorderError::Installed)?;
-        Ok(Self { handle })
+        Ok(Self { handle, lost_lines: None })
+    }
+
+    /// The same, with what `log` counts for itself: it is asked when the page is rendered.
+    #[must_use]
+    pub fn with_log(self, log: &Log) -> Self {
+        Self { lost_lines: Some(log.lost()), ..self }
     }
 
     /// The page in Prometheus' text format.
     pub fn render(&self) -> String {
+        if let Some(lost) = &self.lost_lines {
+            metrics::counter!("evenkeel_log_lines_lost_total").absolute(lost.dropped_lines() as u64);
+        }
         self.handle.render()
     }
 
@@ -75,7 +88,7 @@ impl Metrics {
     /// For tests: a recorder of their own instead of the process'.
     pub(crate) fn local() -> (Self, PrometheusRecorder) {
         let recorder = recorder().unwrap();
-        (Self { handle: recorder.handle() }, recorder)
+        (Self { handle: recorder.handle(), lost_lines: None }, recorder)
     }
 }
 

@@ -259,6 +259,8 @@ impl NodeMetrics {
         gauge("evenkeel_build_info", &build).set(1.0);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         gauge("evenkeel_start_time_seconds", &[]).set(now.as_secs_f64());
+        // The log counts for itself.
+        let _ = counter("evenkeel_log_lines_lost_total", &[]);
         let lane_histogram = |name| Lane::ALL.map(|lane| histogram(name, &[("lane", lane.as_str())]));
         let rate_updates = |outcome| counter("evenkeel_rate_updates_total", &[("outcome", outcome)]);
         let reasons = |name, reasons| Cases::new(reasons, |reason| counter(name, &[("reason", reason)]));

@@ -407,6 +407,13 @@ pub const METRICS: &[Metric] = &[
         "Once per answer, by its HTTP status, when its head has been made; also for what is refused before it was a request.",
     ),
     // The process.
+    counter(
+        "evenkeel_log_lines_lost_total",
+        Unit::Count,
+        &[],
+        "Log lines that nobody will read: standard error took nothing for so long that they did not fit.",
+        "Once per line above 4096 that wait; brought up to date when the page is asked for.",
+    ),
     gauge(
         "evenkeel_open_files_max",
         Unit::Count,
