@@ -40,6 +40,11 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "foreign", message)
     }
 
+    /// 400: no HTTP, or none that can be understood.
+    pub(super) fn malformed() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed", "this is no HTTP/1.1 request; `GET /` lists what there is")
+    }
+
     /// 404: nothing is there.
     pub(super) fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
@@ -56,6 +61,17 @@ impl ApiError {
         Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the body did not arrive in time")
     }
 
+    /// 408: the head did not come.
+    pub(super) fn slow_head() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the request's headers did not arrive in time")
+    }
+
+    /// 431: longer than any head of a request to this API.
+    pub(super) fn long_head() -> Self {
+        let message = "the request's headers are too long";
+        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too_large", message)
+    }
+
     /// 413: longer than an order can be.
     pub(super) fn too_large(bytes_max: usize) -> Self {
         let message = format!("a body may have at most {bytes_max} bytes");
@@ -66,6 +82,25 @@ impl ApiError {
     pub(super) fn media_type() -> Self {
         let message = "write the header `Content-Type: application/json`";
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
+    }
+
+    /// As routes answer it.
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    fn body(&self) -> serde_json::Value {
+        json!({ "error": { "code": self.code, "message": self.message } })
+    }
+
+    /// The whole answer where there is no request that it could be given to; the connection is closed behind it.
+    pub(super) fn to_http(&self) -> String {
+        let (status, body) = (self.status, self.body().to_string());
+        format!(
+            "HTTP/1.1 {status}\r\ncontent-length: {}\r\ncontent-type: application/json\r\ncache-control: no-store\r\n\
+             x-content-type-options: nosniff\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        )
     }
 
     /// 503: the node did not answer.
@@ -103,6 +138,6 @@ impl ResponseError for ApiError {
         if self.status == StatusCode::UNAUTHORIZED {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
         }
-        response.json(json!({ "error": { "code": self.code, "message": self.message } }))
+        response.json(self.body())
     }
 }

@@ -6,6 +6,7 @@
 
 mod answer;
 mod guard;
+mod malformed;
 mod order;
 mod route;
 mod server;

@@ -8,11 +8,21 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{App, HttpServer, dev::ServerHandle, middleware::from_fn, rt::System, web::Data};
+use actix_http::{HttpService, error::DispatchError};
+use actix_service::{ServiceFactoryExt as _, map_config};
+use actix_web::{
+    App,
+    dev::{AppConfig, ServerHandle, fn_service},
+    middleware::from_fn,
+    rt::{System, net::TcpStream},
+    web::Data,
+};
 use actors::{metric::NodeMetrics, port::Console};
+use tokio::sync::Notify;
 
 use super::{
     guard::{Guard, guarded},
+    malformed::Connection,
     route,
 };
 
@@ -58,6 +68,8 @@ pub enum BindError {
 pub struct Server {
     address: SocketAddr,
     handle: ServerHandle,
+    /// Tells connections at rest that the server stops.
+    stopping: Arc<Notify>,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
@@ -77,17 +89,19 @@ impl Server {
         };
         let listener = listen(address).map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
-        let guard = Arc::new(Guard::new(bound, config.token.as_deref(), config.metrics));
+        let guard = Arc::new(Guard::new(bound, config.token.as_deref(), config.metrics.clone()));
+        let stopping = Arc::new(Notify::new());
+        let desk = Desk { console, guard, metrics: config.metrics, stopping: Arc::clone(&stopping) };
         let (started, handle) = mpsc::sync_channel(1);
         let thread = thread::Builder::new()
             .name("admin".to_owned())
-            .spawn(move || serve(listener, console, guard, &started))
+            .spawn(move || serve(listener, desk, &started))
             .map_err(failed)?;
         let handle = match handle.recv() {
             Ok(started) => started.map_err(failed)?,
             Err(_) => return Err(failed(io::Error::other("its thread ended"))),
         };
-        Ok(Self { address: bound, handle, thread: Some(thread) })
+        Ok(Self { address: bound, handle, stopping, thread: Some(thread) })
     }
 
     /// Where the API really is.
@@ -101,6 +115,7 @@ impl Server {
     }
 
     fn end(&mut self, graceful: bool) {
+        self.stopping.notify_waiters();
         // The order is sent at once; joining the thread is the wait.
         drop(self.handle.stop(graceful));
         if let Some(thread) = self.thread.take() {
@@ -129,24 +144,47 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 type Started = mpsc::SyncSender<io::Result<ServerHandle>>;
 
-fn serve(listener: TcpListener, console: Arc<dyn Console>, guard: Arc<Guard>, started: &Started) -> io::Result<()> {
-    let application = move || {
-        let guard = Arc::clone(&guard);
-        App::new()
-            .app_data(Data::new(Arc::clone(&console)))
+/// What a connection is answered from.
+#[derive(Clone)]
+struct Desk {
+    console: Arc<dyn Console>,
+    guard: Arc<Guard>,
+    metrics: Arc<NodeMetrics>,
+    stopping: Arc<Notify>,
+}
+
+fn serve(listener: TcpListener, desk: Desk, started: &Started) -> io::Result<()> {
+    let address = listener.local_addr()?;
+    // As `actix_web::HttpServer` does it; that one takes sockets only, and not what stands between them and the parser.
+    let service = move || {
+        let Desk { console, guard, metrics, stopping } = desk.clone();
+        let application = App::new()
+            .app_data(Data::new(console))
             .wrap(from_fn(move |request, next| guarded(Arc::clone(&guard), request, next)))
-            .configure(route::configure)
-    };
-    System::new().block_on(async move {
-        let server = HttpServer::new(application)
-            .workers(1)
-            .disable_signals()
-            .max_connections(CONNECTIONS_MAX)
+            .configure(route::configure);
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = Arc::clone(&stopping);
+                async move { stopping.notified().await }
+            })
             .client_request_timeout(Duration::from_millis(HEAD_MS_MAX))
             .client_disconnect_timeout(Duration::from_millis(CLOSE_MS_MAX))
             .keep_alive(KEEP_ALIVE)
+            .local_addr(address)
+            .h1(map_config(application, |()| AppConfig::default()));
+        fn_service(move |tcp: TcpStream| {
+            let peer = tcp.peer_addr().ok();
+            std::future::ready(Ok::<_, DispatchError>((Connection::new(tcp, Arc::clone(&metrics)), peer)))
+        })
+        .and_then(http)
+    };
+    System::new().block_on(async move {
+        let server = actix_server::Server::build()
+            .workers(1)
+            .disable_signals()
+            .max_concurrent_connections(CONNECTIONS_MAX)
             .shutdown_timeout(STOP_SECONDS_MAX)
-            .listen(listener);
+            .listen("admin", listener, service);
         match server {
             Ok(server) => {
                 let server = server.run();
