@@ -74,7 +74,7 @@ impl KnownNode {
         let control_tickets = Arc::<Tickets>::default();
         Ok(Self {
             control: base.control(Arc::clone(&control_tickets))?,
-            data: base.data(Arc::default())?,
+            data: base.data(Arc::new(Tickets::or_else(Arc::clone(&control_tickets))))?,
             control_tickets,
             answered: Mutex::new(None),
         })

@@ -94,12 +94,12 @@ impl QuicListener {
         // The host is the one that the peer dialled: a node behind a translator does not know its own name.
         let endpoint_of = |socket: &UdpSocket| Ok(format!(":{}", socket.local_addr()?.port()));
         let data_endpoints = data.iter().map(endpoint_of).collect::<io::Result<Vec<_>>>()?;
+        let sessions = tls::sessions(config.sessions);
         let reception = Arc::new(Reception {
             front,
             data_endpoints,
-            control: tls::control_server(credentials, config.sessions).map_err(io::Error::other)?,
-            // A peer may have come with several data links.
-            data: tls::data_server(credentials, config.sessions * 2).map_err(io::Error::other)?,
+            control: tls::control_server(credentials, Arc::clone(&sessions)).map_err(io::Error::other)?,
+            data: tls::data_server(credentials, sessions).map_err(io::Error::other)?,
             config,
             turn: AtomicUsize::new(0),
             handshakes: AtomicUsize::new(0),

@@ -29,6 +29,7 @@ mod halves;
 #[cfg(feature = "one-connection")]
 mod joined;
 mod listener;
+mod sessions;
 mod socket;
 mod tickets;
 mod tls;

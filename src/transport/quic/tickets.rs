@@ -3,7 +3,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use rustls::{
@@ -17,16 +17,25 @@ const TICKETS_MAX: usize = 128;
 
 /// The tickets of one node for links of one kind. Each is used once, the newest first.
 #[derive(Debug, Default)]
-pub(super) struct Tickets(Mutex<VecDeque<Tls13ClientSessionValue>>);
+pub(super) struct Tickets {
+    kept: Mutex<VecDeque<Tls13ClientSessionValue>>,
+    /// Where one is taken from if there is none.
+    others: Option<Arc<Tickets>>,
+}
 
 impl Tickets {
+    /// Where there is none, one of `others` is taken.
+    pub(super) fn or_else(others: Arc<Self>) -> Self {
+        Self { kept: Mutex::default(), others: Some(others) }
+    }
+
     /// Whether there is one.
     pub(super) fn any(&self) -> bool {
         !self.lock().is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Tls13ClientSessionValue>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -55,6 +64,7 @@ impl ClientSessionStore for Tickets {
     }
 
     fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
-        self.lock().pop_back()
+        let own = self.lock().pop_back();
+        own.or_else(|| self.others.as_ref()?.lock().pop_back())
     }
 }

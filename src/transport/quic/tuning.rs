@@ -36,13 +36,14 @@ pub(super) enum End {
 pub(super) fn control(end: End) -> Arc<TransportConfig> {
     let mut config = common(end);
     config
-        .stream_receive_window(VarInt::from_u32(CONTROL_WINDOW_BYTES))
+        // Its one stream is bounded by the connection's window. This one is remembered with a ticket, and a data link that comes
+        // with that ticket begins with it: quinn never widens an early stream's window to what the handshake then says.
+        .stream_receive_window(VarInt::from_u32(DATA_WINDOW_BYTES_MAX))
         .receive_window(VarInt::from_u32(CONTROL_WINDOW_BYTES))
         .send_window(CONTROL_SEND_BYTES);
     #[cfg(feature = "one-connection")]
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(64))
-        .stream_receive_window(VarInt::from_u32(DATA_WINDOW_BYTES_MAX))
         .receive_window(VarInt::from_u32(DATA_WINDOW_BYTES_MAX));
     Arc::new(config)
 }
