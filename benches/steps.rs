@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actors::peer::client::{Command, SessionEvent};
+use actors::peer::client::{Command, GetCommand, SessionEvent};
 use evenkeel::{files::Already, identity::StateDir, node::session::Client};
 use flow::Class;
 use support::Server;
@@ -185,7 +185,7 @@ fn idle() {
             let (files, path) = (client.files.clone(), format!("share/{name}"));
             let remote = path.clone();
             let open = Box::new(move |meta| files.write(to.as_ref(), &remote, meta, Already::Nothing));
-            Command::Get { tag, path, resume: None, weight: 1.0, class: Class::Foreground, open }
+            Command::Get(GetCommand { tag, path, resume: None, weight: 1.0, class: Class::Foreground, open })
         };
         while !matches!(soon(events.recv()).await.unwrap(), SessionEvent::Welcomed(_)) {}
         handle.command(get(0, "small.bin", small)).await;

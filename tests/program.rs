@@ -11,6 +11,8 @@ mod support;
 mod commands;
 #[path = "program/console.rs"]
 mod console;
+#[path = "program/contact.rs"]
+mod contact;
 #[path = "program/nat.rs"]
 mod nat;
 #[path = "program/path.rs"]

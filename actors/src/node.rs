@@ -23,7 +23,7 @@ use crate::{
     metric::NodeMetrics,
     peer::{
         ControlMessage, PeerActor, Start,
-        client::{Command, SessionEvent},
+        client::{Command, First, SessionEvent},
     },
     port::{ControlLink, Dialer, Files, Policy},
     registry::{NodeSettings, Registry},
@@ -162,17 +162,19 @@ impl Node {
         }
     }
 
-    /// Starts a client session over `link` on the calling thread, which must be the node's ([`Threads::Current`]).
+    /// Starts a client session over `link` on the calling thread, which must be the node's ([`Threads::Current`]). `first` goes
+    /// with the hello.
     pub fn connect(
         &self,
         link: ControlLink,
         hello: Hello,
+        first: First,
         dialer: Arc<dyn Dialer>,
         events_max: usize,
     ) -> (SessionHandle, mpsc::Receiver<SessionEvent>) {
         let (events, listener) = mpsc::channel(events_max);
         let worker = Worker::current().unwrap_or_else(|| unreachable!("a client node lives on its caller's thread"));
-        let control = PeerActor::start_on(worker, link, Start::Client { hello, events, dialer });
+        let control = PeerActor::start_on(worker, link, Start::Client { hello, first, events, dialer });
         (SessionHandle { control }, listener)
     }
 

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actors::peer::client::{Command, SessionEvent};
+use actors::peer::client::{Command, First, GetCommand, SessionEvent};
 use evenkeel::{
     files::Already,
     identity::StateDir,
@@ -85,30 +85,23 @@ fn free_ports(count: usize) -> Outcome<u16> {
 async fn contact(client: &Client, endpoint: &str, got: &Path) -> Outcome<f64> {
     let _ = fs::remove_file(got);
     let began = Instant::now();
-    let (session, mut events) = client.connect(endpoint).await?;
     let (files, destination) = (client.files.clone(), got.to_owned());
     let open = Box::new(move |meta| files.write(&destination, "bench/small", meta, Already::Nothing));
-    let get = |open| Command::Get {
-        tag: 0,
-        path: "bench/small".into(),
-        resume: None,
-        weight: 1.0,
-        class: Class::Foreground,
-        open,
-    };
-    let mut open = Some(open);
+    let (path, class) = ("bench/small".into(), Class::Foreground);
+    let get = GetCommand { tag: 0, path, resume: None, weight: 1.0, class, open };
+    // As `evenkeel get` asks for it: with the hello.
+    let first = async { First { gets: vec![get], ..First::default() } };
+    let (session, mut events) = client.connect_asking(endpoint, first).await?;
     loop {
         match events.recv().await.ok_or("the session ended")? {
-            SessionEvent::Welcomed(_) => {
-                if let Some(open) = open.take() {
-                    session.command(get(open)).await;
-                }
-            }
             SessionEvent::Done { .. } => break,
             SessionEvent::Failed { failed, .. } => return Err(failed.message.into()),
             SessionEvent::Refused(refusal) => return Err(refusal.message.into()),
             SessionEvent::Ended { why, .. } => return Err(why.unwrap_or_default().into()),
-            SessionEvent::Started { .. } | SessionEvent::Granted { .. } | SessionEvent::Pong(_) => {}
+            SessionEvent::Welcomed(_)
+            | SessionEvent::Started { .. }
+            | SessionEvent::Granted { .. }
+            | SessionEvent::Pong(_) => {}
         }
     }
     let took = began.elapsed().as_secs_f64();

@@ -14,7 +14,7 @@ use std::{
 
 use actors::{
     SessionHandle,
-    peer::client::{Command as Order, SessionEvent},
+    peer::client::{Command as Order, First, GetCommand, SessionEvent},
     port::Dialer,
 };
 use evenkeel::{
@@ -145,10 +145,10 @@ async fn join(
     };
     let link = dialer.control().await?;
     let hello = Hello { data_links: 1, class: 1, agent: "bench/1".into(), ..Hello::default() };
-    let (session, mut events) = client.node().connect(link, hello, dialer, 16);
+    let (session, mut events) = client.node().connect(link, hello, First::default(), dialer, 16);
     while !matches!(events.recv().await.ok_or("the session ended")?, SessionEvent::Welcomed(_)) {}
     let (path, class, open) = ("bench/big".to_owned(), Class::Foreground, Void::opener(received));
-    session.command(Order::Get { tag: 0, path, resume: None, weight: 1.0, class, open }).await;
+    session.command(Order::Get(GetCommand { tag: 0, path, resume: None, weight: 1.0, class, open })).await;
     actix_rt::spawn(async move {
         while let Some(event) = events.recv().await {
             if let SessionEvent::Failed { failed, .. } = event {

@@ -17,7 +17,7 @@ use std::{
 
 use actors::{
     SessionHandle,
-    peer::client::{Command as Order, SessionEvent},
+    peer::client::{Command as Order, GetCommand, SessionEvent},
 };
 use evenkeel::{
     identity::StateDir,
@@ -217,7 +217,7 @@ async fn act(role: Role, pinger: Option<Pinger>) -> Outcome<()> {
     if let Some(received) = &role.received {
         let open = Void::opener(received.clone());
         let (path, class) = ("bench/big".to_owned(), Class::Foreground);
-        session.command(Order::Get { tag: 0, path, resume: None, weight: 1.0, class, open }).await;
+        session.command(Order::Get(GetCommand { tag: 0, path, resume: None, weight: 1.0, class, open })).await;
     }
     if let Some((told, report)) = pinger {
         let pings = loop {

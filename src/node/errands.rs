@@ -9,11 +9,15 @@ use std::{
 
 use actors::{
     LeafEntry, SessionHandle,
-    peer::client::{Command, Next, SessionEvent},
+    peer::client::{Command, First, GetCommand, Next, SessionEvent},
     port::{FileError, LinkError, PortFuture},
 };
 use flow::Class;
-use tokio::{sync::mpsc, task::JoinSet, time::Instant};
+use tokio::{
+    sync::mpsc,
+    task::{JoinError, JoinSet},
+    time::{Instant, timeout},
+};
 use wire::{FailureCode, Refusal};
 
 use super::{TransferProgress, session::Client};
@@ -21,6 +25,9 @@ use crate::files::{Already, LocalFiles};
 
 /// Transfers under way at once: enough to fill a line with small files, few enough to be fair to one large one.
 const AT_ONCE: usize = 16;
+/// How long the hello waits to learn what of the first file is here already. Of nothing that is known at once; a part is
+/// hashed, and a large one is asked for after the welcome.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
 /// Between two looks at how far transfers are.
 const LOOK: Duration = Duration::from_millis(200);
 /// Times that a lost link is dialled again without a byte in between.
@@ -141,10 +148,13 @@ pub async fn run(
     let mut attempt = 0;
     loop {
         let moved_before = work.bytes();
-        let ended = match client.connect(endpoint).await {
-            Ok((handle, events)) => work.attend(client, handle, events, manner, progress).await?,
+        // What is under way beside the session: looking at local files, which may take a while.
+        let mut preparing = JoinSet::new();
+        let first = work.first(&mut preparing, client, manner, progress);
+        let ended = match client.connect_asking(endpoint, first).await {
+            Ok((handle, events)) => work.attend(client, handle, events, preparing, manner, progress).await?,
             Err(error @ (LinkError::Lost(_) | LinkError::HandshakeTimeout(_))) if attempt > 0 => {
-                Some(error.to_string())
+                Some(work.lost(error.to_string()))
             }
             Err(error) => return Err(error.into()),
         };
@@ -183,19 +193,54 @@ impl Work {
         self.bytes_ended + live
     }
 
+    /// Begins to look at what is here of the first file to get. If that is known soon, its get goes with the hello: one, which
+    /// fits beside a handshake in one datagram, and which no node has too many of.
+    async fn first(
+        &mut self,
+        preparing: &mut JoinSet<Prepared>,
+        client: &Client,
+        manner: Manner,
+        progress: &mut dyn TransferProgress,
+    ) -> First {
+        let mut first = First::default();
+        if !matches!(self.left.front(), Some((_, Errand::Get { .. }))) {
+            return first;
+        }
+        self.prepare_next(preparing, client, manner);
+        if let Ok(Some(prepared)) = timeout(FIRST_WAIT, preparing.join_next()).await
+            && let Some(Command::Get(get)) = self.prepared(prepared, progress)
+        {
+            first.gets.push(get);
+        }
+        first
+    }
+
+    /// What is to be said of an errand that was looked at.
+    fn prepared(
+        &mut self,
+        prepared: Result<Prepared, JoinError>,
+        progress: &mut dyn TransferProgress,
+    ) -> Option<Command> {
+        match prepared {
+            Ok((_, Ok(command))) => return Some(command),
+            Ok((tag, Err(error))) => self.failed(tag, error.code, &error.message, progress),
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+        None
+    }
+
     /// Runs one session until everything is done (`None`) or it was lost (why).
     async fn attend(
         &mut self,
         client: &Client,
         handle: SessionHandle,
         mut events: mpsc::Receiver<SessionEvent>,
+        mut preparing: JoinSet<Prepared>,
         manner: Manner,
         progress: &mut dyn TransferProgress,
     ) -> Result<Option<String>, ErrandError> {
         let mut look = Instant::now() + LOOK;
         let mut welcomed = false;
-        // What is under way beside the session: looking at local files, which may take a while.
-        let mut preparing = JoinSet::new();
         loop {
             if welcomed {
                 self.prepare(&mut preparing, client, manner);
@@ -207,12 +252,10 @@ impl Work {
                 }
             }
             let event = tokio::select! {
-                Some(prepared) = preparing.join_next() => {
-                    match prepared {
+                Some(prepared) = preparing.join_next(), if welcomed => {
+                    if let Some(command) = self.prepared(prepared, progress) {
                         // A session that has ended says so by its events; the errand is still in `active`.
-                        Ok((_, Ok(command))) => drop(handle.command(command).await),
-                        Ok((tag, Err(error))) => self.failed(tag, error.code, &error.message, progress),
-                        Err(error) => std::panic::resume_unwind(error.into_panic()),
+                        handle.command(command).await;
                     }
                     continue;
                 }
@@ -311,12 +354,16 @@ impl Work {
     }
 
     fn prepare(&mut self, preparing: &mut JoinSet<Prepared>, client: &Client, manner: Manner) {
-        while self.active.len() < self.at_once {
-            let Some((tag, errand)) = self.left.pop_front() else { return };
-            self.active.insert(tag, (errand.clone(), None));
-            let (files, anew) = (client.files.clone(), self.anew.contains(&tag));
-            preparing.spawn_local(async move { (tag, command(files, tag, errand, manner, anew).await) });
+        while self.active.len() < self.at_once && !self.left.is_empty() {
+            self.prepare_next(preparing, client, manner);
         }
+    }
+
+    fn prepare_next(&mut self, preparing: &mut JoinSet<Prepared>, client: &Client, manner: Manner) {
+        let Some((tag, errand)) = self.left.pop_front() else { return };
+        self.active.insert(tag, (errand.clone(), None));
+        let (files, anew) = (client.files.clone(), self.anew.contains(&tag));
+        preparing.spawn_local(async move { (tag, command(files, tag, errand, manner, anew).await) });
     }
 }
 
@@ -348,7 +395,7 @@ async fn command(
                 let opened: PortFuture<_> = Box::pin(async move { opened.await.map_err(in_the_way) });
                 opened
             });
-            Ok(Command::Get { tag, path, resume, weight, class, open })
+            Ok(Command::Get(GetCommand { tag, path, resume, weight, class, open }))
         }
         Errand::Put { local, path } => {
             let source = files.read(&local).await?;

@@ -3,7 +3,7 @@
 use std::mem;
 
 use actors::{
-    peer::client::{Command, Next, SessionEvent},
+    peer::client::{Command, First, ListCommand, Next, SessionEvent},
     port::{FileEntry, FileKind},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -34,8 +34,16 @@ pub struct Listed {
 ///
 /// # Errors
 /// No session, or what the node says of the path.
-pub(super) async fn list(client: &Client, endpoint: &str, path: &str, recursive: bool) -> Result<Listed, Failure> {
-    let (handle, mut events) = client.connect(endpoint).await.map_err(|error| failure(error.into()))?;
+pub async fn list(client: &Client, endpoint: &str, path: &str, recursive: bool) -> Result<Listed, Failure> {
+    let page_after = |after| {
+        let (reply, answer) = oneshot::channel();
+        (ListCommand { path: path.to_owned(), recursive, after, reply }, answer)
+    };
+    // The first page is asked for with the hello.
+    let (command, mut answer) = page_after(String::new());
+    let first = async { First { lists: vec![command], ..First::default() } };
+    let connected = client.connect_asking(endpoint, first).await;
+    let (handle, mut events) = connected.map_err(|error| failure(error.into()))?;
     loop {
         match events.recv().await {
             Some(SessionEvent::Welcomed(_)) => break,
@@ -47,11 +55,8 @@ pub(super) async fn list(client: &Client, endpoint: &str, path: &str, recursive:
     }
     let mut pages = Pages::default();
     loop {
-        let (reply, answer) = oneshot::channel();
-        let after = pages.listed.entries.last().map(|entry| entry.name.clone()).unwrap_or_default();
-        handle.command(Command::List { path: path.to_owned(), recursive, after, reply }).await;
         let page: Listing = tokio::select! {
-            page = answer => page.map_err(|_| gone())?,
+            page = &mut answer => page.map_err(|_| gone())?,
             failure = session_end(&mut events) => return Err(failure),
         };
         if pages.take(page)? {
@@ -59,6 +64,10 @@ pub(super) async fn list(client: &Client, endpoint: &str, path: &str, recursive:
             session_end(&mut events).await;
             return Ok(pages.listed);
         }
+        let after = pages.listed.entries.last().map(|entry| entry.name.clone()).unwrap_or_default();
+        let (command, next) = page_after(after);
+        answer = next;
+        handle.command(Command::List(command)).await;
     }
 }
 

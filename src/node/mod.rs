@@ -19,7 +19,7 @@ mod tree;
 
 pub use demo::demo;
 pub use exit::{Exit, Failure};
-pub use listing::Listed;
+pub use listing::{Listed, list};
 pub use options::{
     ConfigSource, DemoOptions, DemoTransport, Download, Endpoint, GetOptions, LsOptions, PutOptions, ServeOptions,
     SessionOptions, SignOptions, TransportChoice, Upload,

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use actors::{
     Node, NodeConfig, SessionHandle, Threads, Tree,
-    peer::client::SessionEvent,
+    peer::client::{First, SessionEvent},
     port::{Dialer, LinkError, Policy, Rights},
 };
 use flow::{Class, Rate, ShaperConfig, allocation::Knobs};
@@ -96,6 +96,18 @@ impl Client {
     /// # Errors
     /// As the dialler gives them.
     pub async fn connect(&self, endpoint: &str) -> Result<(SessionHandle, mpsc::Receiver<SessionEvent>), LinkError> {
+        self.connect_asking(endpoint, async { First::default() }).await
+    }
+
+    /// The same; what `first` gives goes with the hello. It is made while the endpoint is dialled.
+    ///
+    /// # Errors
+    /// As the dialler gives them.
+    pub async fn connect_asking(
+        &self,
+        endpoint: &str,
+        first: impl Future<Output = First>,
+    ) -> Result<(SessionHandle, mpsc::Receiver<SessionEvent>), LinkError> {
         let quiet = self.wish.quiet;
         let mut pins = KnownPeers::new(&self.state, move |notice| {
             if !quiet {
@@ -107,7 +119,8 @@ impl Client {
         }
         let dialer =
             self.dialer(endpoint, Arc::new(Pinned(pins))).map_err(|error| LinkError::Local(error.to_string()))?;
-        let link = dialer.control().await?;
+        let (link, first) = tokio::join!(dialer.control(), first);
+        let link = link?;
         let hello = Hello {
             version: wire::PROTOCOL_VERSION,
             upload: self.wish.upload.to_wire(),
@@ -116,8 +129,9 @@ impl Client {
             data_links: self.wish.data_links,
             agent: compose::agent(),
             gets: Vec::new(),
+            lists: Vec::new(),
         };
-        Ok(self.node.connect(link, hello, dialer, EVENTS_MAX))
+        Ok(self.node.connect(link, hello, first, dialer, EVENTS_MAX))
     }
 
     fn dialer(&self, endpoint: &str, pins: Arc<Pinned>) -> Result<Arc<dyn Dialer>, transport::CredentialsRefused> {

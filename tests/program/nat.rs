@@ -9,6 +9,7 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering::SeqCst},
+        mpsc,
     },
     thread,
     time::{Duration, Instant},
@@ -79,9 +80,19 @@ fn ip(args: &[&str]) -> Result<(), String> {
     }
 }
 
-/// A datagram from the node.
+/// Which way a datagram goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Way {
+    /// To the node.
+    Up,
+    /// From it.
+    Down,
+}
+
+/// A datagram that came by.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
+    pub(crate) way: Way,
     /// The node's port.
     pub(crate) port: u16,
     /// When it came by.
@@ -90,9 +101,28 @@ pub(crate) struct Seen {
     pub(crate) bytes: usize,
 }
 
+/// Datagrams on their way.
+const ON_THEIR_WAY_MAX: usize = 65_536;
+/// What waits before a narrow line; what comes then is lost.
+const QUEUE: Duration = Duration::from_millis(50);
+
+/// A line between a client and a node.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Line {
+    /// How long each way takes.
+    pub(crate) delay: Duration,
+    /// What it carries each way; 0: anything.
+    pub(crate) bytes_per_second: u32,
+}
+
 #[derive(Default)]
 struct Book {
+    line: Line,
     seen: Mutex<Vec<Seen>>,
+    /// The one datagram from this port of the node, counted since the beginning or [`Nat::forget`], that gets lost.
+    lost: Mutex<Option<(u16, usize)>>,
+    /// Ports of the node to which nothing gets through.
+    closed: Mutex<BTreeSet<u16>>,
     /// Where the node sees its peer: a change of the address or of the count makes new ports.
     outside: Mutex<(Option<IpAddr>, u64)>,
     /// All that it ever saw.
@@ -112,7 +142,12 @@ impl Drop for Nat {
 impl Nat {
     /// Takes what comes to `near` at each of `ports`, to pass it on to the same port of `node` from ports at `outside`.
     pub(crate) fn before(node: IpAddr, near: IpAddr, ports: &[u16], outside: IpAddr) -> Self {
-        let book = Arc::new(Book::default());
+        Self::at_end_of(Line::default(), node, near, ports, outside)
+    }
+
+    /// The same with a line like that before it.
+    pub(crate) fn at_end_of(line: Line, node: IpAddr, near: IpAddr, ports: &[u16], outside: IpAddr) -> Self {
+        let book = Arc::new(Book { line, ..Book::default() });
         book.outside.lock().unwrap().0 = Some(outside);
         for &port in ports {
             let near = Arc::new(UdpSocket::bind((near, port)).unwrap());
@@ -130,9 +165,24 @@ impl Nat {
         *place = (Some(outside), place.1 + 1);
     }
 
-    /// What came from the node so far.
+    /// What came by so far.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.0.seen.lock().unwrap().clone()
+    }
+
+    /// Forgets what came by.
+    pub(crate) fn forget(&self) {
+        self.0.seen.lock().unwrap().clear();
+    }
+
+    /// Loses the datagram from this port of the node before which there are `index`.
+    pub(crate) fn lose(&self, port: u16, index: usize) {
+        *self.0.lost.lock().unwrap() = Some((port, index));
+    }
+
+    /// From now on nothing gets through to this port of the node, as behind a firewall.
+    pub(crate) fn close(&self, port: u16) {
+        self.0.closed.lock().unwrap().insert(port);
     }
 
     /// Where the node has seen its peer at this port of its own.
@@ -145,11 +195,15 @@ impl Nat {
 fn outward(near: &Arc<UdpSocket>, node: SocketAddr, book: &Arc<Book>) {
     let client = Arc::new(Mutex::new(None));
     let mut room = vec![0; 65_536];
-    let mut mapped: Option<(u64, UdpSocket)> = None;
+    let mut mapped: Option<(u64, Carrier)> = None;
     while !book.is_over.load(SeqCst) {
         let Ok((len, from)) = near.recv_from(&mut room) else { continue };
         *client.lock().unwrap() = Some(from);
         let (Some(address), age) = *book.outside.lock().unwrap() else { continue };
+        book.seen.lock().unwrap().push(Seen { way: Way::Up, port: node.port(), at: Instant::now(), bytes: len });
+        if book.closed.lock().unwrap().contains(&node.port()) {
+            continue;
+        }
         if mapped.as_ref().is_none_or(|(then, _)| *then != age) {
             let socket = UdpSocket::bind((address, 0)).unwrap();
             socket.connect(node).unwrap();
@@ -157,26 +211,71 @@ fn outward(near: &Arc<UdpSocket>, node: SocketAddr, book: &Arc<Book>) {
             book.addresses.lock().unwrap().insert((node.port(), socket.local_addr().unwrap()));
             let (far, near, client, book) =
                 (socket.try_clone().unwrap(), Arc::clone(near), Arc::clone(&client), Arc::clone(book));
+            let line = book.line;
             thread::spawn(move || inward(&far, age, node.port(), &near, &client, &book));
-            mapped = Some((age, socket));
+            mapped = Some((age, carrier(line, move |bytes| drop(socket.send(bytes)))));
         }
-        if let Some((_, socket)) = &mapped {
-            let _ = socket.send(&room[..len]);
+        if let Some((_, carrier)) = &mapped {
+            carrier.send((Instant::now(), room[..len].to_vec())).unwrap();
         }
     }
 }
 
 /// From the node, as long as the port is this client's.
-fn inward(far: &UdpSocket, age: u64, port: u16, near: &UdpSocket, client: &Mutex<Option<SocketAddr>>, book: &Book) {
+fn inward(
+    far: &UdpSocket,
+    age: u64,
+    port: u16,
+    near: &Arc<UdpSocket>,
+    client: &Arc<Mutex<Option<SocketAddr>>>,
+    book: &Book,
+) {
     let mut room = vec![0; 65_536];
+    let (near, client) = (Arc::clone(near), Arc::clone(client));
+    let carrier = carrier(book.line, move |bytes| {
+        let to = *client.lock().unwrap();
+        if let Some(to) = to {
+            let _ = near.send_to(bytes, to);
+        }
+    });
     while !book.is_over.load(SeqCst) && book.outside.lock().unwrap().1 == age {
         let Ok(len) = far.recv(&mut room) else { continue };
         if book.outside.lock().unwrap().1 != age {
             return;
         }
-        book.seen.lock().unwrap().push(Seen { port, at: Instant::now(), bytes: len });
-        if let Some(client) = *client.lock().unwrap() {
-            let _ = near.send_to(&room[..len], client);
+        let index = {
+            let mut seen = book.seen.lock().unwrap();
+            let index = seen.iter().filter(|seen| seen.way == Way::Down && seen.port == port).count();
+            seen.push(Seen { way: Way::Down, port, at: Instant::now(), bytes: len });
+            index
+        };
+        if *book.lost.lock().unwrap() == Some((port, index)) {
+            continue;
         }
+        carrier.send((Instant::now(), room[..len].to_vec())).unwrap();
     }
+}
+
+/// What takes a datagram and when it came.
+type Carrier = mpsc::SyncSender<(Instant, Vec<u8>)>;
+
+/// A thread that sends each datagram when `line` would have carried it, in order.
+fn carrier(line: Line, send: impl Fn(&[u8]) + Send + 'static) -> Carrier {
+    let (carrier, waiting) = mpsc::sync_channel::<(Instant, Vec<u8>)>(ON_THEIR_WAY_MAX);
+    thread::spawn(move || {
+        let mut free = Instant::now();
+        for (came, bytes) in waiting {
+            if line.bytes_per_second > 0 {
+                if free.saturating_duration_since(came) > QUEUE {
+                    continue;
+                }
+                free = free.max(came) + Duration::from_secs(1) * bytes.len() as u32 / line.bytes_per_second;
+            } else {
+                free = came;
+            }
+            thread::sleep((free + line.delay).saturating_duration_since(Instant::now()));
+            send(&bytes);
+        }
+    });
+    carrier
 }

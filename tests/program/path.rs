@@ -10,12 +10,12 @@ use std::{
 use rustix::process::geteuid;
 
 use crate::{
-    nat::{Namespace, Nat, Seen},
+    nat::{Namespace, Nat, Seen, Way},
     support::{Client, Server, assert_same, noise, wait_until},
 };
 
 /// The ports of a node for datagrams: control, then data.
-fn ports(server: &Server) -> Vec<u16> {
+pub(crate) fn ports(server: &Server) -> Vec<u16> {
     let words = server.words();
     let line = words.lines().find(|line| line.starts_with("quic ")).unwrap();
     let (control, data) = line.split_once(" (UDP), data on ").unwrap();
@@ -24,7 +24,7 @@ fn ports(server: &Server) -> Vec<u16> {
 }
 
 /// Ports in a row that are free at both addresses, the first of them for TCP as well.
-fn free_ports(addresses: [Ipv4Addr; 2], count: u16) -> u16 {
+pub(crate) fn free_ports(addresses: [Ipv4Addr; 2], count: u16) -> u16 {
     let free = |first: u16| {
         TcpListener::bind((Ipv4Addr::LOCALHOST, first)).ok()?;
         let both =
@@ -66,7 +66,8 @@ fn packets_leave_at_the_rate_that_the_client_asked_for() {
     let (code, words) = client.wait(60);
     assert_eq!(code, 0, "{words}");
     assert_same(server.share().join("a.bin"), &out);
-    let seen: Vec<Seen> = nat.seen().into_iter().filter(|seen| seen.port == first + 1).collect();
+    let seen: Vec<Seen> =
+        nat.seen().into_iter().filter(|seen| seen.way == Way::Down && seen.port == first + 1).collect();
     let length = seen.last().unwrap().at - seen[0].at;
     assert!((5.0..8.0).contains(&length.as_secs_f64()), "6 MB at 1 MB/s took {length:?}");
     let steady = |window| extremes(&seen, Duration::from_secs(1), Duration::from_secs(5), window);

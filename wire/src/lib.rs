@@ -23,8 +23,8 @@ pub use limits::{
 };
 pub use message::{
     Begin, Cancel, ClassCode, DesiredRates, ENTRIES_MAX, Entry, EntryKind, Failed, FailureCode, Finished, GETS_MAX,
-    Get, Goodbye, GoodbyeCode, Granted, Hello, List, ListError, Listing, Message, MessageKind, Opened, Ping, Pong,
-    Progress, Proportion, Proportions, Put, Ready, Refusal, RefusalCode, SHARES_MAX, Stored, TOKENS_MAX, Welcome,
+    Get, Goodbye, GoodbyeCode, Granted, Hello, LISTS_MAX, List, ListError, Listing, Message, MessageKind, Opened, Ping,
+    Pong, Progress, Proportion, Proportions, Put, Ready, Refusal, RefusalCode, SHARES_MAX, Stored, TOKENS_MAX, Welcome,
     Window,
 };
 pub use peer_id::{PeerId, PeerIdError};

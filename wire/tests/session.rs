@@ -29,6 +29,21 @@ fn a_get_in_the_hello_needs_no_further_question() {
 }
 
 #[test]
+fn a_list_in_the_hello_is_answered_right_after_the_welcome() {
+    let list = |path: &str| List { path: path.to_owned(), ..List::default() };
+    let hello = Hello { lists: vec![list("share"), list("none")], ..Hello::default() };
+    let mut pair = Pair::new(hello, Network::default());
+    // There and back, and no more.
+    pair.run_ms(2 * Network::default().control_ms);
+    calm(&pair);
+    assert!(has(&pair, CLIENT, |e| matches!(e, Event::Listing(l) if l.request == 1 && l.error.is_none())));
+    assert!(has(&pair, CLIENT, |e| matches!(e, Event::Listing(l) if l.request == 2 && l.error.is_some())));
+    assert_eq!(pair.client().list("share", false, "").unwrap(), 3, "later ids grow");
+    pair.run_ms(1000);
+    calm(&pair);
+}
+
+#[test]
 fn a_put_arrives() {
     let mut pair = Pair::open();
     let (empty, full) = (pair.put(0), pair.put(12_345));
@@ -166,12 +181,10 @@ fn a_client_that_does_not_know_our_limits_gets_answers() {
     let limits = Limits { lists_max: 1, gets_in_hello_max: 1, path_bytes_max: 5, ..Limits::default() };
     let get = |transfer, path: &str| Get { transfer, path: path.to_owned(), ..Get::default() };
     let list = |request, path: &str| Message::List(List { request, path: path.to_owned(), ..List::default() });
-    let hello = Hello { gets: vec![get(1, "a"), get(2, "b")], ..Hello::default() };
-    let answers = server_answers(
-        limits,
-        hello,
-        vec![Message::Get(get(3, "far/too/long")), list(1, "far/too/long"), list(2, "a"), list(3, "b")],
-    );
+    let first = ["far/too/long", "a", "b"].into_iter().zip(1..);
+    let lists = first.map(|(path, request)| List { request, path: path.to_owned(), ..List::default() }).collect();
+    let hello = Hello { gets: vec![get(1, "a"), get(2, "b")], lists, ..Hello::default() };
+    let answers = server_answers(limits, hello, vec![Message::Get(get(3, "far/too/long")), list(4, "c")]);
     let codes: Vec<_> = answers
         .iter()
         .map(|message| match message {
@@ -181,7 +194,7 @@ fn a_client_that_does_not_know_our_limits_gets_answers() {
         })
         .collect();
     use FailureCode::{BadPath, TooMany};
-    assert_eq!(codes, [(2, TooMany), (3, BadPath), (1, BadPath), (3, TooMany)]);
+    assert_eq!(codes, [(2, TooMany), (1, BadPath), (3, TooMany), (3, BadPath), (4, TooMany)]);
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::{
     peer::{
         ControlMessage, DataMessage,
         backlog::Room,
-        client::{Next, SessionEvent},
+        client::{First, Next, SessionEvent},
         download::Download,
         link::{self, Link, Outbox},
         membership::Membership,
@@ -70,6 +70,8 @@ pub enum Start {
     Client {
         /// Our first message.
         hello: Hello,
+        /// What goes with it.
+        first: First,
         /// Where the user listens.
         events: mpsc::Sender<SessionEvent>,
         /// How data links are opened.
@@ -101,6 +103,8 @@ pub struct PeerActor {
     pub(super) downloads: HashMap<u32, Download>,
     pub(super) transfer_of: HashMap<LeafKey, u32>,
     pub(super) draining: bool,
+    /// How a link was lost, for the user.
+    lost: Option<String>,
     /// Chunks that overtook the control message that makes sense of them, in order; their links are read no further.
     pub(super) early: VecDeque<EarlyChunk>,
     pub(super) early_due: bool,
@@ -124,13 +128,16 @@ impl PeerActor {
         actix_rt::spawn(link::write_control(link.sender, outgoing, control_lane.clone(), shared.clone()));
         actix_rt::spawn(link::read_control(link.receiver, control_lane.clone(), shared.clone()));
         let limits = config.session_limits.clone();
+        let mut opening = HashMap::new();
         let (session, class, user, life) = match start {
             Start::Server => (Session::server(limits, now), Class::default(), None, Life::Stranger),
-            Start::Client { hello, events, dialer } => {
+            Start::Client { mut hello, first, events, dialer } => {
                 let class = hello.flow_class();
+                let mut user = User::new(events, dialer);
+                opening = user.ask_first(first, &mut hello, &limits);
                 let membership = Membership::join(&worker, &link.remote, String::new(), [0, 0], control_lane.clone());
                 let life = Life::Member { membership, rights: Rights::NONE };
-                (Session::client(hello, limits, now), class, Some(User::new(events, dialer)), life)
+                (Session::client(hello, limits, now), class, Some(user), life)
             }
         };
         let actor = Self {
@@ -148,11 +155,12 @@ impl PeerActor {
             links: Vec::new(),
             reads: Rc::new(Cell::new(Rate::UNLIMITED)),
             data_links_max: 0,
-            opening: HashMap::new(),
+            opening,
             uploads: HashMap::new(),
             downloads: HashMap::new(),
             transfer_of: HashMap::new(),
             draining: false,
+            lost: None,
             early: VecDeque::new(),
             early_due: false,
             inbox: Some(inbox),
@@ -284,6 +292,7 @@ impl PeerActor {
             Some(LinkError::PeerFault(violation)) => self.violated(violation),
             Some(error) => {
                 tracing::debug!(peer = %self.remote.peer, "link lost: {error}");
+                self.lost = Some(format!("the link was lost: {error}"));
                 self.session.handle_disconnect();
             }
             None => self.session.handle_disconnect(),
@@ -347,7 +356,11 @@ impl PeerActor {
             Exit::PeerLeft(goodbye) => ("clean", next_after(goodbye.code())),
             Exit::PeerGone => ("lost", Next::DialAgain),
         };
-        let why = (!matches!(exit, Exit::Clean)).then(|| exit.to_string());
+        let why = match &exit {
+            Exit::Clean => None,
+            Exit::PeerGone => Some(self.lost.take().unwrap_or_else(|| exit.to_string())),
+            exit => Some(exit.to_string()),
+        };
         self.end(reason, why, next);
         ctx.stop();
     }

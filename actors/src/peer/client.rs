@@ -12,23 +12,48 @@ use crate::port::{FileError, PortFuture, ResumePoint, Sink, SinkMeta, Source};
 pub type OpenSink =
     Box<dyn FnOnce(SinkMeta) -> PortFuture<Result<(Arc<dyn Sink>, Option<ResumePoint>), FileError>> + Send>;
 
+/// A file to fetch.
+pub struct GetCommand {
+    /// The caller's own number for it; comes back in every event.
+    pub tag: u64,
+    /// `SHARE/PATH`.
+    pub path: String,
+    /// What is there already.
+    pub resume: Option<ResumePoint>,
+    /// Its proportion among this session's transfers.
+    pub weight: f64,
+    /// How urgent.
+    pub class: Class,
+    /// Opens the local file.
+    pub open: OpenSink,
+}
+
+/// One page of a listing to fetch.
+pub struct ListCommand {
+    /// `SHARE/PATH`, `SHARE`, or empty.
+    pub path: String,
+    /// With everything beneath.
+    pub recursive: bool,
+    /// Names after this one.
+    pub after: String,
+    /// The answer.
+    pub reply: oneshot::Sender<Listing>,
+}
+
+/// What is asked for in the hello itself, so that it costs no round trip of its own. Only what may be heard twice: the hello may
+/// travel in a first datagram that somebody else sends again. Beyond a few of each a node answers `TooMany`.
+#[derive(Default)]
+pub struct First {
+    /// Files.
+    pub gets: Vec<GetCommand>,
+    /// Pages of listings.
+    pub lists: Vec<ListCommand>,
+}
+
 /// What the user wants.
 pub enum Command {
     /// Fetch a file.
-    Get {
-        /// The caller's own number for it; comes back in every event.
-        tag: u64,
-        /// `SHARE/PATH`.
-        path: String,
-        /// What is there already.
-        resume: Option<ResumePoint>,
-        /// Its proportion among this session's transfers.
-        weight: f64,
-        /// How urgent.
-        class: Class,
-        /// Opens the local file.
-        open: OpenSink,
-    },
+    Get(GetCommand),
     /// Send a file.
     Put {
         /// The caller's own number for it.
@@ -43,16 +68,7 @@ pub enum Command {
         class: Class,
     },
     /// One page of a listing.
-    List {
-        /// `SHARE/PATH`, `SHARE`, or empty.
-        path: String,
-        /// With everything beneath.
-        recursive: bool,
-        /// Names after this one.
-        after: String,
-        /// The answer.
-        reply: oneshot::Sender<Listing>,
-    },
+    List(ListCommand),
     /// Change the rates that this side desires.
     Desire {
         /// This side to the node.

@@ -7,13 +7,16 @@ use std::{
 
 use flow::{Direction, Rate};
 use tokio::sync::{mpsc, oneshot};
-use wire::{Entry, EntryKind, Failed, FailureCode, GetRequest, Listing, Opened, PutRequest, Ready, Token, Welcome};
+use wire::{
+    Entry, EntryKind, Failed, FailureCode, GetRequest, Hello, Limits, List, Listing, Opened, PutRequest, Ready, Token,
+    Welcome,
+};
 
 use crate::{
     peer::{
         DataMessage, PeerActor,
         actor::Life,
-        client::{Command, OpenSink, SessionEvent},
+        client::{Command, First, GetCommand, ListCommand, OpenSink, SessionEvent},
         disk,
         download::{Download, WINDOW_FIRST_BYTES},
         serve::{Opening, Wish},
@@ -55,6 +58,30 @@ impl User {
         }
     }
 
+    /// Puts `first` into the hello. What the node will open.
+    pub(super) fn ask_first(&mut self, first: First, hello: &mut Hello, limits: &Limits) -> HashMap<u32, Opening> {
+        let mut opening = HashMap::new();
+        for (get, transfer) in first.gets.into_iter().zip(1_u32..) {
+            let tag = get.tag;
+            if hello.gets.len() >= limits.gets_in_hello_max {
+                let failed = Failed::new(transfer, FailureCode::TooMany, "more gets than a hello takes");
+                let _ = self.events.try_send(SessionEvent::Failed { tag, failed });
+                continue;
+            }
+            let (request, wish, open) = request(get);
+            hello.gets.push(request.message(transfer));
+            opening.insert(transfer, Opening::new(wish));
+            self.tags.insert(transfer, tag);
+            self.sinks.insert(transfer, open);
+        }
+        for (list, request) in first.lists.into_iter().take(limits.lists_max).zip(1_u32..) {
+            let ListCommand { path, recursive, after, reply } = list;
+            hello.lists.push(List { request, path, recursive, after });
+            self.lists.insert(request, reply);
+        }
+        opening
+    }
+
     fn transfer_of(&self, tag: u64) -> Option<u32> {
         self.tags.iter().find(|(_, known)| **known == tag).map(|(transfer, _)| *transfer)
     }
@@ -74,18 +101,9 @@ impl PeerActor {
     pub(super) fn command(&mut self, command: Command) {
         let now = self.worker.now();
         match command {
-            Command::Get { tag, path, resume, weight, class, open } => {
-                let (offset, hash) = resume.map_or((0, None), |point| (point.offset, Some(point.hash.0)));
-                let thousandths = (weight * 1000.0).round().clamp(1.0, 1e6) as u32;
-                let wish = Wish { path: path.clone(), weight_thousandths: thousandths, class: Some(class), size: 0 };
-                let request = GetRequest {
-                    path,
-                    offset,
-                    prefix_hash: hash,
-                    weight_thousandths: thousandths,
-                    class: Some(class),
-                    window: offset + WINDOW_FIRST_BYTES,
-                };
+            Command::Get(get) => {
+                let tag = get.tag;
+                let (request, wish, open) = request(get);
                 match self.session.get(request) {
                     Ok(transfer) => {
                         self.opening.insert(transfer, Opening::new(wish));
@@ -99,7 +117,7 @@ impl PeerActor {
                 }
             }
             Command::Put { tag, path, source, weight, class } => {
-                let thousandths = (weight * 1000.0).round().clamp(1.0, 1e6) as u32;
+                let thousandths = thousandths(weight);
                 let size = source.size();
                 let wish = Wish { path: path.clone(), weight_thousandths: thousandths, class: Some(class), size };
                 let request = PutRequest {
@@ -120,7 +138,7 @@ impl PeerActor {
                     Err(error) => self.reject(tag, &error.to_string()),
                 }
             }
-            Command::List { path, recursive, after, reply } => {
+            Command::List(ListCommand { path, recursive, after, reply }) => {
                 if let (Ok(request), Some(user)) = (self.session.list(&path, recursive, &after), &mut self.user) {
                     user.lists.insert(request, reply);
                 }
@@ -217,7 +235,11 @@ impl PeerActor {
     /// The node has opened the file we want.
     pub(super) fn opened(&mut self, opened: Opened) {
         let transfer = opened.transfer;
-        let Some(open) = self.user.as_mut().and_then(|user| user.sinks.remove(&transfer)) else { return };
+        let Some(open) = self.user.as_mut().and_then(|user| user.sinks.remove(&transfer)) else {
+            // It was cancelled while the hello was on its way, when nothing else could be said.
+            let told = self.session.cancel(transfer);
+            return self.complain(told);
+        };
         let Some(Opening { wish, .. }) = self.opening.get(&transfer) else { return };
         let wish = Wish { path: wish.path.clone(), ..*wish };
         let Some((lease, rates)) = self.open_leaf(Direction::Download, transfer, &wish, opened.size) else { return };
@@ -343,6 +365,20 @@ impl PeerActor {
             Life::Stranger | Life::Gone => Rights::NONE,
         }
     }
+}
+
+/// What the node is asked for, what is kept of it here, and how its local file is opened.
+fn request(get: GetCommand) -> (GetRequest, Wish, OpenSink) {
+    let GetCommand { tag: _, path, resume, weight, class, open } = get;
+    let (offset, prefix_hash) = resume.map_or((0, None), |point| (point.offset, Some(point.hash.0)));
+    let (weight_thousandths, class) = (thousandths(weight), Some(class));
+    let wish = Wish { path: path.clone(), weight_thousandths, class, size: 0 };
+    let window = offset + WINDOW_FIRST_BYTES;
+    (GetRequest { path, offset, prefix_hash, weight_thousandths, class, window }, wish, open)
+}
+
+fn thousandths(weight: f64) -> u32 {
+    (weight * 1000.0).round().clamp(1.0, 1e6) as u32
 }
 
 pub(super) fn wire_entry(entry: FileEntry) -> Entry {

@@ -12,7 +12,7 @@ use std::{
 
 use actors::{
     Node, NodeConfig, NodeConsole, SessionHandle, Shared, Threads, Tree,
-    peer::client::{Command, SessionEvent},
+    peer::client::{Command, First, GetCommand, OpenSink, SessionEvent},
     port::{ControlLink, DataArrival, DataLink, DataOffer, Dialer, Front, LinkError, Policy, PortFuture, Rights, Sink},
 };
 use flow::{Class, Direction, Rate, ShaperConfig, allocation::Knobs};
@@ -198,11 +198,18 @@ impl House {
 
     /// A client session of the peer of that name; `hello` says what it wants.
     pub(crate) fn session(&self, name: &str, hello: Hello) -> Visitor {
+        self.session_asking(name, hello, |_| First::default())
+    }
+
+    /// The same; `first` says what goes with the hello, and where its files are stored.
+    pub(crate) fn session_asking(&self, name: &str, hello: Hello, first: impl FnOnce(&Stored) -> First) -> Visitor {
+        let stored = Stored::default();
+        let first = first(&stored);
         let (from_node, to_node) = self.dial(name, LINK_ROOM);
         let dialer = Arc::new(FakeDialer { node: self.node.clone(), peer: id(name) });
         let link = link::control(id("the node"), from_node, to_node);
-        let (handle, events) = self.client.connect(link, hello, dialer, 64);
-        Visitor { handle, events, stored: Stored::default(), outcomes: HashMap::new() }
+        let (handle, events) = self.client.connect(link, hello, first, dialer, 64);
+        Visitor { handle, events, stored, outcomes: HashMap::new() }
     }
 
     /// A client session that has been welcomed.
@@ -288,6 +295,16 @@ pub(crate) struct Visitor {
     outcomes: HashMap<u64, Result<(), wire::FailureCode>>,
 }
 
+/// A whole file, to be stored there.
+pub(crate) fn get_command(tag: u64, path: &str, stored: &Stored) -> GetCommand {
+    let (stored, name) = (stored.clone(), path.to_owned());
+    let open: OpenSink = Box::new(move |_| {
+        let sink: Arc<dyn Sink> = FakeSink::new(&name, &stored);
+        Box::pin(std::future::ready(Ok((sink, None))))
+    });
+    GetCommand { tag, path: path.into(), resume: None, weight: 1.0, class: Class::Foreground, open }
+}
+
 impl Visitor {
     pub(crate) async fn event(&mut self) -> SessionEvent {
         let event = tokio::time::timeout(PATIENCE, self.events.recv()).await.expect("an event comes");
@@ -304,19 +321,7 @@ impl Visitor {
     }
 
     pub(crate) async fn get(&self, tag: u64, path: &str) {
-        let (stored, name) = (self.stored.clone(), path.to_owned());
-        let command = Command::Get {
-            tag,
-            path: path.into(),
-            resume: None,
-            weight: 1.0,
-            class: Class::Foreground,
-            open: Box::new(move |_| {
-                let sink: Arc<dyn Sink> = FakeSink::new(&name, &stored);
-                Box::pin(std::future::ready(Ok((sink, None))))
-            }),
-        };
-        assert!(self.handle.command(command).await);
+        assert!(self.handle.command(Command::Get(get_command(tag, path, &self.stored))).await);
     }
 
     pub(crate) async fn put(&self, tag: u64, path: &str) {

@@ -4,9 +4,13 @@ use wire::{FailureCode, Hello, RefusalCode};
 
 use crate::{
     files::content,
-    house::{House, config, run},
+    house::{House, config, get_command, run, until},
 };
-use actors::{NodeConfig, peer::client::SessionEvent};
+use actors::{
+    NodeConfig,
+    peer::client::{Command, First, ListCommand, SessionEvent},
+};
+use tokio::sync::oneshot;
 
 #[test]
 fn a_get_is_stored_as_it_is_at_the_node() {
@@ -23,6 +27,44 @@ fn a_get_is_stored_as_it_is_at_the_node() {
         assert_eq!(stored.len(), 3);
         assert!(stored.iter().all(|(path, bytes)| *bytes == content(path)));
         assert!(house.shared().registry.leaves.is_empty(), "an ended transfer has no leaf");
+    });
+}
+
+#[test]
+fn what_goes_with_the_hello_is_answered_without_another_word() {
+    run(async {
+        let house = House::start(config());
+        let (reply, answer) = oneshot::channel();
+        let list = ListCommand { path: String::new(), recursive: false, after: String::new(), reply };
+        let mut visitor = house.session_asking("reader-a", Hello::default(), |stored| First {
+            gets: vec![get_command(5, "share/one", stored), get_command(6, "share/missing", stored)],
+            lists: vec![list],
+        });
+        assert_eq!(visitor.outcome(6).await, Err(FailureCode::NotFound));
+        assert_eq!(visitor.outcome(5).await, Ok(()));
+        assert!(visitor.stored.lock().unwrap()["share/one"] == content("share/one"));
+        assert_eq!(answer.await.unwrap().request, 1);
+        visitor.get(7, "share/two").await;
+        assert_eq!(visitor.outcome(7).await, Ok(()), "later transfers have later numbers");
+    });
+}
+
+/// Nothing can be said between the hello and the welcome, so the node opens the file and must be told then.
+#[test]
+fn a_get_that_is_cancelled_before_the_welcome_ends_at_the_node_too() {
+    run(async {
+        let house = House::start(config());
+        let mut visitor = house.session_asking("reader-a", Hello::default(), |stored| First {
+            gets: vec![get_command(1, "share/one", stored)],
+            ..First::default()
+        });
+        assert!(visitor.handle.command(Command::Cancel { tag: 1 }).await);
+        assert_eq!(visitor.outcome(1).await, Err(FailureCode::Cancelled));
+        visitor.find(|event| matches!(event, SessionEvent::Welcomed(_)).then_some(())).await;
+        visitor.get(2, "share/two").await;
+        assert_eq!(visitor.outcome(2).await, Ok(()));
+        until("it has no leaf", || house.shared().registry.leaves.is_empty()).await;
+        assert!(!visitor.stored.lock().unwrap().contains_key("share/one"));
     });
 }
 

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use actors::peer::client::{Command, SessionEvent};
+use actors::peer::client::{Command, GetCommand, SessionEvent};
 use flow::Rate;
 
 use crate::{
@@ -86,7 +86,8 @@ async fn act(part: Part, home: Home, transport: TransportChoice, stop: Arc<Atomi
                 let (files, destination, remote) = (client.files.clone(), home.destination.clone(), home.path.clone());
                 let open = Box::new(move |meta| files.write(&destination, &remote, meta, Already::Nothing));
                 let (path, class) = (home.path.clone(), part.class);
-                handle.command(Command::Get { tag: 0, path, resume: None, weight: 1.0, class, open }).await;
+                let get = GetCommand { tag: 0, path, resume: None, weight: 1.0, class, open };
+                handle.command(Command::Get(get)).await;
             }
             Ok(Some(SessionEvent::Failed { failed, .. })) => {
                 return Err(Failure::new(Exit::Failed, format!("a demo peer's get failed: {}", failed.message)));

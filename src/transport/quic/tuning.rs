@@ -42,9 +42,7 @@ pub(super) fn control(end: End) -> Arc<TransportConfig> {
         .receive_window(VarInt::from_u32(CONTROL_WINDOW_BYTES))
         .send_window(CONTROL_SEND_BYTES);
     #[cfg(feature = "one-connection")]
-    config
-        .max_concurrent_bidi_streams(VarInt::from_u32(64))
-        .receive_window(VarInt::from_u32(DATA_WINDOW_BYTES_MAX));
+    config.max_concurrent_bidi_streams(VarInt::from_u32(64)).receive_window(VarInt::from_u32(DATA_WINDOW_BYTES_MAX));
     Arc::new(config)
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use flow::{Class, Rate};
 
-use super::{ClassCode, Get, GoodbyeCode, RefusalCode};
+use super::{ClassCode, Get, GoodbyeCode, List, RefusalCode};
 use crate::{Token, Violation};
 
 /// The client's first message. Everything in it is safe to replay, so that QUIC may carry it in its 0-RTT datagram.
@@ -31,6 +31,9 @@ pub struct Hello {
     /// Transfers to begin at once, without waiting for the welcome. Their ids grow from 1.
     #[prost(message, repeated, tag = "7")]
     pub gets: Vec<Get>,
+    /// Pages to answer at once, in the same way. Their ids grow from 1.
+    #[prost(message, repeated, tag = "8")]
+    pub lists: Vec<List>,
 }
 
 impl Hello {

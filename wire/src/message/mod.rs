@@ -21,7 +21,7 @@ pub use kind::MessageKind;
 pub use listing::{Entry, List, ListError, Listing};
 pub use pulse::{Ping, Pong};
 pub use rates::{DesiredRates, Granted, Progress, Proportion, Proportions};
-pub use shape::{ENTRIES_MAX, GETS_MAX, SHARES_MAX, TOKENS_MAX};
+pub use shape::{ENTRIES_MAX, GETS_MAX, LISTS_MAX, SHARES_MAX, TOKENS_MAX};
 pub use transfer::{Begin, Cancel, Failed, Finished, Get, Opened, Put, Ready, Stored, Window};
 
 /// One control message.

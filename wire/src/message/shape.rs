@@ -1,7 +1,7 @@
 //! Limits of a message by itself, whatever the session: checked by the decoder, before a message may wait in any queue. A
 //! frame of 64 KiB could otherwise unfold into megabytes of empty entries.
 
-use super::{Get, Message, Ready};
+use super::{Get, List, Message, Ready};
 use crate::{
     Violation,
     limits::{AGENT_BYTES_MAX, PATH_BYTES_MAX, WEIGHT_THOUSANDTHS_MAX, WORDS_BYTES_MAX},
@@ -9,6 +9,8 @@ use crate::{
 
 /// Gets in one hello. A client with more asks for the rest after the welcome.
 pub const GETS_MAX: usize = 64;
+/// Lists in one hello.
+pub const LISTS_MAX: usize = 16;
 /// Entries in one listing: twice what [`crate::Limits`] lets a server send.
 pub const ENTRIES_MAX: usize = 1000;
 /// Shares in one message of proportions: twice the transfers that a session may have.
@@ -29,9 +31,11 @@ impl Message {
         match self {
             Self::Hello(m) => {
                 count("gets in a hello", m.gets.len(), GETS_MAX)?;
+                count("lists in a hello", m.lists.len(), LISTS_MAX)?;
                 range("data links", m.data_links.into(), TOKENS_MAX as u64)?;
                 text("agent", &m.agent, AGENT_BYTES_MAX)?;
-                m.gets.iter().try_for_each(check_get)
+                m.gets.iter().try_for_each(check_get)?;
+                m.lists.iter().try_for_each(check_list)
             }
             Self::Welcome(m) => {
                 count("tokens", m.tokens.len(), TOKENS_MAX)?;
@@ -40,11 +44,7 @@ impl Message {
                 m.tokens.iter().try_for_each(|token| fixed("token", token))
             }
             Self::Refusal(m) => text("words", &m.message, WORDS_BYTES_MAX),
-            Self::List(m) => {
-                id("request", m.request)?;
-                text("path", &m.path, PATH_BYTES_MAX)?;
-                text("path", &m.after, PATH_BYTES_MAX)
-            }
+            Self::List(m) => check_list(m),
             Self::Listing(m) => {
                 count("entries", m.entries.len(), ENTRIES_MAX)?;
                 text("words", m.error.as_ref().map_or("", |e| &e.message), WORDS_BYTES_MAX)
@@ -82,6 +82,12 @@ fn check_get(get: &Get) -> Result<(), Violation> {
     text("path", &get.path, PATH_BYTES_MAX)?;
     weight(get.weight)?;
     prefix(get.offset, &get.prefix_hash)
+}
+
+fn check_list(list: &List) -> Result<(), Violation> {
+    id("request", list.request)?;
+    text("path", &list.path, PATH_BYTES_MAX)?;
+    text("path", &list.after, PATH_BYTES_MAX)
 }
 
 fn check_ready(ready: &Ready) -> Result<(), Violation> {

@@ -73,11 +73,14 @@ impl Session {
         for get in &hello.gets {
             self.transfers.claim(get.transfer)?;
         }
+        for list in &hello.lists {
+            self.lists.claim(list.request)?;
+        }
         let State::Greeting { deadline } = self.state else {
             return Ok(());
         };
-        let gets = std::mem::take(&mut hello.gets);
-        self.state = State::Deciding { deadline, since: now, gets };
+        let (gets, lists) = (std::mem::take(&mut hello.gets), std::mem::take(&mut hello.lists));
+        self.state = State::Deciding { deadline, since: now, gets, lists };
         self.emit(Event::Hello(hello));
         Ok(())
     }
@@ -114,6 +117,12 @@ impl Session {
 
     fn on_list(&mut self, list: List) -> Result<(), Violation> {
         self.lists.claim(list.request)?;
+        self.admit_list(list);
+        Ok(())
+    }
+
+    /// Takes a list whose id has been claimed, or answers why not.
+    pub(super) fn admit_list(&mut self, list: List) {
         let failure = if self.lists.len() >= self.limits.lists_max {
             Some((FailureCode::TooMany, format!("at most {} lists at once", self.limits.lists_max)))
         } else {
@@ -122,11 +131,10 @@ impl Session {
         if let Some((code, words)) = failure {
             let error = Some(ListError::new(code, words));
             self.send(Message::Listing(Listing { request: list.request, error, ..Listing::default() }));
-            return Ok(());
+            return;
         }
         self.lists.insert(list.request);
         self.emit(Event::List(list));
-        Ok(())
     }
 
     fn on_listing(&mut self, listing: Listing) -> Result<(), Violation> {

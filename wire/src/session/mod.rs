@@ -54,8 +54,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// The client's end. Its first output sends `hello`. A `version` of 0 becomes ours; gets whose `transfer` is 0 are
-    /// numbered in their order. The ids of others must grow: a get that breaks that is dropped.
+    /// The client's end. Its first output sends `hello`. A `version` of 0 becomes ours; gets whose `transfer` is 0, and lists
+    /// whose `request` is 0, are numbered in their order. The ids of others must grow: what breaks that is dropped.
     pub fn client(mut hello: Hello, limits: Limits, now: Moment) -> Self {
         let mut session = Self::new(Role::Client, limits, now);
         if hello.version == 0 {
@@ -73,6 +73,18 @@ impl Session {
                 session.transfers.insert(get.transfer, Step::Requested { offset: get.offset, window: get.window });
             }
             fresh
+        });
+        hello.lists.truncate(session.limits.lists_max);
+        hello.lists.retain_mut(|list| {
+            if list.request == 0 {
+                list.request = session.lists.next_id().unwrap_or_default();
+            }
+            let is_fresh = session.lists.claim(list.request).is_ok();
+            debug_assert!(is_fresh, "the ids of the lists in a hello must grow");
+            if is_fresh {
+                session.lists.insert(list.request);
+            }
+            is_fresh
         });
         session.send(Message::Hello(hello));
         session

@@ -12,10 +12,10 @@ use crate::{
 
 /// The whole session.
 impl Session {
-    /// Server: takes the client in. Its gets follow as events.
+    /// Server: takes the client in. Its gets and lists follow as events.
     pub fn welcome(&mut self, welcome: Welcome) -> Result<(), SessionError> {
         match std::mem::replace(&mut self.state, State::Closed) {
-            State::Deciding { since, gets, .. } => {
+            State::Deciding { since, gets, lists, .. } => {
                 self.state = State::Open { pulse: Pulse::new(since, &self.limits) };
                 self.send(Message::Welcome(welcome));
                 for (index, get) in gets.into_iter().enumerate() {
@@ -24,6 +24,9 @@ impl Session {
                     } else {
                         self.send_failed(get.transfer, FailureCode::TooMany, "too many gets in the hello");
                     }
+                }
+                for list in lists {
+                    self.admit_list(list);
                 }
                 Ok(())
             }

@@ -3,6 +3,7 @@
 use flow::{Class, Direction};
 
 use super::{Step, Transfer};
+use crate::{ClassCode, Get};
 
 /// A file wanted from the server.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -19,6 +20,24 @@ pub struct GetRequest {
     pub class: Option<Class>,
     /// How far the server may send at first, an absolute offset; see [`crate::Get::window`].
     pub window: u64,
+}
+
+impl GetRequest {
+    /// The message that asks for it, for a hello or by itself.
+    pub fn message(self, transfer: u32) -> Get {
+        let Self { path, offset, prefix_hash, weight_thousandths: weight, class, window } = self;
+        let prefix_hash = prefix_bytes(offset, prefix_hash);
+        let class = class.map_or(ClassCode::Unspecified, ClassCode::from).into();
+        Get { transfer, path, offset, prefix_hash, weight, class, window }
+    }
+}
+
+/// The hash of the first `offset` bytes as it travels: none of none.
+pub(super) fn prefix_bytes(offset: u64, hash: Option<[u8; 32]>) -> Vec<u8> {
+    match hash {
+        Some(hash) if offset > 0 => hash.to_vec(),
+        _ => Vec::new(),
+    }
 }
 
 /// A file offered to the server.

@@ -8,15 +8,15 @@
 use flow::Moment;
 
 use super::{Pulse, Role};
-use crate::{Get, MessageKind};
+use crate::{Get, List, MessageKind};
 
 /// Where a session is. A state holds only what is true there.
 #[derive(Debug)]
 pub(crate) enum State {
     /// Client: the hello is on its way. Server: it has not come yet.
     Greeting { deadline: Moment },
-    /// Server: the shell decides about the hello, which came at `since` with these gets.
-    Deciding { deadline: Moment, since: Moment, gets: Vec<Get> },
+    /// Server: the shell decides about the hello, which came at `since` with these gets and lists.
+    Deciding { deadline: Moment, since: Moment, gets: Vec<Get>, lists: Vec<List> },
     /// Everything may happen.
     Open { pulse: Pulse },
     /// No new transfers. Without a deadline it is the peer who drains.

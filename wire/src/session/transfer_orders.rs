@@ -1,8 +1,10 @@
 //! What a session does with single transfers because its own shell wants it; otherwise as `orders.rs`.
 
-use super::{GetRequest, PutRequest, Role, Session, SessionError, Step, Transfer, transfer::first_limit};
+use super::{
+    GetRequest, PutRequest, Role, Session, SessionError, Step, Transfer, requests::prefix_bytes, transfer::first_limit,
+};
 use crate::{
-    Begin, Cancel, ClassCode, FailureCode, Finished, Get, Message, Opened, Progress, Put, Ready, Stored,
+    Begin, Cancel, ClassCode, FailureCode, Finished, Message, Opened, Progress, Put, Ready, Stored,
     WEIGHT_THOUSANDTHS_MAX, Window,
 };
 
@@ -13,17 +15,8 @@ impl Session {
         if request.offset > 0 && request.prefix_hash.is_none() {
             return Err(SessionError::OutOfRange("offset without a hash"));
         }
-        let GetRequest { path, offset, prefix_hash, weight_thousandths: weight, class, window } = request;
-        self.transfers.insert(transfer, Step::Requested { offset, window });
-        self.send(Message::Get(Get {
-            transfer,
-            path,
-            offset,
-            prefix_hash: prefix_bytes(offset, prefix_hash),
-            weight,
-            class: class.map_or(ClassCode::Unspecified, ClassCode::from).into(),
-            window,
-        }));
+        self.transfers.insert(transfer, Step::Requested { offset: request.offset, window: request.window });
+        self.send(Message::Get(request.message(transfer)));
         Ok(transfer)
     }
 
@@ -186,12 +179,5 @@ impl Session {
 impl Transfer {
     fn wrong_step(&self, order: &'static str) -> SessionError {
         SessionError::WrongStep { order, transfer: self.id, state: self.step.as_str() }
-    }
-}
-
-fn prefix_bytes(offset: u64, hash: Option<[u8; 32]>) -> Vec<u8> {
-    match hash {
-        Some(hash) if offset > 0 => hash.to_vec(),
-        _ => Vec::new(),
     }
 }

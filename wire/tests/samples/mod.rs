@@ -9,6 +9,7 @@ use wire::*;
 pub fn all() -> Vec<Message> {
     let path = || "share/file".to_owned();
     let words = || "words".to_owned();
+    let list = || List { request: 1, path: path(), recursive: true, after: path() };
     let hash = || vec![9; 32];
     let get = || Get {
         transfer: 1,
@@ -30,6 +31,7 @@ pub fn all() -> Vec<Message> {
             data_links: 3,
             agent: words(),
             gets: vec![get()],
+            lists: vec![list()],
         }),
         Message::Welcome(Welcome {
             session: 1,
@@ -45,7 +47,7 @@ pub fn all() -> Vec<Message> {
         Message::Refusal(Refusal { code: RefusalCode::Full.into(), message: words(), retry_after_ms: 5 }),
         Message::Ping(Ping { nonce: 1, sent_ns: 2 }),
         Message::Pong(Pong { nonce: 1, sent_ns: 2 }),
-        Message::List(List { request: 1, path: path(), recursive: true, after: path() }),
+        Message::List(list()),
         Message::Listing(Listing {
             request: 1,
             entries: vec![entry],
@@ -110,12 +112,21 @@ fn get() -> impl Strategy<Value = Get> {
     )
 }
 
+fn list() -> impl Strategy<Value = List> {
+    (id(), words(), any::<bool>()).prop_map(|(request, path, recursive)| List {
+        request,
+        path,
+        recursive,
+        after: String::new(),
+    })
+}
+
 fn greeting() -> impl Strategy<Value = Message> {
-    let hello = (0u32..3, number(), 0u32..9, words(), prop::collection::vec(get(), 0..4)).prop_map(
-        |(version, upload, data_links, agent, gets)| {
-            Message::Hello(Hello { version, upload, download: upload, class: 1, data_links, agent, gets })
-        },
-    );
+    let asks = (prop::collection::vec(get(), 0..4), prop::collection::vec(list(), 0..4));
+    let hello =
+        (0u32..3, number(), 0u32..9, words(), asks).prop_map(|(version, upload, data_links, agent, (gets, lists))| {
+            Message::Hello(Hello { version, upload, download: upload, class: 1, data_links, agent, gets, lists })
+        });
     let welcome = (number(), prop::collection::vec(hash(), 0..4), "[a-z0-9.:]{0,30}").prop_map(
         |(session, tokens, data_endpoint)| {
             Message::Welcome(Welcome { session, tokens, data_endpoint, ..Welcome::default() })
@@ -131,14 +142,12 @@ fn asking() -> impl Strategy<Value = Message> {
     let put = (id(), words(), number(), any::<i64>()).prop_map(|(transfer, path, size, mtime_ns)| {
         Message::Put(Put { transfer, path, size, mtime_ns, ..Put::default() })
     });
-    let list = (id(), words(), any::<bool>())
-        .prop_map(|(request, path, recursive)| Message::List(List { request, path, recursive, after: String::new() }));
     let entry =
         (words(), number(), 0i32..5).prop_map(|(name, size, kind)| Entry { name, size, kind, ..Entry::default() });
     let listing = (id(), prop::collection::vec(entry, 0..5), any::<bool>()).prop_map(|(request, entries, more)| {
         Message::Listing(Listing { request, entries, more, ..Listing::default() })
     });
-    prop_oneof![get().prop_map(Message::Get), put, list, listing]
+    prop_oneof![get().prop_map(Message::Get), put, list().prop_map(Message::List), listing]
 }
 
 fn moving() -> impl Strategy<Value = Message> {
