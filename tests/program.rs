@@ -13,6 +13,8 @@ mod commands;
 mod console;
 #[path = "program/contact.rs"]
 mod contact;
+#[path = "program/firewall.rs"]
+mod firewall;
 #[path = "program/nat.rs"]
 mod nat;
 #[path = "program/path.rs"]

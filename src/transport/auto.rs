@@ -1,6 +1,8 @@
-//! Dials over QUIC, and over TCP where nobody answers: a firewall that drops UDP does so in silence.
+//! Dials over QUIC, and over TCP where nobody answers: a firewall that drops UDP does so in silence. One may let the port for
+//! control through and none for data; then the session stays on QUIC and its data goes over TCP, by the same tokens.
 
 use std::{
+    io,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -9,11 +11,15 @@ use std::{
 };
 
 use actors::port::{ControlLink, DataLink, DataOffer, Dialer, LinkError, PortFuture};
+use tokio::time::timeout;
 
 use super::{QuicDialer, TcpDialer};
 
 /// How long QUIC has for its answer. Longer than most round trips, shorter than anybody's patience.
 const SILENCE: Duration = Duration::from_millis(300);
+
+/// The same for a data link of a session over QUIC. A first datagram that is lost is sent again after a second.
+const DATA_SILENCE: Duration = Duration::from_millis(1500);
 
 /// Dials one endpoint over whichever transport gets through.
 pub struct AutoDialer {
@@ -43,6 +49,48 @@ impl Dialer for AutoDialer {
     }
 
     fn data(&self, offer: DataOffer) -> PortFuture<Result<DataLink, LinkError>> {
-        if self.over_tcp.load(Relaxed) { self.tcp.data(offer) } else { self.quic.data(offer) }
+        if self.over_tcp.load(Relaxed) {
+            return self.tcp.data(offer);
+        }
+        let (quic, tcp) = (Arc::clone(&self.quic), Arc::clone(&self.tcp));
+        Box::pin(async move {
+            match quic.data_passes() {
+                // Others got through: if this one does not, it is no firewall.
+                Some(true) => return quic.data(offer).await,
+                Some(false) => {}
+                None => match timeout(DATA_SILENCE, quic.data(offer.clone())).await {
+                    Ok(dialled) => {
+                        quic.note_data(true);
+                        return dialled;
+                    }
+                    Err(_) => {
+                        tracing::info!(
+                            port = offer.endpoint,
+                            "no answer from the node's UDP port for data: data goes over TCP"
+                        );
+                        quic.note_data(false);
+                    }
+                },
+            }
+            if let Some((address, peer)) = quic.answered() {
+                tcp.follow(address, peer);
+            }
+            let port = offer.endpoint.clone();
+            tcp.data(offer).await.map_err(|error| neither(&port, error))
+        })
+    }
+}
+
+/// Neither transport carries data.
+fn neither(port: &str, error: LinkError) -> LinkError {
+    match error {
+        LinkError::Lost(error) => {
+            let words = format!(
+                "{error}; and over UDP the node answers at its port for control, but not at {port} for data: let that through, or \
+                 the TCP port"
+            );
+            LinkError::Lost(io::Error::new(error.kind(), words))
+        }
+        error => error,
     }
 }

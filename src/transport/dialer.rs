@@ -92,6 +92,11 @@ impl TcpDialer {
         };
         Ok(Self { target: Arc::new(target) })
     }
+
+    /// Data links go where a control link of another transport went.
+    pub(super) fn follow(&self, address: SocketAddr, peer: PeerId) {
+        *self.target.answered.lock().unwrap_or_else(PoisonError::into_inner) = Some((address, peer));
+    }
 }
 
 impl Dialer for TcpDialer {

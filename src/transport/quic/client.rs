@@ -5,7 +5,7 @@ use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -67,6 +67,8 @@ pub(super) struct KnownNode {
     control_tickets: Arc<Tickets>,
     /// Where its last control link went, and who answered.
     answered: Mutex<Option<(SocketAddr, PeerId)>>,
+    /// Whether its ports for data answer, where that was asked.
+    data_passes: OnceLock<bool>,
 }
 
 impl KnownNode {
@@ -77,6 +79,7 @@ impl KnownNode {
             data: base.data(Arc::new(Tickets::or_else(Arc::clone(&control_tickets))))?,
             control_tickets,
             answered: Mutex::new(None),
+            data_passes: OnceLock::new(),
         })
     }
 
@@ -88,6 +91,16 @@ impl KnownNode {
     /// Where its last control link went, and who answered: its data links go to the same machine.
     pub(super) fn answered(&self) -> Option<(SocketAddr, PeerId)> {
         *lock(&self.answered)
+    }
+
+    /// Whether its ports for data answer; `None`: nobody knows.
+    pub(super) fn data_passes(&self) -> Option<bool> {
+        self.data_passes.get().copied()
+    }
+
+    /// The first finding holds as long as this process.
+    pub(super) fn note_data(&self, passes: bool) {
+        let _ = self.data_passes.set(passes);
     }
 
     /// A handshake with it is done.

@@ -69,6 +69,21 @@ impl QuicDialer {
         })
     }
 
+    /// Where the last control link went, and who answered.
+    pub(crate) fn answered(&self) -> Option<(SocketAddr, PeerId)> {
+        self.target.node.answered()
+    }
+
+    /// Whether the node's ports for data answer; `None`: nobody knows.
+    pub(crate) fn data_passes(&self) -> Option<bool> {
+        self.target.node.data_passes()
+    }
+
+    /// Whether they did.
+    pub(crate) fn note_data(&self, passes: bool) {
+        self.target.node.note_data(passes);
+    }
+
     /// The link that [`Dialer::control`] gives, where another may take its place: `instead` is asked if nobody has answered
     /// within `silence`.
     pub(crate) async fn control_or(
@@ -286,10 +301,29 @@ impl Target {
         let socket = self.client.data(address).map_err(no_socket)?;
         let connecting = socket.connect_with(self.node.data.clone(), address, SERVER_NAME);
         let connecting = connecting.map_err(|error| self.unstarted(&error))?;
-        let (connection, streams) = self.in_time(self.show(connecting, offer.token, peer)).await?;
+        let (connection, streams) = self.show_in_time(connecting, offer.token, peer, address).await?;
         let guard: Box<dyn Send> = Box::new(self.client.count_link());
         let not_sent = self.config.socket.not_sent_low_water_bytes;
         Ok(data_link(connection, streams, address, peer, Some(guard), not_sent))
+    }
+
+    async fn show_in_time(
+        &self,
+        connecting: Connecting,
+        token: Token,
+        control: PeerId,
+        address: SocketAddr,
+    ) -> Result<(Connection, (SendStream, RecvStream)), LinkError> {
+        let limit_ms = self.config.handshake_ms;
+        let shown = timeout(Duration::from_millis(limit_ms), self.show(connecting, token, control)).await;
+        shown.unwrap_or_else(|_| {
+            let (endpoint, port) = (&self.endpoint, address.port());
+            let words = format!(
+                "{endpoint} answers over QUIC, but its UDP port {port} for data did not within {limit_ms} ms: let every firewall \
+                 between pass the ports that `evenkeel serve` names (`--listen-data` chooses them); `--transport tcp` does without"
+            );
+            Err(LinkError::Lost(io::Error::new(io::ErrorKind::TimedOut, words)))
+        })
     }
 
     /// The token goes with the handshake where there is a ticket, and else after it.

@@ -1,6 +1,7 @@
 //! QUIC on real loopback sockets, with a relay between that counts, delays, drops and changes addresses.
 
 mod early;
+mod firewall;
 mod hostile;
 mod relay;
 mod rounds;

@@ -1,0 +1,49 @@
+//! A firewall that lets one port through, over UDP as over TCP, and the ports for data of no session over UDP.
+
+use std::{
+    io,
+    net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
+    thread,
+};
+
+use crate::{
+    nat::Nat,
+    path::free_ports,
+    support::{Said as _, Server, assert_same, noise, wait_until},
+};
+
+const NEAR: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 4);
+
+/// Carries connections to `port` of the node.
+fn connections(port: u16) {
+    let near = TcpListener::bind((NEAR, port)).unwrap();
+    thread::spawn(move || {
+        for client in near.incoming().flatten() {
+            let node = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+            for (mut from, mut to) in [(client.try_clone().unwrap(), node.try_clone().unwrap()), (node, client)] {
+                thread::spawn(move || {
+                    let _ = io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Write);
+                });
+            }
+        }
+    });
+}
+
+#[test]
+fn a_get_whose_data_ports_are_shut_goes_on_over_tcp_and_one_over_quic_alone_says_which_port() {
+    let control = free_ports([Ipv4Addr::LOCALHOST, NEAR], 2);
+    let (listen, data) = (format!("127.0.0.1:{control}"), format!("127.0.0.1:{}", control + 1));
+    let server = Server::with_config("[node]\nworkers = 1\n", &["--listen", &listen, "--listen-data", &data]);
+    noise(&server.share().join("a.bin"), 300_000, 1);
+    let nat = Nat::before(Ipv4Addr::LOCALHOST.into(), NEAR.into(), &[control, control + 1], Ipv4Addr::LOCALHOST.into());
+    nat.close(control + 1);
+    connections(control);
+    let (from, out) = (format!("{NEAR}:{control}/share/a.bin"), server.path("a.bin"));
+    server.run(&["get", &from, "-o", &out, "--transport", "auto"]).expect_code(0);
+    assert_same(server.share().join("a.bin"), &out);
+    assert!(nat.seen().iter().any(|seen| seen.port == control), "control went over UDP");
+    let alone = server.spawn(&["get", &from, "-o", &server.path("b.bin"), "--transport", "quic"]);
+    let port = format!("UDP port {} for data did not", control + 1);
+    wait_until("it names the port", 30, || alone.words().contains(&port));
+}
