@@ -77,12 +77,16 @@ fn a_client_that_is_turned_away_hears_why() {
     let config = "[sessions]\nper_address_max = 2\n[limits]\nupload = \"200KB/s\"\n";
     let server = Server::with_config::<&str>(config, &[]);
     noise(&server.share().join("a.bin"), 3_000_000, 1);
-    let ls = || server.run(&["ls", &server.at(""), "--transport", "tcp"]);
+    let ls = |transport| server.run(&["ls", &server.at(""), "--transport", transport]).expect_code(69).err();
     let _both = server.spawn(&["get", &server.at("a.bin"), "-o", &server.path("a"), "--transport", "tcp"]);
     wait_until("its two links are open", 20, || server.metric("evenkeel_connections", &[]) == 2.0);
-    let said = ls().expect_code(69).err();
-    assert!(said.contains("has as many connections from this address as it takes"), "{said}");
+    for transport in ["tcp", "quic", "auto"] {
+        let said = ls(transport);
+        assert!(said.contains("has as many connections from this address as it takes"), "{transport}: {said}");
+    }
     server.ctl(&["drain"]).expect_code(0);
-    let said = ls().expect_code(69).err();
-    assert!(said.contains("is going down and takes no new connections"), "{said}");
+    for transport in ["tcp", "quic", "auto"] {
+        let said = ls(transport);
+        assert!(said.contains("is going down and takes no new connections"), "{transport}: {said}");
+    }
 }

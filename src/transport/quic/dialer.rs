@@ -22,6 +22,7 @@ use super::{
     client::KnownNode,
     early::{Opened, Opener, Outcome, promise},
     halves::split,
+    turned_away,
 };
 
 /// Between the first datagrams to two addresses of one name: the first has a round trip to answer.
@@ -383,6 +384,12 @@ impl Target {
 
     fn unconnected(&self, error: &ConnectionError) -> LinkError {
         let endpoint = &self.endpoint;
+        if let ConnectionError::ConnectionClosed(close) = error
+            && let Some(why) = turned_away::why(close)
+        {
+            let words = format!("{endpoint} {why}");
+            return LinkError::Lost(io::Error::new(io::ErrorKind::ConnectionRefused, words));
+        }
         let words = match error {
             ConnectionError::TimedOut => return self.silent(),
             ConnectionError::TransportError(error) => return foreign(endpoint, error),

@@ -20,6 +20,7 @@ use super::{
     arrival::{Arrival, Handshake},
     socket::{self, CONTROL_BUFFER_BYTES, DATA_BUFFER_BYTES},
     tls,
+    turned_away::{self, Told},
 };
 
 /// Handshakes under way from which on a newcomer must first show that it is where it says: that costs it a round trip and us
@@ -63,6 +64,7 @@ pub(super) struct Reception {
     /// Under way.
     pub(super) handshakes: AtomicUsize,
     retries: LogGate,
+    told: Told,
 }
 
 /// Bound ports. Connections are taken only while [`QuicListener::run`] is polled.
@@ -104,6 +106,7 @@ impl QuicListener {
             turn: AtomicUsize::new(0),
             handshakes: AtomicUsize::new(0),
             retries: LogGate::new(LOG_INTERVAL),
+            told: Told::default(),
         });
         Ok(Self { control, data, reception })
     }
@@ -142,7 +145,7 @@ impl QuicListener {
         }
         let endpoint = socket::endpoint(control, Some(reception.control.clone()))?;
         while let Some(incoming) = endpoint.accept().await {
-            let Some(arrival) = reception.greet(incoming) else { continue };
+            let Some(arrival) = reception.greet(incoming, &reception.control) else { continue };
             let worker = reception.turn.fetch_add(1, Relaxed) % reception.front.workers().max(1);
             let job = move || drop(tokio::task::spawn_local(arrival.finish_control(worker)));
             reception.front.run_on(worker, Box::new(job));
@@ -159,14 +162,14 @@ impl Reception {
             Err(error) => return tracing::error!(%error, index, "QUIC data links are not taken"),
         };
         while let Some(incoming) = endpoint.accept().await {
-            if let Some(arrival) = self.greet(incoming) {
+            if let Some(arrival) = self.greet(incoming, &self.data) {
                 tokio::task::spawn_local(arrival.finish_data());
             }
         }
     }
 
     /// Admission, before anything is done for the connection.
-    fn greet(self: &Arc<Self>, incoming: Incoming) -> Option<Arrival> {
+    fn greet(self: &Arc<Self>, incoming: Incoming, config: &quinn::ServerConfig) -> Option<Arrival> {
         let address = incoming.remote_address();
         let is_crowded = self.handshakes.load(Relaxed) >= self.config.handshakes_unproven_max;
         if is_crowded && !incoming.remote_address_validated() {
@@ -182,7 +185,7 @@ impl Reception {
             Ok(guard) => Some(Arrival::new(Handshake::begin(self), address, guard, incoming)),
             Err(reason) => {
                 tracing::debug!(%address, reason, "a connection was not admitted");
-                incoming.refuse();
+                turned_away::tell(&self.told, incoming, config, reason);
                 None
             }
         }

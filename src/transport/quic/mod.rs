@@ -34,6 +34,7 @@ mod socket;
 mod tickets;
 mod tls;
 mod tuning;
+mod turned_away;
 
 #[cfg(test)]
 mod tests;

@@ -16,9 +16,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
-use wire::{ALPN_CONTROL, ALPN_DATA, CONTROL_FRAME_BYTES_MAX, DATA_PAYLOAD_BYTES_MAX, DataHeader, DataPreface};
+use wire::{
+    ALPN_CONTROL, ALPN_DATA, CONTROL_FRAME_BYTES_MAX, DATA_PAYLOAD_BYTES_MAX, DataHeader, DataPreface, Hello, Message,
+};
 
-use super::stage::{Stage, credentials, offer, receive, receive_header, token};
+use super::stage::{Over, Stage, credentials, offer, ping, receive, receive_header, send, token};
 use crate::transport::{ListenConfig, client_config, data_route};
 
 /// What is left to read until the server closes; a reset counts as a close.
@@ -235,8 +237,29 @@ async fn plaintext_is_refused_where_data_is_encrypted() {
 async fn who_is_not_admitted_hears_why() {
     let stage = Stage::open(ListenConfig::default());
     stage.fill();
-    let error = stage.dialer(&credentials()).control().await.err().unwrap();
-    assert!(matches!(error, LinkError::Lost(_)), "{error}");
+    for over in [Over::Tcp, Over::Quic] {
+        let error = stage.dialer_over(over, &credentials()).control().await.err().unwrap();
+        assert!(matches!(error, LinkError::Lost(_)), "{over:?}: {error}");
+        assert!(
+            error.to_string().ends_with("has as many connections from this address as it takes"),
+            "{over:?}: {error}"
+        );
+    }
+}
+
+/// It learns of it where it would have heard the welcome.
+#[tokio::test]
+async fn who_comes_back_and_is_not_admitted_hears_why() {
+    let mut stage = Stage::open(ListenConfig::default());
+    let dialer = stage.dialer_over(Over::Quic, &credentials());
+    let (mut ours, _, mut theirs) = stage.meet(dialer.as_ref()).await;
+    // The ticket has come with this.
+    send(&mut theirs.sender, &ping(2)).await;
+    receive(&mut ours.receiver).await.unwrap();
+    stage.fill();
+    let mut back = dialer.control().await.unwrap();
+    send(&mut back.sender, &Message::Hello(Hello::default())).await;
+    let error = receive(&mut back.receiver).await.unwrap_err();
     assert!(error.to_string().ends_with("has as many connections from this address as it takes"), "{error}");
 }
 
