@@ -7,6 +7,8 @@
 #[path = "support/mod.rs"]
 mod support;
 
+#[path = "program/binding.rs"]
+mod binding;
 #[path = "program/commands.rs"]
 mod commands;
 #[path = "program/console.rs"]

@@ -187,6 +187,14 @@ impl QuicClient {
         nodes.insert(endpoint.to_owned(), node);
     }
 
+    /// Sockets for control, and for data.
+    #[cfg(test)]
+    pub(super) fn sockets_open(&self) -> (usize, usize) {
+        let all = lock(&self.sockets);
+        let data = all.iter().flatten().filter(|sockets| sockets.data.is_some());
+        (all.iter().flatten().count(), data.count())
+    }
+
     /// Counts a link as long as the guard lives.
     pub(super) fn count_link(&self) -> LinkCount {
         self.links.fetch_add(1, Relaxed);

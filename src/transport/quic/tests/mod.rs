@@ -6,3 +6,4 @@ mod hostile;
 mod relay;
 mod rounds;
 mod shaping;
+mod sockets;
