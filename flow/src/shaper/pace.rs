@@ -44,6 +44,15 @@ impl Pace {
         let too_high = if self.seconds > SPAN_SECONDS_MIN { self.last_bytes / 2.0 } else { 0.0 };
         ((self.bytes - too_high) / self.seconds.max(SPAN_SECONDS_MIN)) as u64
     }
+
+    /// The same for one that asks at `now`. If it has waited for longer than the past counts, it goes no faster than what came
+    /// last is worth over that time: while a crowd came, 128 KiB for one of few were followed by 128 KiB for one of thousands,
+    /// which then got nothing for 5 s.
+    pub(crate) fn after_waiting(&self, now: u64) -> u64 {
+        let waited = now.saturating_sub(self.at) as f32 * 1e-9;
+        let worth = if waited > TAU_SECONDS { (self.last_bytes / waited) as u64 } else { u64::MAX };
+        self.bytes_per_second().min(worth)
+    }
 }
 
 #[cfg(test)]
@@ -60,5 +69,13 @@ mod tests {
             let rate = pace.bytes_per_second() as f64;
             assert!((rate / 50_000.0 - 1.0).abs() < 0.06, "{rate} in pieces of {period_ms} ms");
         }
+    }
+
+    #[test]
+    fn one_that_waited_long_is_not_judged_by_what_it_got_before() {
+        let mut pace = Pace::new(0);
+        pace.add(131_072, 1_000_000_000);
+        assert_eq!(pace.after_waiting(1_500_000_000), pace.bytes_per_second());
+        assert_eq!(pace.after_waiting(5_000_000_000), 131_072 / 4);
     }
 }

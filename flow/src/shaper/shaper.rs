@@ -280,16 +280,20 @@ impl Shaper {
 
     /// What one release of this leaf would be at most; 0 for an unknown leaf.
     pub fn quantum(&self, key: LeafKey) -> u32 {
-        self.leaf_of.get(&key).map_or(0, |&index| self.quantum_of(index))
+        self.leaf_of
+            .get(&key)
+            .map_or(0, |&index| self.quantum_of(index, Tier::Lent).max(self.quantum_of(index, Tier::Guaranteed)))
     }
 
-    fn quantum_of(&self, index: u32) -> u32 {
+    /// What is guaranteed is released in pieces of the guarantee, however much was lent before: guarantees take turns as they fall
+    /// due, and where they fill the line, whoever took larger pieces got more.
+    fn quantum_of(&self, index: u32, tier: Tier) -> u32 {
         let leaf = &self.leaves[index as usize];
         let peer = self.tree.parent(leaf.node);
         let group = self.tree.parent(peer);
         let ceiling =
             leaf.rates.ceiling.min(self.bucket(peer).rate()).min(self.bucket(group).rate()).min(self.total.rate());
-        let pace = leaf.pace.bytes_per_second();
+        let pace = if tier == Tier::Guaranteed { 0 } else { leaf.pace.after_waiting(self.now) };
         self.config.quantum(leaf.mode, self.leaf_of.len(), leaf.guarantee.rate(), pace, ceiling)
     }
 
@@ -327,7 +331,7 @@ impl Shaper {
     /// Draws on every bucket above the leaf and books the release; `None` when another worker was quicker.
     fn release(&mut self, index: u32, tier: Tier, reserve_ns: u64) -> Option<Release> {
         let now = self.now;
-        let bytes = self.leaves[index as usize].request.min(self.quantum_of(index));
+        let bytes = self.leaves[index as usize].request.min(self.quantum_of(index, tier));
         let node = self.leaves[index as usize].node;
         let peer = self.tree.parent(node);
         let group = self.tree.parent(peer);
