@@ -4,6 +4,7 @@
 //! Actors hold no socket and no clock of their own; adapters in the program implement the [`port`]s. What is to be decided
 //! is decided in `flow` (rates) and `wire` (protocol); actors carry it out.
 
+mod alarm;
 pub mod allocator;
 mod clock;
 mod front;

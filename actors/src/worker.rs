@@ -7,8 +7,10 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    future::poll_fn,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
 };
 
 use flow::{
@@ -18,6 +20,7 @@ use flow::{
 use tokio::sync::{Notify, mpsc};
 
 use crate::{
+    alarm::Alarm,
     clock::Clock,
     guest::{Guests, PermitSlot},
     peer::DataMessage,
@@ -78,7 +81,9 @@ impl Worker {
             shared,
         });
         CURRENT.with(|current| *current.borrow_mut() = Some(worker.clone()));
-        actix_rt::spawn(worker.drive());
+        // Without one there is no node; this happens at start, before anybody was told anything.
+        let alarm = Alarm::new().unwrap_or_else(|error| panic!("no timer for a worker: {error}"));
+        actix_rt::spawn(worker.drive(alarm));
     }
 
     /// The current thread's worker; `None` on any other thread.
@@ -134,10 +139,8 @@ impl Worker {
         }
     }
 
-    async fn drive(self: Rc<Self>) {
+    async fn drive(self: Rc<Self>, alarm: Alarm) {
         let mut first = 0;
-        let sleep = tokio::time::sleep_until(tokio::time::Instant::now());
-        tokio::pin!(sleep);
         loop {
             self.refresh_tree();
             let mut handed_out = 0;
@@ -158,9 +161,14 @@ impl Worker {
             match soonest(Shaper::gathered_wake_at) {
                 Some(at) => {
                     self.sleeps_until.set(at);
-                    sleep.as_mut().reset(self.clock.instant(at));
+                    if let Err(error) = alarm.set(at.saturating_since(self.now())) {
+                        // Not in any kernel that is known; too often is better than never.
+                        tracing::error!(%error, "the timer of a worker can't be set");
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                        continue;
+                    }
                     tokio::select! {
-                        () = sleep.as_mut() => {}
+                        () = poll_fn(|cx| alarm.poll_rung(cx)) => {}
                         () = self.bell.notified() => {}
                     }
                 }
@@ -228,7 +236,7 @@ impl Worker {
 async fn take(clock: &Clock, bucket: &SharedBucket, len: u32) {
     while let Err(at) = bucket.try_take(len, clock.now(), false) {
         // A limit may be lifted while we wait: look again at least every 50 ms.
-        let latest = clock.now() + std::time::Duration::from_millis(50);
+        let latest = clock.now() + Duration::from_millis(50);
         tokio::time::sleep_until(clock.instant(at.min(latest))).await;
     }
 }

@@ -1,5 +1,5 @@
 //! What the operating system gives: socket knobs, `TCP_INFO`, what a socket still holds, sending a file's pages, descriptor
-//! limits, clocks, arrival times, and opening files beneath a directory.
+//! limits, clocks, timers, arrival times, and opening files beneath a directory.
 //!
 //! The only crate of the workspace with `unsafe` code; each block says why it is sound. Everything else goes through
 //! `rustix` and `socket2`. Nothing here waits, logs or keeps state: a call asks the kernel once and answers.
@@ -18,6 +18,7 @@ mod sendfile;
 mod socket;
 mod stamp;
 mod tcp_info;
+mod timer;
 
 pub use beneath::open_beneath;
 pub use cached::read_cached;
@@ -33,3 +34,4 @@ pub use socket::{
 };
 pub use stamp::{receive_stamped, set_arrival_stamps};
 pub use tcp_info::{TcpInfo, tcp_info};
+pub use timer::Timer;

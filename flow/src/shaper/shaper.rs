@@ -17,9 +17,8 @@ use super::tree::{Kind, NodeId, ROOT, Tree};
 use super::wheel::Wheel;
 use crate::{GroupKey, LeafKey, Moment, PeerKey, Rate};
 
-/// Within the 5 ms of unspent time that the total remembers at least, the millisecond of a timer included: being late costs no
-/// rate.
-const GATHER_NS: u64 = 3 * NANOS_PER_MILLI;
+/// Within the 5 ms of unspent time that the total remembers at least: being late costs no rate.
+const GATHER_NS: u64 = 4 * NANOS_PER_MILLI;
 
 /// Permission for one leaf to move so many bytes now.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
@@ -235,7 +234,7 @@ impl Shaper {
     }
 
     /// When to poll next for the processor's sake: as [`wake_at`](Self::wake_at), but among many leaves what falls due within
-    /// 3 ms is done at once, in one waking of the thread and with warm caches.
+    /// 4 ms is done at once, in one waking of the thread and with warm caches.
     pub fn gathered_wake_at(&self) -> Option<Moment> {
         let at = self.wake_at()?;
         if self.leaf_of.len() < MANY_LEAVES {
