@@ -36,7 +36,7 @@ fn compare() -> Outcome<()> {
     let player = std::env::current_exe()?;
     let scene = |name, program: &Path, peers| {
         let (program, player) = (program.into(), player.clone());
-        Scene { name, program, player, over: "tcp", peers, takes: Vec::new() }
+        Scene { name, program, player, over: "tcp", peers, crowd_behind: false, takes: Vec::new() }
     };
     let lanes_off = measure::lanes_off()?;
     let mut scenes = [

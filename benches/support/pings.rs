@@ -5,7 +5,7 @@ use std::{
     fs,
     io::BufRead as _,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -43,13 +43,11 @@ const FILE_BYTES: u64 = 4 << 30;
 /// Plays the peers, if that is what the arguments ask for.
 pub(crate) fn play(args: &[String]) -> Option<Outcome<()>> {
     match args {
-        [role, address, room, peers, pings, over] if role == "peers" => {
+        [role, address, room, peers, pings, over, crowd] if role == "peers" => {
             let numbers = peers.parse().and_then(|peers| Ok((peers, pings.parse()?)));
-            Some(
-                numbers
-                    .map_err(Into::into)
-                    .and_then(|(peers, pings)| play_peers(address, Path::new(room), peers, pings, over == "quic")),
-            )
+            Some(numbers.map_err(Into::into).and_then(|(peers, pings)| {
+                play_peers(address, Path::new(room), peers, pings, over == "quic", crowd == "behind")
+            }))
         }
         _ => None,
     }
@@ -65,6 +63,8 @@ pub(crate) struct Scene {
     /// `tcp` or `quic`.
     pub(crate) over: &'static str,
     pub(crate) peers: u64,
+    /// The peers that do not ping run only while the two that do have nothing to do (`SCHED_IDLE`).
+    pub(crate) crowd_behind: bool,
     pub(crate) takes: Vec<Take>,
 }
 
@@ -95,6 +95,7 @@ pub(crate) fn take(scene: &Scene, total: &str, pings: u64) -> Outcome<Take> {
     let node = Server::node(&scene.program, room, Some(NODE_CORE), &args)?;
     let mut peers = pinned(&scene.player, Some(PEERS_CORE));
     peers.arg("peers").arg(&node.address).arg(room).arg(scene.peers.to_string()).arg(pings.to_string()).arg(scene.over);
+    peers.arg(if scene.crowd_behind { "behind" } else { "beside" });
     let mut peers = peers.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let mut lines = std::io::BufReader::new(peers.stdout.take().ok_or("no stdout")?).lines();
     let mut line = || lines.next().ok_or("the peers ended early")?.map_err(Box::<dyn std::error::Error>::from);
@@ -148,7 +149,7 @@ fn quantile(counts: &[(f64, f64)], share: f64) -> f64 {
 
 /// The other end: `peers` that take everything, one of them pinging (or an idle one where there are none), and one that only
 /// pings. Prints `ready`, then p50, p99 and p99.9 in ms of the two, then the MB/s that came meanwhile.
-fn play_peers(address: &str, room: &Path, peers: u64, pings: u64, is_quic: bool) -> Outcome<()> {
+fn play_peers(address: &str, room: &Path, peers: u64, pings: u64, is_quic: bool, crowd_behind: bool) -> Outcome<()> {
     let received = Arc::new(AtomicU64::new(0));
     let stop = Arc::new(AtomicBool::new(false));
     let (report, reports) = mpsc::sync_channel(2);
@@ -167,7 +168,12 @@ fn play_peers(address: &str, room: &Path, peers: u64, pings: u64, is_quic: bool)
             go.push(go_now);
             (told, report.clone())
         });
+        let stands_back = crowd_behind && pinger.is_none();
         thread::Builder::new().name(format!("peer-{index}")).spawn(move || {
+            if stands_back && let Err(error) = stand_back() {
+                eprintln!("a peer does not stand back: {error}");
+                std::process::exit(1);
+            }
             let done = actix_rt::System::new().block_on(act(role, pinger));
             if let Err(error) = done {
                 eprintln!("a peer failed: {error}");
@@ -194,6 +200,16 @@ fn play_peers(address: &str, room: &Path, peers: u64, pings: u64, is_quic: bool)
     }
     println!("{rate}");
     Ok(())
+}
+
+/// Moves this thread into the idle class: it has the core only while nobody else wants it.
+fn stand_back() -> Outcome<()> {
+    let thread = rustix::thread::gettid().as_raw_nonzero().to_string();
+    let output = Command::new("chrt").args(["--idle", "-p", "0", &thread]).output()?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!("chrt: {}", String::from_utf8_lossy(&output.stderr)).into()),
+    }
 }
 
 /// What one peer does.
