@@ -35,6 +35,10 @@ use crate::{
 /// keep control waiting.
 const EVENT_INTERVAL: u32 = if cfg!(feature = "lanes-off") { 61 } else { 13 };
 
+/// How often a thread looks, in task polls, whether another has handed it something: always first. What comes from another
+/// thread is control (datagrams of QUIC's control socket); at tokio's own 31 it waited until data had nothing to do.
+const HANDED_OVER_INTERVAL: u32 = 1;
+
 /// Which threads the peer actors live on.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 pub enum Threads {
@@ -232,7 +236,9 @@ impl SessionHandle {
 }
 
 fn worker_runtime() -> tokio::runtime::Runtime {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(EVENT_INTERVAL).build();
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime =
+        builder.enable_all().event_interval(EVENT_INTERVAL).global_queue_interval(HANDED_OVER_INTERVAL).build();
     // Without threads there is no node; this happens at start, before anybody was told anything.
     runtime.unwrap_or_else(|error| panic!("no runtime for a worker: {error}"))
 }

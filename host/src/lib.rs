@@ -1,5 +1,5 @@
 //! What the operating system gives: socket knobs, `TCP_INFO`, what a socket still holds, sending a file's pages, descriptor
-//! limits, clocks, timers, arrival times, and opening files beneath a directory.
+//! limits, clocks, timers, arrival times, short turns of a thread, and opening files beneath a directory.
 //!
 //! The only crate of the workspace with `unsafe` code; each block says why it is sound. Everything else goes through
 //! `rustix` and `socket2`. Nothing here waits, logs or keeps state: a call asks the kernel once and answers.
@@ -13,6 +13,7 @@ mod cached;
 mod clock;
 mod descriptor;
 mod memory;
+mod promptness;
 mod queue;
 mod sendfile;
 mod socket;
@@ -25,6 +26,7 @@ pub use cached::read_cached;
 pub use clock::{cores, monotonic_nanos, process_cpu_nanos, thread_cpu_nanos};
 pub use descriptor::{DescriptorLimit, descriptor_limit, raise_descriptor_limit};
 pub use memory::keep_freed_memory;
+pub use promptness::prefer_promptness;
 pub use queue::{unacked_bytes, unsent_bytes};
 pub use rustix::fs::OFlags;
 pub use sendfile::{resident, send_file, send_more};

@@ -28,6 +28,7 @@ use super::{
     data_sender::QuicDataSender,
     halves::split,
     listener::Reception,
+    urgency::UrgentReceiver,
 };
 
 /// A handshake under way, counted as long as it is.
@@ -93,7 +94,7 @@ impl Arrival {
         let (reader, writer) = split(met.connection, streams, guard);
         let link = ControlLink {
             remote,
-            receiver: Box::new(CarefulReceiver::new(FramedControlReceiver::new(reader), early)),
+            receiver: Box::new(UrgentReceiver::here(CarefulReceiver::new(FramedControlReceiver::new(reader), early))),
             sender: Box::new(FramedControlSender::new(writer)),
             data_endpoint,
         };

@@ -17,6 +17,7 @@ use wire::PeerId;
 
 use super::{
     super::Credentials,
+    runtime::LaneRuntime,
     socket::{self, CONTROL_BUFFER_BYTES, DATA_BUFFER_BYTES},
     tickets::Tickets,
     tls::ClientBase,
@@ -48,7 +49,7 @@ impl Sockets {
     fn open(any: SocketAddr) -> io::Result<Self> {
         let control = socket::bind(any, CONTROL_BUFFER_BYTES)?;
         let looked_at = control.try_clone()?;
-        Ok(Self { control: socket::endpoint(control, None)?, looked_at, data: None })
+        Ok(Self { control: socket::endpoint(control, None, LaneRuntime::Control)?, looked_at, data: None })
     }
 
     fn data(&mut self, any: SocketAddr) -> io::Result<Endpoint> {

@@ -18,6 +18,7 @@ use quinn::{Endpoint, Incoming};
 use super::{
     super::{Credentials, listener::explain},
     arrival::{Arrival, Handshake},
+    control_thread::ControlThread,
     socket::{self, CONTROL_BUFFER_BYTES, DATA_BUFFER_BYTES},
     tls,
     turned_away::{self, Told},
@@ -143,8 +144,8 @@ impl QuicListener {
             };
             front.run_on(index, Box::new(job));
         }
-        let endpoint = socket::endpoint(control, Some(reception.control.clone()))?;
-        while let Some(incoming) = endpoint.accept().await {
+        let thread = ControlThread::start(control, reception.control.clone()).await?;
+        while let Some(incoming) = thread.endpoint().accept().await {
             let Some(arrival) = reception.greet(incoming, &reception.control) else { continue };
             let worker = reception.turn.fetch_add(1, Relaxed) % reception.front.workers().max(1);
             let job = move || drop(tokio::task::spawn_local(arrival.finish_control(worker)));

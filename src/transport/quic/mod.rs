@@ -1,11 +1,12 @@
 //! QUIC beneath the ports of `actors` (DESIGN 9): the same links as over TCP, in datagrams.
 //!
 //! Control and data are connections of their own on UDP sockets of their own, at both ends, and the data sockets look after the
-//! control socket before they read. On each there is one bidirectional stream with the same frames as over TCP: control
-//! messages, or a token and then chunks.
+//! control socket before they read. A node reads its control socket on a thread of its own; on the thread where both meet data
+//! does nothing while a control message is on its way through ([`urgency`]). On each connection there is one bidirectional stream
+//! with the same frames as over TCP: control messages, or a token and then chunks.
 //!
 //! ```text
-//! accepting   control socket --Incoming--> run_on(worker) --> Arrival --> Front::control
+//! accepting   control socket (ControlThread) --Incoming--> run_on(worker) --> Arrival --> Front::control
 //!             data socket of each worker ------------------> Arrival --> Front::data
 //! dialling    QuicDialer --> EarlyLink (a node that is known) | handshake --> ControlLink | DataLink
 //! ```
@@ -21,6 +22,7 @@
 mod arrival;
 mod careful;
 mod client;
+mod control_thread;
 mod data_sender;
 mod dialer;
 mod early;
@@ -29,12 +31,14 @@ mod halves;
 #[cfg(feature = "one-connection")]
 mod joined;
 mod listener;
+mod runtime;
 mod sessions;
 mod socket;
 mod tickets;
 mod tls;
 mod tuning;
 mod turned_away;
+mod urgency;
 
 #[cfg(test)]
 mod tests;

@@ -9,15 +9,16 @@ use std::{
         atomic::{AtomicU32, Ordering::Relaxed},
     },
     task::{Context, Poll},
-    time::Instant,
 };
 
 use quinn::{
-    AsyncTimer, AsyncUdpSocket, Endpoint, EndpointConfig, Runtime, ServerConfig, TokioRuntime, UdpPoller,
+    AsyncUdpSocket, Endpoint, EndpointConfig, Runtime as _, ServerConfig, UdpPoller,
     udp::{RecvMeta, Transmit},
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, Socket, Type};
+
+use super::runtime::LaneRuntime;
 
 /// Of a control socket: a few thousand frames that wait for a busy thread.
 pub(super) const CONTROL_BUFFER_BYTES: usize = 1 << 20;
@@ -57,54 +58,21 @@ fn size_buffers(socket: &Socket, wanted: usize) {
     }
 }
 
-/// An endpoint on `socket`, driven by the current runtime.
-pub(super) fn endpoint(socket: UdpSocket, server: Option<ServerConfig>) -> io::Result<Endpoint> {
-    let runtime = Arc::new(UnhurriedRuntime);
-    let socket = runtime.wrap_udp_socket(socket)?;
-    Endpoint::new_with_abstract_socket(EndpointConfig::default(), server, socket, runtime)
+/// An endpoint on `socket`, read by the current runtime; its connections are driven where they are accepted or dialled.
+pub(super) fn endpoint(socket: UdpSocket, server: Option<ServerConfig>, lane: LaneRuntime) -> io::Result<Endpoint> {
+    let socket = lane.wrap_udp_socket(socket)?;
+    Endpoint::new_with_abstract_socket(EndpointConfig::default(), server, socket, Arc::new(lane))
 }
 
-/// The same, stepping back for `control`.
+/// The same for data, stepping back for `control`.
 pub(super) fn data_endpoint(
     socket: UdpSocket,
     control: UdpSocket,
     server: Option<ServerConfig>,
 ) -> io::Result<Endpoint> {
-    let runtime = Arc::new(UnhurriedRuntime);
-    let inner = runtime.wrap_udp_socket(socket)?;
+    let inner = LaneRuntime::Data.wrap_udp_socket(socket)?;
     let socket = Arc::new(DataSocket { inner, control, yields: AtomicU32::new(0) });
-    Endpoint::new_with_abstract_socket(EndpointConfig::default(), server, socket, runtime)
-}
-
-/// The runtime's turns before a connection's task sends anything: enough for an actor to answer a hello that came with the
-/// first datagram, so that the welcome goes with the handshake and not behind it.
-const TURNS: usize = 8;
-
-/// tokio, whose new tasks let the others have a few turns first.
-#[derive(Debug)]
-struct UnhurriedRuntime;
-
-impl Runtime for UnhurriedRuntime {
-    fn new_timer(&self, at: Instant) -> Pin<Box<dyn AsyncTimer>> {
-        TokioRuntime.new_timer(at)
-    }
-
-    fn spawn(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>) {
-        tokio::spawn(async move {
-            for _ in 0..TURNS {
-                tokio::task::yield_now().await;
-            }
-            task.await;
-        });
-    }
-
-    fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        TokioRuntime.wrap_udp_socket(socket)
-    }
-
-    fn now(&self) -> Instant {
-        TokioRuntime.now()
-    }
+    Endpoint::new_with_abstract_socket(EndpointConfig::default(), server, socket, Arc::new(LaneRuntime::Data))
 }
 
 /// A data socket: read only while nothing waits on the control socket (DESIGN 4, seed 000).
@@ -148,7 +116,8 @@ impl AsyncUdpSocket for DataSocket {
     ) -> Poll<io::Result<usize>> {
         if self.yields.load(Relaxed) < YIELDS_MAX && self.control_waits() {
             self.yields.fetch_add(1, Relaxed);
-            // Wakes this task after the runtime has looked at its sockets, and so after the control socket's task.
+            // Wakes this task after the runtime has looked at its sockets and at what other threads handed over, and so after
+            // the tasks that what waits there is for.
             let _ = pin!(tokio::task::yield_now()).poll(cx);
             return Poll::Pending;
         }
@@ -177,6 +146,7 @@ impl AsyncUdpSocket for DataSocket {
 mod tests {
     use std::{future::poll_fn, io::IoSliceMut, net::Ipv4Addr, time::Duration};
 
+    use quinn::TokioRuntime;
     use tokio::time::timeout;
 
     use super::*;
