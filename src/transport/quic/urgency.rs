@@ -105,7 +105,8 @@ impl Wake for Bell {
     }
 }
 
-/// A control link's receiver for which data waits.
+/// A control link's receiver for which data waits. It can ring only while its reader waits here: a read that gave something
+/// leaves no waker behind, so a reader that rests (a full lane, a peer that talks too fast) keeps nobody waiting.
 pub(super) struct UrgentReceiver<R> {
     inner: R,
     answerer: Answerer,
