@@ -1,6 +1,6 @@
 //! The thread that reads a node's control socket, and nothing else.
 //!
-//! A worker that sends data is busy for a millisecond at a time, and the thread that accepts connections allocates rates as well.
+//! A worker that sends data is busy for a millisecond at a time, and the main thread has those who connect to see to.
 //! This one sleeps until a control datagram comes; then the kernel runs it at once, beside the workers or in place of one, and it
 //! hands the datagram to the worker of its session, where control goes before data ([`super::urgency`]).
 
