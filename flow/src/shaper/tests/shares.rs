@@ -32,7 +32,7 @@ fn assert_shares(sim: &Sim, from: u64, until: u64, expected: &[f64]) {
 #[test]
 fn equal_borrowers_share_equally_and_use_the_whole_line() {
     let mut sim = Sim::new(rate(20_000_000), 1);
-    sim.late_ns_max = 2 * MILLI;
+    sim.late_ns_max = 16 * MILLI;
     for leaf in 0..50 {
         sim.join(leaf, Rate::UNLIMITED, borrowing(1.0));
         sim.start(leaf);
@@ -204,5 +204,32 @@ fn a_thousand_equal_peers_are_served_evenly_and_calmly() {
         assert!(jain >= 0.9995, "Jain's index {jain}");
         let busiest = tenths.iter().max().copied().unwrap_or(0) as f64 / 20_000_000.0;
         assert!(busiest <= 1.15, "busiest 100 ms: {busiest} of the mean");
+    }
+}
+
+/// Guarantees take turns as they fall due. In pieces of their pace, those who had borrowed took larger ones at each turn and kept
+/// getting more: where all is assigned some were 3.7 % off, where a little is left to be lent 5 %.
+#[test]
+fn guarantees_are_released_in_equal_pieces_whatever_was_borrowed_before() {
+    let (total, leaves) = (20_000_000, 1_000);
+    for percent in [97, 100] {
+        let mut sim = Sim::new(rate(total), 1);
+        (sim.late_ns_max, sim.gathers) = (4 * MILLI, true);
+        for leaf in 0..leaves {
+            sim.join(leaf, Rate::UNLIMITED, assigned(total / leaves * percent / 100));
+        }
+        (0..leaves / 2).for_each(|leaf| sim.start(leaf));
+        sim.run(5 * SECOND);
+        (leaves / 2..leaves).for_each(|leaf| sim.start(leaf));
+        // 40 pieces of 700 ms, after the newcomers have found their places.
+        sim.run(38 * SECOND);
+        sim.check();
+        let mut got = vec![0.0; leaves as usize];
+        for sent in sim.sent.iter().filter(|sent| sent.at >= 10 * SECOND) {
+            got[sent.leaf as usize] += f64::from(sent.bytes);
+        }
+        let mean = got.iter().sum::<f64>() / leaves as f64;
+        let worst = got.iter().map(|bytes| (bytes / mean - 1.0).abs()).fold(0.0, f64::max);
+        assert!(worst <= 0.03, "{:.1} % off the mean with {percent} % assigned", worst * 100.0);
     }
 }
