@@ -32,7 +32,7 @@ fn assert_shares(sim: &Sim, from: u64, until: u64, expected: &[f64]) {
 #[test]
 fn equal_borrowers_share_equally_and_use_the_whole_line() {
     let mut sim = Sim::new(rate(20_000_000), 1);
-    sim.late_ns_max = 16 * MILLI;
+    sim.late_ns_max = 2 * MILLI;
     for leaf in 0..50 {
         sim.join(leaf, Rate::UNLIMITED, borrowing(1.0));
         sim.start(leaf);
