@@ -15,8 +15,6 @@ mod measure;
 mod pings;
 #[path = "support/void.rs"]
 mod void;
-#[path = "support/wish.rs"]
-mod wish;
 
 use std::path::Path;
 

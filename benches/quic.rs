@@ -10,8 +10,6 @@ mod measure;
 mod pings;
 #[path = "support/void.rs"]
 mod void;
-#[path = "support/wish.rs"]
-mod wish;
 
 #[path = "quic/bare.rs"]
 mod bare;

@@ -7,8 +7,6 @@
 
 #[path = "../tests/support/mod.rs"]
 mod support;
-#[path = "support/wish.rs"]
-mod wish;
 
 use std::{
     fs::File,
@@ -19,7 +17,14 @@ use std::{
 };
 
 use actors::peer::client::{Command, GetCommand, SessionEvent};
-use evenkeel::{files::Already, identity::StateDir, node::session::Client};
+use evenkeel::{
+    files::Already,
+    identity::StateDir,
+    node::{
+        TransportChoice,
+        session::{Client, Wish},
+    },
+};
 use flow::Class;
 use support::Server;
 
@@ -179,7 +184,9 @@ fn idle() {
     let (small, large) = (scene.server.path("small.bin"), scene.server.path("idler.bin"));
     let endpoint = scene.server.peers.clone();
     let run = async move {
-        let client = Client::start(StateDir::open(Some(state.as_ref())).unwrap(), wish::everything()).unwrap();
+        let client =
+            Client::start(StateDir::open(Some(state.as_ref())).unwrap(), Wish::everything(TransportChoice::Tcp))
+                .unwrap();
         let (handle, mut events) = client.connect(&endpoint).await.unwrap();
         let get = |tag: u64, name: &str, to: String| {
             let (files, path) = (client.files.clone(), format!("share/{name}"));

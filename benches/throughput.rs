@@ -6,8 +6,6 @@
 //! both ends) and syncs it. GB are 10^9 bytes.
 
 mod measure;
-#[path = "support/wish.rs"]
-mod wish;
 
 use std::{
     fs,
@@ -17,7 +15,13 @@ use std::{
 };
 
 use actors::peer::client::{Command as Order, SessionEvent};
-use evenkeel::{identity::StateDir, node::session::Client};
+use evenkeel::{
+    identity::StateDir,
+    node::{
+        TransportChoice,
+        session::{Client, Wish},
+    },
+};
 use measure::{Outcome, PROGRAM, Run, Server, cpu_seconds, find_program, is_wanted, median, noise, setting, timed};
 
 /// Idle sessions of the memory figure.
@@ -198,7 +202,7 @@ fn measure_memory(room: &Path) -> Outcome<()> {
     let pid = node.pid();
     let state = StateDir::open(Some(&room.join("state")))?;
     actix_rt::System::new().block_on(async {
-        let client = Client::start(state, wish::everything()).map_err(|failure| failure.message)?;
+        let client = Client::start(state, Wish::everything(TransportChoice::Tcp)).map_err(|failure| failure.message)?;
         // One session first, so that what is made once is not counted.
         let mut sessions = vec![idle_session(&client, &node.address).await?];
         let before = resident(pid).await?;

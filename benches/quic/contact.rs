@@ -21,7 +21,6 @@ use flow::Class;
 use crate::{
     delay::{self, NEAR},
     measure::{self, Outcome, PROGRAM, Server, median, noise, setting},
-    wish,
 };
 
 const ONE_WAY: Duration = Duration::from_millis(25);
@@ -51,8 +50,7 @@ pub(crate) fn run() -> Outcome<()> {
         for run in 0..runs {
             let state = StateDir::open(Some(&home.join(format!("{name}-{run}"))))?;
             actix_rt::System::new().block_on(async {
-                let client = Client::start(state, Wish { transport, ..wish::everything() })
-                    .map_err(|failure| failure.message)?;
+                let client = Client::start(state, Wish::everything(transport)).map_err(|failure| failure.message)?;
                 for times in &mut times {
                     times.push(contact(&client, &endpoint, &home.join("got")).await?);
                 }

@@ -19,7 +19,10 @@ use actors::{
 };
 use evenkeel::{
     identity::{Identity, StateDir},
-    node::session::Client,
+    node::{
+        TransportChoice,
+        session::{Client, Wish},
+    },
     transport::{Credentials, DialConfig, Pins, QuicClient, QuicDialer, TcpDialer},
 };
 use flow::Class;
@@ -28,7 +31,6 @@ use wire::{Hello, PeerId};
 use crate::{
     measure::{self, Outcome, PROGRAM, Server, cpu_seconds, pinned, setting},
     void::Void,
-    wish,
 };
 
 const NODE_CORE: usize = 0;
@@ -107,7 +109,7 @@ impl Pins for Anybody {
 }
 
 async fn peers(address: &str, state: StateDir, each: usize, length: Duration) -> Outcome<()> {
-    let client = Client::start(state, wish::everything()).map_err(|failure| failure.message)?;
+    let client = Client::start(state, Wish::everything(TransportChoice::Tcp)).map_err(|failure| failure.message)?;
     let received: Vec<Arc<AtomicU64>> = (0..2 * each).map(|_| Arc::default()).collect();
     let ended = Arc::new(AtomicBool::new(false));
     let mut sessions = Vec::new();

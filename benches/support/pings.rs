@@ -32,7 +32,6 @@ use hdrhistogram::Histogram;
 use crate::{
     measure::{self, Outcome, Server, cpu_seconds, pinned},
     void::Void,
-    wish,
 };
 
 const NODE_CORE: usize = 0;
@@ -226,7 +225,7 @@ struct Role {
 type Pinger = (mpsc::Receiver<u64>, mpsc::SyncSender<(bool, Histogram<u64>)>);
 
 async fn act(role: Role, pinger: Option<Pinger>) -> Outcome<()> {
-    let wish = Wish { transport: role.transport, ..wish::everything() };
+    let wish = Wish::everything(role.transport);
     let client = Client::start(StateDir::open(Some(&role.state))?, wish).map_err(|failure| failure.message)?;
     let (session, mut events) = client.connect(&role.address).await?;
     while !matches!(events.recv().await.ok_or("the session ended")?, SessionEvent::Welcomed(_)) {}

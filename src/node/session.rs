@@ -43,6 +43,22 @@ pub struct Wish {
     pub transport: TransportChoice,
 }
 
+impl Wish {
+    /// As much as there is, over one data link, without words.
+    pub const fn everything(transport: TransportChoice) -> Self {
+        Self {
+            upload: Rate::UNLIMITED,
+            download: Rate::UNLIMITED,
+            asks: None,
+            class: Class::Foreground,
+            data_links: 1,
+            peer_id: None,
+            quiet: true,
+            transport,
+        }
+    }
+}
+
 /// A client: a node without a front, on the thread that made it.
 pub struct Client {
     node: Arc<Node>,

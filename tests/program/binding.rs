@@ -82,14 +82,9 @@ fn explain_names_the_receiver_where_the_client_reads_less_than_it_asked_for() {
     // Ends with the process, or when the node does.
     thread::spawn(move || {
         let wish = Wish {
-            upload: Rate::UNLIMITED,
             download: Rate::from_bytes_per_second(SLOW.into()),
             asks: Some(Rate::UNLIMITED),
-            class: Class::Foreground,
-            data_links: 1,
-            peer_id: None,
-            quiet: true,
-            transport: TransportChoice::Quic,
+            ..Wish::everything(TransportChoice::Quic)
         };
         actix_rt::System::new().block_on(async {
             let client = Client::start(StateDir::open(Some(Path::new(&state))).unwrap(), wish).unwrap();

@@ -32,16 +32,8 @@ use crate::{
 /// Long against what a busy machine adds to a turn, so that a flight is told from the next.
 const DELAY: Duration = Duration::from_millis(50);
 
-const WISH: Wish = Wish {
-    upload: Rate::UNLIMITED,
-    download: Rate::from_bytes_per_second(50_000_000),
-    asks: None,
-    class: Class::Foreground,
-    data_links: 1,
-    peer_id: None,
-    quiet: true,
-    transport: TransportChoice::Quic,
-};
+const WISH: Wish =
+    Wish { download: Rate::from_bytes_per_second(50_000_000), ..Wish::everything(TransportChoice::Quic) };
 
 /// Notes when the file was there.
 struct Watch(Arc<Mutex<Option<Instant>>>);

@@ -10,21 +10,11 @@ use evenkeel::{
         session::{Client, Wish},
     },
 };
-use flow::{Class, Rate};
 use wire::RefusalCode;
 
 use crate::support::{Server, wait_until};
 
-const WISH: Wish = Wish {
-    upload: Rate::UNLIMITED,
-    download: Rate::UNLIMITED,
-    asks: None,
-    class: Class::Foreground,
-    data_links: 1,
-    peer_id: None,
-    quiet: true,
-    transport: TransportChoice::Quic,
-};
+const WISH: Wish = Wish::everything(TransportChoice::Quic);
 
 /// One session, from its hello to its end; `Err`: why the node refused it.
 async fn session(client: &Client, endpoint: &str) -> Result<(), RefusalCode> {

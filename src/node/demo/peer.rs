@@ -12,7 +12,6 @@ use std::{
 };
 
 use actors::peer::client::{Command, GetCommand, SessionEvent};
-use flow::Rate;
 
 use crate::{
     files::Already,
@@ -61,16 +60,8 @@ impl DemoPeer {
 
 async fn act(part: Part, home: Home, transport: TransportChoice, stop: Arc<AtomicBool>) -> Result<(), Failure> {
     tokio::time::sleep(part.joins).await;
-    let wish = Wish {
-        upload: Rate::UNLIMITED,
-        download: part.reads,
-        asks: Some(part.desired),
-        class: part.class,
-        data_links: 1,
-        peer_id: None,
-        quiet: true,
-        transport,
-    };
+    let wish =
+        Wish { download: part.reads, asks: Some(part.desired), class: part.class, ..Wish::everything(transport) };
     let client = Client::start(home.state, wish)?;
     let lost = |why: String| Failure::new(Exit::Unreachable, why);
     let (handle, mut events) = client.connect(&home.endpoint).await.map_err(|error| lost(error.to_string()))?;
