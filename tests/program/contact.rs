@@ -165,20 +165,25 @@ fn a_get_on_return_takes_one_datagram_each_way_and_then_its_data() {
         // Its data link has a ticket all the same: one that came with the welcome.
         assert_eq!(first.data[0], (Way::Up, 1), "{:?}", first.data);
         let (mut returns, mut answered_by_one) = (Vec::new(), 0);
-        for _ in 0..6 {
+        // Not always on a busy machine, where the node answers in as many parts as it finds ready: until it was three times.
+        while returns.len() < 6 || answered_by_one < 3 && returns.len() < 24 {
             let back = scene.get(&client).await;
             // Handshake, hello, rates and the get; handshake and token.
             let sent = (back.control[0], back.data[0]);
             assert_eq!(sent, ((Way::Up, 1), (Way::Up, 1)), "{:?} {:?}", back.control, back.data);
             answered_by_one += usize::from(scene.is_answered_by_one(&back));
             returns.push(back);
-            // Acceptance, grant, data endpoint and token are in the first: the second brings what nobody waits for.
-            scene.nat.lose(scene.control, 1);
+            if returns.len() % 2 == 1 {
+                scene.nat.lose(scene.control, 1);
+            }
         }
-        // Not always on a busy machine: the node answers in as many parts as it finds ready.
         assert!(answered_by_one >= 3, "{answered_by_one} of {}", returns.len());
-        let soonest = soonest(&returns[1..]);
-        assert!((2.0..2.8).contains(&soonest), "{soonest}");
+        let (whole, lossy): (Vec<_>, Vec<_>) = returns.into_iter().enumerate().partition(|(index, _)| index % 2 == 0);
+        let [whole, lossy] = [whole, lossy].map(|part| part.into_iter().map(|(_, back)| back).collect::<Vec<_>>());
+        assert!((2.0..2.8).contains(&soonest(&whole)), "{}", soonest(&whole));
+        // Acceptance, grant, data endpoint and token are in the first datagram: if the second is lost, data is dialled all the same. A
+        // word that the file is open may be lost with it, which is said again one round trip later.
+        assert!((2.0..3.3).contains(&soonest(&lossy)), "{}", soonest(&lossy));
     });
 }
 
