@@ -165,8 +165,7 @@ fn a_get_on_return_takes_one_datagram_each_way_and_then_its_data() {
         // Its data link has a ticket all the same: one that came with the welcome.
         assert_eq!(first.data[0], (Way::Up, 1), "{:?}", first.data);
         let (mut returns, mut answered_by_one) = (Vec::new(), 0);
-        // Not always on a busy machine, where the node answers in as many parts as it finds ready: until it was three times.
-        while returns.len() < 6 || answered_by_one < 3 && returns.len() < 24 {
+        for _ in 0..6 {
             let back = scene.get(&client).await;
             // Handshake, hello, rates and the get; handshake and token.
             let sent = (back.control[0], back.data[0]);
@@ -177,6 +176,7 @@ fn a_get_on_return_takes_one_datagram_each_way_and_then_its_data() {
                 scene.nat.lose(scene.control, 1);
             }
         }
+        // Not always on a busy machine: the node answers in as many parts as it finds ready.
         assert!(answered_by_one >= 3, "{answered_by_one} of {}", returns.len());
         let (whole, lossy): (Vec<_>, Vec<_>) = returns.into_iter().enumerate().partition(|(index, _)| index % 2 == 0);
         let [whole, lossy] = [whole, lossy].map(|part| part.into_iter().map(|(_, back)| back).collect::<Vec<_>>());

@@ -277,11 +277,10 @@ impl Shaper {
         }
     }
 
-    /// What one release of this leaf would be at most; 0 for an unknown leaf.
+    /// What one release of this leaf would be at most; 0 for an unknown leaf. A piece that is lent is never smaller than one that is
+    /// guaranteed.
     pub fn quantum(&self, key: LeafKey) -> u32 {
-        self.leaf_of
-            .get(&key)
-            .map_or(0, |&index| self.quantum_of(index, Tier::Lent).max(self.quantum_of(index, Tier::Guaranteed)))
+        self.leaf_of.get(&key).map_or(0, |&index| self.quantum_of(index, Tier::Lent))
     }
 
     /// What is guaranteed is released in pieces of the guarantee, however much was lent before: guarantees take turns as they fall
