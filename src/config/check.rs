@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, net::SocketAddr};
 
-use actors::Home;
+use actors::{Home, guest::PeerName};
 use flow::{Direction, Rate};
 
 use super::{
@@ -128,7 +128,7 @@ fn names(config: &Config, sheet: &mut Sheet) {
     duplicates("share", shares, sheet);
     let groups = config.groups.iter().map(|group| group.name.as_str());
     duplicates("group", groups, sheet);
-    let ids: Vec<String> = config.peers.iter().map(|peer| peer.id.to_string()).collect();
+    let ids: Vec<String> = config.peers.iter().map(|peer| PeerName(&peer.id).to_string()).collect();
     duplicates("peer", ids.iter().map(String::as_str), sheet);
 }
 
@@ -145,7 +145,9 @@ fn duplicates<'a>(section: &str, names: impl Iterator<Item = &'a str>, sheet: &m
 fn groups(config: &Config, sheet: &mut Sheet) {
     for group in &config.groups {
         let key = format!("group.{}", group.name);
-        if group.shares.is_empty() && group.peers.is_empty() && group.addresses.is_empty() {
+        // A list that could not be read is empty here.
+        let is_bad = ["shares", "peers", "addresses"].iter().any(|list| sheet.has_fault(&format!("{key}.{list}")));
+        if !is_bad && group.shares.is_empty() && group.peers.is_empty() && group.addresses.is_empty() {
             sheet.fault_at(&key, "matches nothing: give it shares, peers or addresses".to_owned());
         }
         for share in &group.shares {
@@ -171,7 +173,7 @@ fn floors(config: &Config, direction: Direction, sheet: &mut Sheet) {
     let mut all_peers = Sum::default();
     let mut in_groups = vec![Sum::default(); config.groups.len()];
     for peer in &config.peers {
-        let (key, floor) = own_floor(&format!("peer.{}", peer.id), &peer.standing, direction, sheet);
+        let (key, floor) = own_floor(&format!("peer.{}", PeerName(&peer.id)), &peer.standing, direction, sheet);
         all_peers.add(floor, &key);
         match config.home_of(&peer.id) {
             Home::Rule(index) => in_groups[index].add(floor, &key),

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use actors::guest::PeerName;
 use toml::{Spanned, de::DeTable};
 use tracing::level_filters::LevelFilter;
 
@@ -237,6 +238,9 @@ fn group(mut section: Section<'_, '_>) -> Option<Group> {
 
 fn peer(mut section: Section<'_, '_>) -> Option<Peer> {
     let id = section.require("id", value::parsed(peer_id));
+    if let Some(id) = &id {
+        section.called(&PeerName(id).to_string());
+    }
     let standing = standing(&mut section);
     section.finish();
     Some(Peer { id: id?, standing })

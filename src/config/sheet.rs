@@ -173,6 +173,13 @@ impl<'s, 'i> Section<'s, 'i> {
         found
     }
 
+    /// Goes on under `name`, where a name may be written in several ways: what is checked later finds one of them.
+    pub(super) fn called(&mut self, name: &str) {
+        let kind = self.path.split('.').next().unwrap_or_default();
+        self.path = format!("{kind}.{name}");
+        self.sheet.origins.insert(self.path.clone(), self.origin.clone());
+    }
+
     /// Adds a fault of one of this section's keys.
     pub(super) fn fault(&mut self, key: &str, message: String) {
         let path = self.path_of(key);

@@ -164,6 +164,33 @@ fn contradictions_are_refused() {
     }
 }
 
+#[test]
+fn a_bad_list_is_told_whole_and_is_not_taken_for_none() {
+    let error = parse("[[group]]\nname='a'\naddresses=['10.0.0.0/33', '10.0.0.0/8', 'x']").expect_err("two are bad");
+    let said = error.to_string();
+    assert!(said.contains("\"10.0.0.0/33\": an address") && said.contains("\"x\" is not a range"), "{said}");
+    assert!(!said.contains("matches nothing"), "{said}");
+}
+
+#[test]
+fn an_address_that_is_a_peer_twice_is_told_as_it_is_written_with_its_line() {
+    for (one, two, name) in [
+        ("http:192.0.2.7", "http:192.0.2.7", "http:192.0.2.7"),
+        // One /64.
+        ("http:2001:db8::1", "http:2001:db8::2", "http:2001:db8::"),
+    ] {
+        let error = parse(&format!("[[peer]]\nid='{one}'\n[[peer]]\nid='{two}'")).expect_err(one);
+        assert_eq!(error.faults.len(), 1, "{error}");
+        assert_eq!(
+            (error.faults[0].origin.clone(), error.faults[0].key.as_str()),
+            (Origin::Line(3), &*format!("peer.{name}"))
+        );
+    }
+    let text = "[[peer]]\nid='http:2001:db8::1'\nupload_floor='2MB/s'\nupload_cap='1MB/s'";
+    let error = parse(text).expect_err("a floor above the cap");
+    assert!(error.faults.iter().all(|fault| matches!(fault.origin, Origin::Line(3 | 4))), "{error}");
+}
+
 const OTHER_ID: &str = "caaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
 /// A total of 3 MB/s, a group of one peer and one address, and floors of so many MB/s for it, that peer and two others.

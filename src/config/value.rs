@@ -123,7 +123,16 @@ pub(super) fn list<T>(
     parse: impl Fn(&DeValue<'_>) -> Result<T, String>,
 ) -> impl FnOnce(&DeValue<'_>) -> Result<Vec<T>, String> {
     move |value| match value {
-        DeValue::Array(items) => items.iter().map(|item| parse(item.get_ref())).collect(),
+        DeValue::Array(items) => {
+            let (mut good, mut bad) = (Vec::new(), Vec::new());
+            for item in items {
+                match parse(item.get_ref()) {
+                    Ok(item) => good.push(item),
+                    Err(message) => bad.push(message),
+                }
+            }
+            if bad.is_empty() { Ok(good) } else { Err(bad.join("; ")) }
+        }
         other => Err(format!("must be a list such as [\"a\", \"b\"], not {}", kind(other))),
     }
 }
