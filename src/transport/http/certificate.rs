@@ -13,7 +13,10 @@ use actors::metric::NodeMetrics;
 use arc_swap::ArcSwap;
 use rustls::{
     ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject as _},
+    },
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
     version::TLS13,
@@ -158,9 +161,19 @@ fn certified(chain_path: &Path, key_path: &Path) -> Result<CertifiedKey, Certifi
     if chain.is_empty() {
         return Err(file("certificate", chain_path)("there is no certificate (PEM) in it".to_owned()));
     }
-    let secret = PrivateKeyDer::from_pem_file(key_path).map_err(|error| file("key", key_path)(error.to_string()))?;
+    let secret = PrivateKeyDer::from_pem_file(key_path).map_err(|error| {
+        let words = match error {
+            pem::Error::NoItemsFound => NO_KEY.to_owned(),
+            error => error.to_string(),
+        };
+        file("key", key_path)(words)
+    })?;
     CertifiedKey::from_der(chain, secret, &provider()).map_err(CertificateError::Mismatch)
 }
+
+/// A node that starts by itself has nobody to ask for a passphrase.
+const NO_KEY: &str = "there is no private key (PEM) in it that can be used without a passphrase: \
+                      `openssl pkey -in FILE -out NEW` makes one of an encrypted one";
 
 /// As often as `authorized_peers` is looked at: two `stat` a second cost nothing.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -187,6 +200,7 @@ mod tests {
             ("none.pem", "key.pem", "http.certificate: "),
             ("gone.pem", "key.pem", "http.certificate: "),
             ("cert.pem", "none.pem", "http.key: "),
+            ("cert.pem", "cert.pem", "there is no private key (PEM) in it"),
             ("cert.pem", "other.pem", "do not fit"),
         ] {
             let error = Certificate::load(&at(certificate), &at(key)).unwrap_err().to_string();
