@@ -11,7 +11,10 @@ use std::{
     time::SystemTime,
 };
 
-use actors::port::{FileEntry, FileError, FileKind, FilePage};
+use actors::{
+    log_gate::{LOG_INTERVAL, LogGate},
+    port::{FileEntry, FileError, FileKind, FilePage},
+};
 use host::OFlags;
 use rustix::{
     fs::{AtFlags, Dir, FileType, fstat, statat},
@@ -26,6 +29,9 @@ use super::{
     stamp::{Stamp, kind_of},
 };
 
+/// Listings that leave names out.
+static HIDDEN: LogGate = LogGate::new(LOG_INTERVAL);
+
 /// One page of the shares themselves.
 pub(super) fn shares(
     shares: &BTreeMap<String, Share>,
@@ -33,7 +39,7 @@ pub(super) fn shares(
     after: &str,
     known: &Known,
 ) -> Result<FilePage, FileError> {
-    let base = Base { bytes: 0, names: 0 };
+    let base = Base { path: "", bytes: 0, names: 0 };
     let mut walk = Walk { page: FilePage::default(), names_bytes: 0, recursive, base, known };
     let (first, deeper) = split_first(after);
     for (name, share) in shares.range(first.to_owned()..) {
@@ -67,7 +73,8 @@ pub(super) fn beneath(
     let rest = if path.rest().is_empty() { "." } else { path.rest() };
     let found = host::open_beneath(share.directory.as_fd(), Path::new(rest), OFlags::PATH).map_err(fault)?;
     let stat = fstat(&found).map_err(|errno| fault(errno.into()))?;
-    let base = Base { bytes: path.as_str().len() + 1, names: path.as_str().split('/').count() };
+    let said = path.as_str();
+    let base = Base { path: said, bytes: said.len() + 1, names: said.split('/').count() };
     let mut walk = Walk { page: FilePage::default(), names_bytes: 0, recursive, base, known };
     match kind_of(&stat) {
         FileType::Directory => {
@@ -97,12 +104,13 @@ struct Walk<'a> {
     page: FilePage,
     names_bytes: usize,
     recursive: bool,
-    base: Base,
+    base: Base<'a>,
     known: &'a Known,
 }
 
 /// The path in front of every name.
-struct Base {
+struct Base<'a> {
+    path: &'a str,
     bytes: usize,
     names: usize,
 }
@@ -241,9 +249,14 @@ impl Walk<'_> {
             Told::Before => return,
         };
         (*hidden, *special) = (count(left_out.hidden), count(left_out.special));
-        if left_out.hidden > 0 {
-            let names = left_out.hidden;
-            tracing::warn!(directory = prefix, names, "names that are not UTF-8, or too long, can't be shared");
+        if left_out.hidden == 0 {
+            return;
+        }
+        // Whoever may list may do so as often as he likes.
+        if let Some(suppressed) = HIDDEN.open(host::monotonic_nanos()) {
+            let directory = Path::new(self.base.path).join(prefix);
+            let (directory, names) = (directory.display(), left_out.hidden);
+            tracing::warn!(%directory, names, suppressed, "names that are not UTF-8, or too long, can't be shared");
         }
     }
 
