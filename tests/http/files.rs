@@ -115,6 +115,24 @@ fn several_ranges_come_as_parts() {
 }
 
 #[test]
+fn the_heads_of_small_parts_wait_for_their_turn_and_are_counted_like_the_parts() {
+    const RATE: f64 = 20_000.0;
+    let server = node("[limits]\nupload = \"20KB/s\"\n", &[]);
+    let bytes: Vec<String> = (0..32).map(|index| format!("{0}-{0}", index * 1000)).collect();
+    let headers = format!("Range: bytes={}\r\n", bytes.join(","));
+    let (mut wire, mut received, began) = (Wire::to(&server), 0, std::time::Instant::now());
+    for _ in 0..20 {
+        received += wire.get("file.bin", &headers).body.len();
+    }
+    let took = began.elapsed().as_secs_f64();
+    assert!(received > 70_000, "mostly heads: {received}");
+    // What is let through at once at the beginning is less than a second's.
+    assert!(took > received as f64 / RATE - 1.0, "{received} bytes in {took} s");
+    let counted = || server.metric("evenkeel_payload_bytes_total", &["transport=\"http\""]);
+    wait_until("all of it is payload", 10, || counted() == received as f64);
+}
+
+#[test]
 fn requests_in_a_pipeline_are_answered_in_order() {
     let server = node("", &[]);
     let bytes = fs::read(server.share().join("file.bin")).unwrap();

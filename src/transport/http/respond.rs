@@ -207,12 +207,17 @@ impl Connection {
         let Some(mut sending) = self.sending(request, size, start) else { return self.full(request).await };
         self.begin(request, head).await?;
         for span in spans {
-            self.write(part(span).as_bytes()).await?;
-            if let Err(stop) = self.send_file(&mut sending, &**source, span.clone()).await {
-                return ended(sending, Err(stop));
+            // Many small parts are mostly heads: those wait for their turn like what they stand before.
+            let mut sent = self.send_text(&mut sending, part(span).as_bytes(), span.start).await;
+            if sent.is_ok() {
+                sent = self.send_file(&mut sending, &**source, span.clone()).await;
+            }
+            if sent.is_err() {
+                return ended(sending, sent);
             }
         }
-        let sent = self.write(end.as_bytes()).await;
+        let last = spans.last().map_or(0, |span| span.end);
+        let sent = self.send_text(&mut sending, end.as_bytes(), last).await;
         ended(sending, sent)
     }
 
