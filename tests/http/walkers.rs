@@ -1,7 +1,9 @@
 //! Listings, and the programs that walk them.
 
 use std::{
-    fs, thread,
+    fs,
+    io::Read as _,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -64,6 +66,44 @@ fn a_listing_of_many_names_is_whole() {
     let entries = json["entries"].as_array().unwrap();
     assert_eq!(entries.len(), 1234);
     assert!(entries.iter().zip(0..).all(|(entry, index)| entry["name"] == format!("{index:04}")));
+}
+
+#[test]
+fn a_listing_for_an_old_client_that_keeps_connections_ends_with_its_connection() {
+    let (server, _) = tree();
+    for (target, end) in [("/", "</html>\n"), ("/share/dir/?format=json", "\n]}\n")] {
+        let mut wire = Wire::to(&server);
+        wire.say(format!("GET {target} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"));
+        let mut heard = String::new();
+        // It fails when the node does not close.
+        wire.stream().read_to_string(&mut heard).unwrap();
+        assert!(heard.contains("\r\nConnection: close\r\n") && heard.ends_with(end), "{heard}");
+    }
+    // What has a length needs no end.
+    let mut wire = Wire::to(&server);
+    for target in ["/share/file.bin", "/share/dir", "/share/file.bin"] {
+        wire.say(format!("GET {target} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"));
+        assert_eq!(wire.hear(true).header("connection"), Some("keep-alive"), "{target}");
+    }
+}
+
+#[test]
+fn listings_that_leave_names_out_are_not_a_flood_of_log_lines() {
+    use std::os::unix::ffi::OsStrExt as _;
+    const LISTINGS: usize = 40;
+    let (server, _) = tree();
+    fs::write(server.share().join("dir").join(std::ffi::OsStr::from_bytes(b"\xff")), "").unwrap();
+    let (mut wire, began) = (Wire::to(&server), Instant::now());
+    for _ in 0..LISTINGS {
+        assert!(wire.ask("GET", "/share/dir/", "Connection: close\r\n").status == 200);
+        wire = Wire::to(&server);
+    }
+    let lines = || server.words().matches("can't be shared").count();
+    wait_until("it is said", 10, || lines() > 0);
+    assert!(server.words().contains("share/dir"), "where: {}", server.words());
+    let most = 1 + began.elapsed().as_secs() as usize / 10;
+    assert!(lines() <= most, "{} lines of {LISTINGS} listings", lines());
+    assert_eq!(server.metric("evenkeel_names_hidden_total", &[]), LISTINGS as f64, "each is counted");
 }
 
 #[test]

@@ -161,9 +161,9 @@ impl Connection {
             }
             Err(refusal) => return self.refuse(&refusal).await.is_ok(),
         };
-        let keep_alive = request.keep_alive;
+        let lasts = request.lasts();
         match self.answer(request).await {
-            Ok(()) if keep_alive && !self.frontage.front.is_draining() => true,
+            Ok(()) if lasts && !self.frontage.front.is_draining() => true,
             Ok(()) => {
                 self.part().await;
                 false

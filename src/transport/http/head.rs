@@ -39,11 +39,20 @@ pub(super) struct Request {
     pub(super) target: Target,
     /// HTTP/1.0: no chunks, and the connection stays open only where that is asked for.
     pub(super) is_old: bool,
+    /// The client wants the connection to stay open.
     pub(super) keep_alive: bool,
     pub(super) agent: String,
     pub(super) wishes: Wishes,
     /// How it is to be treated; what the address itself says is not verified here.
     pub(super) terms: GuestTerms,
+}
+
+impl Request {
+    /// Whether the connection may last behind the answer. The length of a listing is not known before its end, and those who know
+    /// no chunks are told that by the end of the connection.
+    pub(super) fn lasts(&self) -> bool {
+        self.keep_alive && !(self.is_old && self.target.is_directory)
+    }
 }
 
 /// Headers that choose what of a file is sent, as they were written.

@@ -97,7 +97,7 @@ impl Connection {
     }
 
     fn keeps_alive(&self, request: &Request) -> bool {
-        request.keep_alive && !self.frontage.front.is_draining()
+        request.lasts() && !self.frontage.front.is_draining()
     }
 
     async fn serve_file(&mut self, request: &Request, source: &Arc<dyn Source>) -> Result<(), Stop> {
@@ -237,10 +237,10 @@ impl Connection {
         // Old clients are told by the end of the connection where the listing ends.
         let head = if request.is_old { head } else { head.with("Transfer-Encoding", "chunked") };
         if request.method == Method::Head {
-            return self.begin_listing(request, head).await;
+            return self.begin(request, head).await;
         }
         let Some(mut sending) = self.sending(request, 0, 0) else { return self.full(request).await };
-        self.begin_listing(request, head).await?;
+        self.begin(request, head).await?;
         let mut text = listing.begin(&request.target);
         let mut offset = 0;
         loop {
@@ -261,13 +261,6 @@ impl Connection {
                 Err(error) => return ended(sending, Err(Stop::File(error))),
             };
         }
-    }
-
-    async fn begin_listing(&mut self, request: &Request, head: Head) -> Result<(), Stop> {
-        let status = head.status();
-        let bytes = head.finish(self.keeps_alive(request) && !request.is_old, request.is_old);
-        self.frontage.front.answered(status.as_str(), bytes.len() as u64);
-        self.write(&bytes).await
     }
 
     async fn page(&self, path: &str, after: String) -> Result<actors::port::FilePage, FileError> {
