@@ -13,6 +13,8 @@ mod bulk;
 mod burst;
 #[path = "http/cold.rs"]
 mod cold;
+#[path = "http/crowd.rs"]
+mod crowd;
 #[path = "http/files.rs"]
 mod files;
 #[path = "http/groups.rs"]
