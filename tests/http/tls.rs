@@ -2,26 +2,33 @@
 
 use std::fs;
 
+use tempfile::TempDir;
+
 use crate::{
     stage::{Wire, curl, has, node},
-    support::{Said as _, assert_same, wait_until},
+    support::{Said as _, Server, assert_same, wait_until},
 };
 
-#[test]
-fn curl_fetches_over_tls_and_plain_http_is_closed() {
-    if !has("curl") {
-        return;
-    }
+/// A node that speaks HTTPS, and where its certificate lies.
+fn secured(http: &str) -> (Server, TempDir, String) {
     let certificates = tempfile::tempdir().unwrap();
     let at = |name: &str| certificates.path().join(name).to_str().unwrap().to_owned();
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
     let params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
     fs::write(at("cert.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
     fs::write(at("key.pem"), key.serialize_pem()).unwrap();
-    let config = format!("[http]\ncertificate = \"{}\"\nkey = \"{}\"\n", at("cert.pem"), at("key.pem"));
-    let server = node(&config, &[]);
+    let config = format!("[http]\ncertificate = \"{}\"\nkey = \"{}\"\n{http}", at("cert.pem"), at("key.pem"));
+    let (server, ca) = (node(&config, &[]), at("cert.pem"));
+    (server, certificates, ca)
+}
+
+#[test]
+fn curl_fetches_over_tls_and_plain_http_is_closed() {
+    if !has("curl") {
+        return;
+    }
+    let (server, _certificates, ca) = secured("");
     let url = format!("https://{}/share/file.bin", server.http);
-    let ca = at("cert.pem");
     curl(&server, &["--cacert", &ca, "-r", "0-299999", "-o", "got", &url]).expect_code(0);
     curl(&server, &["--cacert", &ca, "-C", "-", "-o", "got", &url]).expect_code(0);
     assert_same(server.share().join("file.bin"), server.path("got"));
@@ -30,6 +37,30 @@ fn curl_fetches_over_tls_and_plain_http_is_closed() {
     let mut plain = Wire::to(&server);
     plain.say("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
     wait_until("it is counted", 10, || server.metric("evenkeel_refusals_total", &["reason=\"tls\""]) == 1.0);
+}
+
+#[test]
+fn who_stalls_in_the_handshake_is_closed_and_one_too_many_over_tls_as_well() {
+    if !has("curl") {
+        return;
+    }
+    let (server, _certificates, ca) = secured("head_timeout = \"5s\"\nper_address_max = 3\n");
+    let url = format!("https://{}/share/file.bin", server.http);
+    let counted = |reason: &str| server.metric("evenkeel_refusals_total", &[&format!("reason=\"{reason}\"")]);
+    let mut stalled: Vec<Wire> = (0..3).map(|_| Wire::to(&server)).collect();
+    // The beginning of a record that never comes to its end.
+    stalled[1].say([0x16, 0x03, 0x01, 0x02]);
+    stalled[2].say([0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03]);
+    wait_until("all places of the address are taken", 10, || server.metric("evenkeel_http_connections", &[]) == 3.0);
+    // What is not encrypted, it could not read: it is closed, and the operator sees why.
+    assert!(Wire::to(&server).is_closed());
+    assert_eq!(counted("per_address"), 1.0);
+    let other = curl(&server, &["--cacert", &ca, "--interface", "127.0.0.2", "-o", "got", &url]);
+    other.expect_code(0);
+    assert_same(server.share().join("file.bin"), server.path("got"));
+    wait_until("they are given up", 20, || counted("handshake_timeout") == 3.0);
+    assert!(stalled.iter_mut().all(Wire::is_closed));
+    curl(&server, &["--cacert", &ca, "-r", "0-9", "-o", "some", &url]).expect_code(0);
 }
 
 #[test]
