@@ -42,12 +42,19 @@ impl FromStr for AddressRange {
         };
         let network: IpAddr = address.parse().map_err(|_| wrong())?;
         let bits_max = if network.is_ipv4() { 32 } else { 128 };
-        let prefix_bits = match bits {
+        let prefix_bits: u8 = match bits {
             Some(bits) => bits.parse().map_err(|_| wrong())?,
             None => bits_max,
         };
         if prefix_bits > bits_max {
             return Err(format!("{text:?}: an address of that family has {bits_max} bits"));
+        }
+        // Nobody's address is compared in that form, so it would match nobody.
+        if let IpAddr::V6(network) = network
+            && let Some(mapped) = network.to_ipv4_mapped()
+        {
+            let bits = prefix_bits.saturating_sub(96);
+            return Err(format!("{text:?}: peers over IPv4 are named by IPv4: write \"{mapped}/{bits}\""));
         }
         Ok(Self { network, prefix_bits })
     }
@@ -79,6 +86,14 @@ mod tests {
         ] {
             let range: AddressRange = range.parse().unwrap();
             assert_eq!(range.contains(address.parse().unwrap()), expected, "{range} {address}");
+        }
+    }
+
+    #[test]
+    fn an_ipv4_range_in_the_form_of_ipv6_would_match_nobody_and_is_refused() {
+        for (text, instead) in [("::ffff:10.0.0.0/104", "10.0.0.0/8"), ("::ffff:192.0.2.7", "192.0.2.7/32")] {
+            let said = text.parse::<AddressRange>().expect_err(text);
+            assert!(said.contains(&format!("write \"{instead}\"")), "{said}");
         }
     }
 
