@@ -175,9 +175,9 @@ impl Nat {
         self.0.seen.lock().unwrap().clear();
     }
 
-    /// Loses the datagram from this port of the node before which there are `index`.
-    pub(crate) fn lose(&self, port: u16, index: usize) {
-        *self.0.lost.lock().unwrap() = Some((port, index));
+    /// Loses the datagram from this port of the node before which there are `index`, after each [`Nat::forget`]; `None`: loses none.
+    pub(crate) fn lose(&self, port: u16, index: Option<usize>) {
+        *self.0.lost.lock().unwrap() = index.map(|index| (port, index));
     }
 
     /// From now on nothing gets through to this port of the node, as behind a firewall.
