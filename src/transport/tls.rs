@@ -81,6 +81,19 @@ pub(super) fn client_base(credentials: &Credentials) -> Result<ClientConfig, Err
         .with_client_auth_cert(credentials.cert_chain(), credentials.key())
 }
 
+/// A dialler that shows this chain of certificates.
+#[cfg(test)]
+pub(super) fn client_showing(
+    chain: Vec<CertificateDer<'static>>,
+    key: rustls::pki_types::PrivateKeyDer<'static>,
+) -> Result<ClientConfig, Error> {
+    ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(KeyVerifier(provider())))
+        .with_client_auth_cert(chain, key)
+}
+
 /// A dialler that shows no certificate.
 #[cfg(test)]
 pub(super) fn anonymous_client() -> ClientConfig {

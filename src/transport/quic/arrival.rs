@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     net::SocketAddr,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -24,7 +24,7 @@ use super::{
         tls,
     },
     CLOSED, CLOSED_TOKEN,
-    careful::CarefulReceiver,
+    careful::{CarefulReceiver, UnderWay},
     data_sender::QuicDataSender,
     halves::split,
     listener::Reception,
@@ -90,7 +90,15 @@ impl Arrival {
             let joined = super::joined::take_data(met.connection.clone(), address, met.peer, handshake.0.clone());
             tokio::task::spawn_local(joined);
         }
-        let early = met.handshake.map(|handshake| (met.connection.clone(), handshake));
+        let front = Arc::clone(&handshake.0.front);
+        let counted = Arc::new(Mutex::new(Some(handshake)));
+        let (early, guard): (_, Guard) = match met.handshake {
+            Some(accepted) => {
+                let (connection, guard) = (met.connection.clone(), (guard, Arc::clone(&counted)));
+                (Some(UnderWay { connection, accepted, counted }), Some(Box::new(guard)))
+            }
+            None => (None, guard),
+        };
         let (reader, writer) = split(met.connection, streams, guard);
         let link = ControlLink {
             remote,
@@ -98,8 +106,6 @@ impl Arrival {
             sender: Box::new(FramedControlSender::new(writer)),
             data_endpoint,
         };
-        let front = Arc::clone(&handshake.0.front);
-        drop(handshake);
         front.control(link);
     }
 

@@ -6,26 +6,51 @@
 use std::{
     future::Future as _,
     pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
 };
 
 use actors::port::{ControlReceiver, LinkError};
-use quinn::{Connection, ZeroRttAccepted};
+use quinn::{Connection, ConnectionError, ZeroRttAccepted};
 use wire::Message;
+
+use super::arrival::Handshake;
+
+/// A handshake that goes on while its peer is heard already.
+pub(super) struct UnderWay {
+    pub(super) connection: Connection,
+    /// Completes with it, whichever way.
+    pub(super) accepted: ZeroRttAccepted,
+    /// It counts as long: the peer has a ticket, and has not shown that it is where it says. Shared with the connection's guard,
+    /// which goes on after a receiver whose peer was refused.
+    pub(super) counted: Arc<Mutex<Option<Handshake>>>,
+}
 
 /// A receiver in front of which the handshake may still be going on.
 pub(super) struct CarefulReceiver<R> {
     inner: R,
-    /// Completes with the handshake, whichever way; `None` when that is over.
-    handshake: Option<(Connection, ZeroRttAccepted)>,
+    /// `None` when it is over.
+    handshake: Option<UnderWay>,
+    /// It came to nothing: what was not safe to hear before is not heard.
+    failure: Option<ConnectionError>,
     /// What waits for it, and for the messages behind it.
     waiting: Option<Message>,
 }
 
 impl<R> CarefulReceiver<R> {
     /// `handshake` is what [`quinn::Connecting::into_0rtt`] gave, where that did not complete before.
-    pub(super) fn new(inner: R, handshake: Option<(Connection, ZeroRttAccepted)>) -> Self {
-        Self { inner, handshake, waiting: None }
+    pub(super) fn new(inner: R, handshake: Option<UnderWay>) -> Self {
+        Self { inner, handshake, failure: None, waiting: None }
+    }
+
+    /// Whether the handshake is over.
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(UnderWay { connection, accepted, counted }) = &mut self.handshake else { return Poll::Ready(()) };
+        ready!(Pin::new(accepted).poll(cx));
+        drop(counted.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.failure = connection.close_reason();
+        self.handshake = None;
+        Poll::Ready(())
     }
 }
 
@@ -37,18 +62,18 @@ pub(super) fn is_replay_safe(message: &Message) -> bool {
 impl<R: ControlReceiver> ControlReceiver for CarefulReceiver<R> {
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, LinkError>> {
         loop {
+            let shaken = self.poll_handshake(cx);
             if self.waiting.is_some() {
-                if let Some((connection, handshake)) = &mut self.handshake {
-                    ready!(Pin::new(handshake).poll(cx));
-                    if let Some(error) = connection.close_reason() {
-                        return Poll::Ready(Err(LinkError::Lost(error.into())));
-                    }
-                    self.handshake = None;
-                }
-                return Poll::Ready(Ok(self.waiting.take()));
+                ready!(shaken);
+                return Poll::Ready(match self.failure.clone() {
+                    Some(error) => Err(LinkError::Lost(error.into())),
+                    None => Ok(self.waiting.take()),
+                });
             }
             match ready!(self.inner.poll_receive(cx))? {
-                Some(message) if self.handshake.is_some() && !is_replay_safe(&message) => self.waiting = Some(message),
+                Some(message) if (self.handshake.is_some() || self.failure.is_some()) && !is_replay_safe(&message) => {
+                    self.waiting = Some(message)
+                }
                 message => return Poll::Ready(Ok(message)),
             }
         }

@@ -10,6 +10,10 @@ use std::{
 
 use rustls::server::StoresServerSessions;
 
+/// Of one session. Ours take some 600: the peer's certificate, which is most of it, is as long as the peer likes, and it comes
+/// before anybody has asked for its rights.
+const SESSION_BYTES_MAX: usize = 2048;
+
 /// Sessions of control and of data links, by their tickets.
 pub(super) struct Sessions {
     max: usize,
@@ -55,7 +59,11 @@ impl fmt::Debug for Sessions {
 }
 
 impl StoresServerSessions for Sessions {
+    /// `false`: it is not kept, and its peer gets no ticket.
     fn put(&self, ticket: Vec<u8>, session: Vec<u8>) -> bool {
+        if session.len() > SESSION_BYTES_MAX {
+            return false;
+        }
         let mut book = self.book();
         book.given += 1;
         let given = book.given;

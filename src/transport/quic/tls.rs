@@ -110,6 +110,14 @@ fn no_suite(error: NoInitialCipherSuite) -> rustls::Error {
     rustls::Error::General(error.to_string())
 }
 
+/// A dialler with a configuration of its own.
+#[cfg(test)]
+pub(super) fn client_of(mut config: ClientConfig, tickets: Arc<Tickets>) -> quinn::ClientConfig {
+    config.alpn_protocols = vec![ALPN_CONTROL.to_vec()];
+    config.resumption = Resumption::store(tickets);
+    quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).expect("a suite")))
+}
+
 /// A dialler that shows no certificate.
 #[cfg(test)]
 pub(super) fn without_certificate() -> quinn::ClientConfig {

@@ -3,16 +3,24 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use actors::port::{Dialer as _, LinkError, LinkFault};
+use bytes::BytesMut;
 use quinn::{ConnectionError, Endpoint};
-use tokio::{net::UdpSocket, time::timeout};
+use rustls::pki_types::CertificateDer;
+use tokio::{
+    net::UdpSocket,
+    time::{sleep, timeout},
+};
+use wire::encode_message;
 
 use super::{
-    super::{CLOSED_TOKEN, QuicConfig, SERVER_NAME, client::KnownNode},
+    super::{CLOSED, CLOSED_TOKEN, QuicConfig, SERVER_NAME, client::KnownNode, tickets::Tickets},
     relay::{Relay, Way},
+    rounds::hello,
 };
 use crate::transport::{
     DialConfig, ListenConfig, QuicClient, QuicDialer,
-    tests::stage::{Expect, Over, Stage, credentials, receive_header, token},
+    tests::stage::{Expect, Over, Stage, credentials, ping, receive, receive_header, token},
+    tls,
 };
 
 const NOTHING: Duration = Duration::from_millis(300);
@@ -110,6 +118,71 @@ async fn a_flood_of_handshakes_makes_newcomers_prove_their_address_and_they_come
     serves_on(&mut stage).await;
     assert_eq!(stage.next_fault().await, LinkFault::Unproven, "the newcomer proved its address first");
     drop(flood);
+}
+
+/// Each has a ticket, says hello with it from an address that need not be its own, and never speaks again.
+#[tokio::test]
+async fn first_flights_that_nobody_goes_on_with_are_handshakes_under_way() {
+    let quic = QuicConfig { handshakes_unproven_max: 4, ..QuicConfig::default() };
+    let mut stage = Stage::with(ListenConfig::default(), quic);
+    let relay = Relay::before(stage.address, Duration::ZERO).await;
+    let foe = Foe::at(&stage);
+    let connect = |address| foe.control.connect_with(foe.node.control.clone(), address, SERVER_NAME).unwrap();
+    // Three tickets each.
+    for connecting in [connect(stage.address), connect(stage.address), connect(stage.address)] {
+        let connection = connecting.await.unwrap();
+        sleep(Duration::from_millis(50)).await;
+        connection.close(CLOSED, b"");
+    }
+    let mut words = BytesMut::new();
+    encode_message(&hello(), &mut words).unwrap();
+    relay.let_up(8);
+    let mut flights = Vec::new();
+    for _ in 0..8 {
+        let (connection, _) = connect(relay.address).into_0rtt().expect("a ticket");
+        let mut streams = connection.open_bi().await.unwrap();
+        streams.0.write_all(&words).await.unwrap();
+        flights.push((connection, streams));
+    }
+    for _ in 4..8 {
+        assert_eq!(stage.next_fault().await, LinkFault::Unproven);
+    }
+    // Now all go on.
+    relay.let_up(usize::MAX);
+    words.clear();
+    encode_message(&ping(1), &mut words).unwrap();
+    for (_, streams) in &mut flights {
+        streams.0.write_all(&words).await.unwrap();
+    }
+    let mut links = Vec::new();
+    for _ in 0..8 {
+        let (_, mut theirs) = stage.next_control().await;
+        assert_eq!(receive(&mut theirs.receiver).await.unwrap(), Some(hello()));
+        assert_eq!(receive(&mut theirs.receiver).await.unwrap(), Some(ping(1)));
+        links.push(theirs);
+    }
+    serves_on(&mut stage).await;
+    assert!(timeout(NOTHING, stage.next_fault()).await.is_err(), "none is under way any more");
+}
+
+/// What a peer shows is kept with each of its tickets, and anybody has a key to show with whatever he likes.
+#[tokio::test]
+async fn a_long_chain_of_certificates_is_not_kept() {
+    let mut stage = Stage::open(ListenConfig::default());
+    let foe = Foe::at(&stage);
+    let shown = credentials();
+    for (beside, is_kept) in [(0, true), (50_000, false)] {
+        let mut chain = shown.cert_chain();
+        chain.extend((beside > 0).then(|| CertificateDer::from(vec![0; beside])));
+        let tickets = Arc::<Tickets>::default();
+        let client = tls::client_showing(chain, shown.key()).unwrap();
+        let config = super::super::tls::client_of(client, Arc::clone(&tickets));
+        let connection = foe.control.connect_with(config, stage.address, SERVER_NAME).unwrap().await.unwrap();
+        sleep(NOTHING).await;
+        assert_eq!(tickets.any(), is_kept, "a ticket for one who shows {beside} bytes beside his certificate");
+        connection.close(CLOSED, b"");
+    }
+    serves_on(&mut stage).await;
 }
 
 /// Everything that `socket` is sent until nothing more comes.
