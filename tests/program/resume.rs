@@ -149,6 +149,23 @@ fn transfers_survive_a_server_that_is_killed_and_started_again() {
     }
 }
 
+/// Over TCP the kernel says so; over QUIC nobody does but the new one, long before the silence is too long (30 s).
+#[test]
+fn a_node_that_was_killed_and_started_again_is_noticed_before_the_silence_is_too_long() {
+    let server = Server::start(&["--upload-limit", "1MB/s"]);
+    noise(&server.share().join("a.bin"), SIZE, 3);
+    let (peers, out) = (server.peers.clone(), server.path("a.bin"));
+    let client = Client::spawn(&["get", &server.at("a.bin"), "-o", &out, "--state", &server.owner()]);
+    wait_until("it has begun", 20, || Path::new(&server.path("a.bin.part")).exists());
+    let room = server.kill();
+    let server = Server::start_in(Arc::clone(&room), &["--listen", &peers]);
+    // A client that waits for data asks after 10 s whether anybody is there.
+    wait_until("it is noticed", 20, || client.words().contains("trying again in"));
+    let (code, words) = client.wait(60);
+    assert_eq!(code, 0, "{words}");
+    assert_same(server.share().join("a.bin"), &out);
+}
+
 #[test]
 fn a_node_that_stays_away_is_given_up_with_words() {
     let server = Server::start(&["--upload-limit", "1MB/s"]);

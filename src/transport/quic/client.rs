@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use quinn::Endpoint;
+use quinn::{Endpoint, EndpointConfig};
 use tokio::time::{Instant, sleep};
 use wire::PeerId;
 
@@ -49,7 +49,8 @@ impl Sockets {
     fn open(any: SocketAddr) -> io::Result<Self> {
         let control = socket::bind(any, CONTROL_BUFFER_BYTES)?;
         let looked_at = control.try_clone()?;
-        Ok(Self { control: socket::endpoint(control, None, LaneRuntime::Control)?, looked_at, data: None })
+        let control = socket::endpoint(control, EndpointConfig::default(), None, LaneRuntime::Control)?;
+        Ok(Self { control, looked_at, data: None })
     }
 
     fn data(&mut self, any: SocketAddr) -> io::Result<Endpoint> {

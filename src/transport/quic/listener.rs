@@ -13,12 +13,13 @@ use actors::{
     log_gate::{LOG_INTERVAL, LogGate},
     port::{Front, LinkFault},
 };
-use quinn::{Endpoint, Incoming};
+use quinn::{Endpoint, EndpointConfig, Incoming};
 
 use super::{
     super::{Credentials, listener::explain},
     arrival::{Arrival, Handshake},
     control_thread::ControlThread,
+    reset,
     socket::{self, CONTROL_BUFFER_BYTES, DATA_BUFFER_BYTES},
     tls,
     turned_away::{self, Told},
@@ -71,6 +72,7 @@ pub(super) struct Reception {
 /// Bound ports. Connections are taken only while [`QuicListener::run`] is polled.
 pub struct QuicListener {
     control: UdpSocket,
+    control_config: EndpointConfig,
     data: Vec<UdpSocket>,
     reception: Arc<Reception>,
 }
@@ -109,7 +111,8 @@ impl QuicListener {
             retries: LogGate::new(LOG_INTERVAL),
             told: Told::default(),
         });
-        Ok(Self { control, data, reception })
+        let control_config = reset::endpoint_config(credentials, control.local_addr()?.port());
+        Ok(Self { control, control_config, data, reception })
     }
 
     /// Where control links arrive.
@@ -134,7 +137,7 @@ impl QuicListener {
     /// # Errors
     /// Only when a socket cannot be registered with the runtime.
     pub async fn run(self) -> io::Result<()> {
-        let Self { control, data, reception } = self;
+        let Self { control, control_config, data, reception } = self;
         for (index, socket) in data.into_iter().enumerate() {
             let (control, reception) = (control.try_clone()?, Arc::clone(&reception));
             let front = Arc::clone(&reception.front);
@@ -144,7 +147,7 @@ impl QuicListener {
             };
             front.run_on(index, Box::new(job));
         }
-        let thread = ControlThread::start(control, reception.control.clone()).await?;
+        let thread = ControlThread::start(control, control_config, reception.control.clone()).await?;
         while let Some(incoming) = thread.endpoint().accept().await {
             let Some(arrival) = reception.greet(incoming, &reception.control) else { continue };
             let worker = reception.turn.fetch_add(1, Relaxed) % reception.front.workers().max(1);

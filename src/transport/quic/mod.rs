@@ -31,6 +31,7 @@ mod halves;
 #[cfg(feature = "one-connection")]
 mod joined;
 mod listener;
+mod reset;
 mod runtime;
 mod sessions;
 mod socket;

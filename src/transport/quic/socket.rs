@@ -59,9 +59,14 @@ fn size_buffers(socket: &Socket, wanted: usize) {
 }
 
 /// An endpoint on `socket`, read by the current runtime; its connections are driven where they are accepted or dialled.
-pub(super) fn endpoint(socket: UdpSocket, server: Option<ServerConfig>, lane: LaneRuntime) -> io::Result<Endpoint> {
+pub(super) fn endpoint(
+    socket: UdpSocket,
+    config: EndpointConfig,
+    server: Option<ServerConfig>,
+    lane: LaneRuntime,
+) -> io::Result<Endpoint> {
     let socket = lane.wrap_udp_socket(socket)?;
-    Endpoint::new_with_abstract_socket(EndpointConfig::default(), server, socket, Arc::new(lane))
+    Endpoint::new_with_abstract_socket(config, server, socket, Arc::new(lane))
 }
 
 /// The same for data, stepping back for `control`.
