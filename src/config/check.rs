@@ -1,6 +1,9 @@
 //! What no single key shows: contradictions between keys.
 
-use std::{collections::HashSet, net::SocketAddr};
+use std::{
+    collections::HashSet,
+    net::{IpAddr, SocketAddr},
+};
 
 use actors::{Home, guest::PeerName};
 use flow::{Direction, Rate};
@@ -99,6 +102,14 @@ fn listeners(config: &Config, sheet: &mut Sheet) {
         let message = format!("data, {data}, and peers, {}, can't share a port", config.listen.peers);
         fault_at_written(["listen.data", "listen.peers"], message, sheet);
     }
+    if let Some(data) = config.listen.data.filter(|data| !takes_all(data.ip(), config.listen.peers.ip())) {
+        let (peers, port) = (config.listen.peers, data.port());
+        let message = format!(
+            "data links go where the peer found the node, {peers}, and {data} does not take them there: write {}",
+            SocketAddr::new(peers.ip(), port)
+        );
+        fault_at_written(["listen.data", "listen.peers"], message, sheet);
+    }
     if config.admin.token.is_none() && !config.listen.admin.ip().to_canonical().is_loopback() {
         let message = format!(
             "{} can be reached from other machines: set admin.token (or EVENKEEL_ADMIN_TOKEN), or listen on 127.0.0.1",
@@ -106,6 +117,12 @@ fn listeners(config: &Config, sheet: &mut Sheet) {
         );
         fault_at_written(["listen.admin", "admin.token"], message, sheet);
     }
+}
+
+/// Whether a socket at `one` takes whatever comes to an address for which one at `other` listens. `[::]` takes IPv4 as well.
+fn takes_all(one: IpAddr, other: IpAddr) -> bool {
+    let (one, other) = (one.to_canonical(), other.to_canonical());
+    one == other || one.is_unspecified() && (one.is_ipv6() || other.is_ipv4())
 }
 
 /// Port 0 is a new port each time and never overlaps.

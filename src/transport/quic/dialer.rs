@@ -420,7 +420,10 @@ async fn data_address(endpoint: &str, control: SocketAddr) -> Result<SocketAddr,
     match endpoint.strip_prefix(':') {
         Some(port) => {
             let port = port.parse().map_err(|_| unusable())?;
-            Ok(SocketAddr::new(control.ip(), port))
+            // All of it: a link-local address is nothing without its interface.
+            let mut address = control;
+            address.set_port(port);
+            Ok(address)
         }
         None => lookup_host(endpoint).await.ok().and_then(|mut found| found.next()).ok_or_else(unusable),
     }
@@ -428,4 +431,18 @@ async fn data_address(endpoint: &str, control: SocketAddr) -> Result<SocketAddr,
 
 fn no_socket(error: io::Error) -> LinkError {
     LinkError::Local(format!("no UDP socket can be opened: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn data_to_a_link_local_address_goes_over_the_interface_of_control() {
+        let at = |port| SocketAddr::from(std::net::SocketAddrV6::new("fe80::1".parse().unwrap(), port, 0, 3));
+        assert_eq!(data_address(":7401", at(7400)).await.unwrap(), at(7401));
+        for none in ["", ":", ":x", ":70000"] {
+            assert!(data_address(none, at(7400)).await.is_err(), "{none}");
+        }
+    }
 }

@@ -94,7 +94,7 @@ impl QuicListener {
         };
         let control = bind(control, CONTROL_BUFFER_BYTES)?;
         let data = (0..front.workers().max(1))
-            .map(|index| bind(nth_port(data, index)?, DATA_BUFFER_BYTES))
+            .map(|index| bind(nth_port(data, index, control.local_addr()?.port())?, DATA_BUFFER_BYTES))
             .collect::<io::Result<Vec<_>>>()?;
         // The host is the one that the peer dialled: a node behind a translator does not know its own name.
         let endpoint_of = |socket: &UdpSocket| Ok(format!(":{}", socket.local_addr()?.port()));
@@ -196,13 +196,43 @@ impl Reception {
     }
 }
 
-/// The address whose port is `index` after that of `first`; any port after any.
-fn nth_port(first: SocketAddr, index: usize) -> io::Result<SocketAddr> {
+/// The address whose port is `index` after that of `first`; any port after any. Not that of `control`.
+fn nth_port(first: SocketAddr, index: usize, control: u16) -> io::Result<SocketAddr> {
     let mut address = first;
     if first.port() != 0 {
+        let none = |why: &str| {
+            io::Error::other(format!(
+                "data links have a UDP port for each worker, from {first} on, and for worker {index} {why}: choose another first \
+                 one for data (`--listen-data`)"
+            ))
+        };
         let port = u16::try_from(index).ok().and_then(|index| first.port().checked_add(index));
-        let none = || io::Error::other(format!("no port is left after {first} for data links of worker {index}"));
-        address.set_port(port.ok_or_else(none)?);
+        let port = port.ok_or_else(|| none("there is none left"))?;
+        if port == control {
+            return Err(none("it would be that of control"));
+        }
+        address.set_port(port);
     }
     Ok(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_for_data_that_run_into_that_of_control_or_out_of_numbers_are_told_so() {
+        let first = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let port = |first, index| nth_port(first, index, 7400).map(|address| address.port());
+        assert_eq!(
+            [port(first(7600), 0).unwrap(), port(first(7600), 2).unwrap(), port(first(0), 2).unwrap()],
+            [7600, 7602, 0]
+        );
+        for (first, index, why) in
+            [(first(7399), 1, "it would be that of control"), (first(65_535), 1, "there is none left")]
+        {
+            let words = port(first, index).unwrap_err().to_string();
+            assert!(words.contains(why) && words.contains("--listen-data"), "{words}");
+        }
+    }
 }
