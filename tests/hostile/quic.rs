@@ -3,20 +3,21 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},
+    path::Path,
     sync::Arc,
     thread,
     time::Duration,
 };
 
 use evenkeel::{
-    identity::Identity,
+    identity::{Identity, StateDir},
     transport::{Credentials, client_config},
 };
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream, TransportErrorCode};
 use tokio::time::timeout;
 use wire::{
-    ALPN_CONTROL, ALPN_DATA, DATA_HEADER_BYTES, DataHeader, DataPreface, FrameDecoder, Goodbye, GoodbyeCode, Message,
-    Token, Welcome,
+    ALPN_CONTROL, ALPN_DATA, Begin, DATA_HEADER_BYTES, DataHeader, DataPreface, FrameDecoder, Goodbye, GoodbyeCode,
+    Message, Put, Token, Welcome,
 };
 
 use crate::{
@@ -40,7 +41,17 @@ struct Foe {
 
 impl Foe {
     fn new(server: &Server) -> Self {
-        let credentials = Credentials::generate_from_pkcs8(Identity::ephemeral().unwrap().key_pkcs8()).unwrap();
+        Self::with(server, &Identity::ephemeral().unwrap())
+    }
+
+    /// The node's owner, who has every right.
+    fn owner(server: &Server) -> Self {
+        let state = StateDir::open(Some(Path::new(&server.owner()))).unwrap();
+        Self::with(server, &Identity::load_or_create(&state).unwrap())
+    }
+
+    fn with(server: &Server, identity: &Identity) -> Self {
+        let credentials = Credentials::generate_from_pkcs8(identity.key_pkcs8()).unwrap();
         Self { credentials, endpoint: socket(Ipv4Addr::LOCALHOST), peers: server.peers.parse().unwrap() }
     }
 
@@ -69,13 +80,16 @@ impl Foe {
         let connection = self.data_silent(welcome).await;
         let (mut sending, receiving) = connection.open_bi().await.unwrap();
         sending.write_all(&DataPreface { token }.encode()).await.unwrap();
-        Data { connection, _sending: sending, receiving }
+        Data { connection, sending, receiving }
     }
 
     async fn data_silent(&self, welcome: &Welcome) -> Connection {
+        self.connect(self.data_address(welcome), ClientConfig::new(self.tls(ALPN_DATA))).await
+    }
+
+    fn data_address(&self, welcome: &Welcome) -> SocketAddr {
         let port = welcome.data_endpoint.strip_prefix(':').unwrap().parse().unwrap();
-        let address = SocketAddr::new(self.peers.ip(), port);
-        self.connect(address, ClientConfig::new(self.tls(ALPN_DATA))).await
+        SocketAddr::new(self.peers.ip(), port)
     }
 }
 
@@ -138,6 +152,11 @@ impl Session {
         }
     }
 
+    /// Nothing follows but the end.
+    async fn ends(self) {
+        timeout(PATIENCE, self.connection.closed()).await.expect("the session goes on");
+    }
+
     async fn is_answered(&mut self) {
         self.say(&ping(9)).await;
         self.hear(|message| matches!(message, Message::Pong(pong) if pong.nonce == 9).then_some(())).await;
@@ -147,7 +166,7 @@ impl Session {
 /// A data link.
 struct Data {
     connection: Connection,
-    _sending: SendStream,
+    sending: SendStream,
     receiving: RecvStream,
 }
 
@@ -203,6 +222,115 @@ async fn streams_without_end() {
     }
     assert!(server.memory_bytes() < memory + (16 << 20), "{memory} -> {}", server.memory_bytes());
     serves_on(&server);
+    neighbour.was_undisturbed();
+}
+
+#[test]
+fn ten_thousand_streams_on_a_data_connection_end_its_session() {
+    driven(data_streams_without_end());
+}
+
+async fn data_streams_without_end() {
+    let server = node("");
+    let counts = Counts::of(&server);
+    let neighbour = Neighbour::getting(&server);
+    let foe = Foe::new(&server);
+    let (memory, before) = (server.memory_bytes(), counts.violations("transport"));
+    let session = foe.session().await;
+    let config = ClientConfig::new(Arc::new(Generous(foe.tls(ALPN_DATA), STREAMS)));
+    let connection = foe.connect(foe.data_address(&session.welcome), config).await;
+    let mut streams = vec![connection.open_bi().await.unwrap()];
+    streams[0].0.write_all(&DataPreface { token: session.token(0) }.encode()).await.unwrap();
+    for _ in 1..STREAMS {
+        let Ok(Ok((mut stream, receiving))) = timeout(PATIENCE, connection.open_bi()).await else { break };
+        if stream.write_all(b"one more").await.is_err() {
+            break;
+        }
+        streams.push((stream, receiving));
+    }
+    match timeout(PATIENCE, connection.closed()).await.expect("the link stays open") {
+        ConnectionError::ConnectionClosed(close) => {
+            assert_eq!(close.error_code, TransportErrorCode::STREAM_LIMIT_ERROR, "{close}");
+        }
+        other => panic!("{other}"),
+    }
+    // If its token was heard before that, it was a link of the session; else it was nobody's yet.
+    let _ = timeout(Duration::from_secs(2), session.connection.closed()).await;
+    println!("violations: {before} -> {}", counts.violations("transport"));
+    assert!(server.memory_bytes() < memory + (16 << 20), "{memory} -> {}", server.memory_bytes());
+    serves_on(&server);
+    neighbour.was_undisturbed();
+}
+
+/// In the middle of a chunk that comes, of one that goes, and of a message.
+#[test]
+fn a_stream_that_is_reset_in_the_middle_ends_its_session_alone() {
+    driven(resets());
+}
+
+async fn resets() {
+    let server = node("");
+    let neighbour = Neighbour::getting(&server).with_share(0.5);
+    let before = server.metric("evenkeel_connections", &[]);
+    let foe = Foe::owner(&server);
+    let mut session = foe.session().await;
+    let (welcome, token) = (session.welcome.clone(), session.token(0));
+    let mut link = foe.data(&welcome, token).await;
+    session.say(&Message::Put(Put { transfer: 1, path: "share/cut".into(), size: 100_000, ..Put::default() })).await;
+    session.hear(|message| matches!(message, Message::Ready(_)).then_some(())).await;
+    session.say(&Message::Begin(Begin { transfer: 1, start: 0 })).await;
+    link.sending.write_all(&DataHeader { len: 1000, transfer: 1, offset: 0 }.encode()).await.unwrap();
+    link.sending.write_all(&[7; 100]).await.unwrap();
+    // Or it is reset before any of that was sent.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    link.sending.reset(9_u32.into()).unwrap();
+    session.ends().await;
+    drop(link);
+
+    let mut session = foe.session().await;
+    let (welcome, token) = (session.welcome.clone(), session.token(0));
+    let mut link = foe.data(&welcome, token).await;
+    session.say(&get(1, "share/large", u64::MAX)).await;
+    link.receiving.read_exact(&mut [0; DATA_HEADER_BYTES + 100]).await.unwrap();
+    link.receiving.stop(9_u32.into()).unwrap();
+    session.ends().await;
+    drop(link);
+
+    let mut session = foe.session().await;
+    session.sending.write_all(&[0, 0, 1, 0, 7]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    session.sending.reset(9_u32.into()).unwrap();
+    session.ends().await;
+
+    connections_fall_to(&server, before, 10);
+    assert!(!server.share().join("cut").exists());
+    serves_on(&server);
+    neighbour.was_undisturbed();
+}
+
+#[test]
+fn who_never_reads_its_data_over_quic_holds_only_itself() {
+    driven(unread());
+}
+
+async fn unread() {
+    let server = node("");
+    // Until its window is full it has a right to half.
+    let neighbour = Neighbour::getting(&server).with_share(0.5);
+    let (memory, before) = (server.memory_bytes(), server.metric("evenkeel_connections", &[]));
+    let foe = Foe::new(&server);
+    let mut session = foe.session().await;
+    let (welcome, token) = (session.welcome.clone(), session.token(0));
+    let link = foe.data(&welcome, token).await;
+    session.say(&get(1, "share/large", u64::MAX)).await;
+    for _ in 0..30 {
+        session.is_answered().await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(server.memory_bytes() < memory + (16 << 20), "{memory} -> {}", server.memory_bytes());
+    serves_on(&server);
+    drop((session, link));
+    connections_fall_to(&server, before, 10);
     neighbour.was_undisturbed();
 }
 
