@@ -42,8 +42,12 @@ impl Dialer for AutoDialer {
         over_tcp.store(false, Relaxed);
         let instead = move || -> PortFuture<Result<ControlLink, LinkError>> {
             tracing::debug!("nobody answers over QUIC: dialling over TCP");
-            over_tcp.store(true, Relaxed);
-            tcp.control()
+            let (dialled, over_tcp) = (tcp.control(), Arc::clone(&over_tcp));
+            Box::pin(async move {
+                let link = dialled.await?;
+                over_tcp.store(true, Relaxed);
+                Ok(link)
+            })
         };
         Box::pin(async move { quic.control_or(SILENCE, instead).await })
     }

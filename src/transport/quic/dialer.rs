@@ -28,6 +28,10 @@ use super::{
 /// Between the first datagrams to two addresses of one name: the first has a round trip to answer.
 const NEXT_ADDRESS: Duration = Duration::from_millis(50);
 
+/// How long a node has for an answer over QUIC that does not answer the other way either: a first datagram that is lost is sent
+/// again after a second.
+const AFTER_LOSS: Duration = Duration::from_millis(1500);
+
 /// Dials one endpoint over QUIC.
 pub struct QuicDialer {
     target: Arc<Target>,
@@ -95,12 +99,24 @@ impl QuicDialer {
         let target = Arc::clone(&self.target);
         match target.node.returning() {
             Some(known) => target.come_back(known, Some((silence, Arc::new(instead)))),
-            None => match timeout(silence, target.first_contact()).await {
-                // Somebody is there, and is not to be believed.
-                Ok(Err(error @ LinkError::Identity(_))) => Err(error),
-                Ok(Ok(link)) => Ok(link),
-                Ok(Err(_)) | Err(_) => instead().await,
-            },
+            None => {
+                let mut contact = pin!(target.first_contact());
+                match timeout(silence, &mut contact).await {
+                    // Somebody is there, and is not to be believed.
+                    Ok(Err(error @ LinkError::Identity(_))) => return Err(error),
+                    Ok(Ok(link)) => return Ok(link),
+                    Ok(Err(_)) => return instead().await,
+                    Err(_) => {}
+                }
+                match instead().await {
+                    Err(error @ (LinkError::Lost(_) | LinkError::Local(_))) => match timeout(AFTER_LOSS, contact).await
+                    {
+                        Ok(answered @ (Ok(_) | Err(LinkError::Identity(_)))) => answered,
+                        Ok(Err(_)) | Err(_) => Err(error),
+                    },
+                    dialled => dialled,
+                }
+            }
         }
     }
 }

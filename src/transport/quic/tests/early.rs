@@ -14,7 +14,7 @@ use super::{
 };
 use crate::transport::{
     AutoDialer, DialConfig, ListenConfig, QuicClient, QuicDialer,
-    tests::stage::{Expect, Stage, credentials, dialer, ping, receive, send},
+    tests::stage::{Expect, Over, Stage, credentials, dialer, ping, receive, send, token},
 };
 
 /// Nothing comes within this: thirty round trips over a relay without delay.
@@ -114,6 +114,27 @@ async fn who_is_known_and_not_answered_goes_on_over_tcp_with_the_same_words() {
     assert_eq!(receive(&mut ours.receiver).await.unwrap(), Some(ping(3)));
     send(&mut ours.sender, &ping(4)).await;
     assert_eq!(receive(&mut theirs.receiver).await.unwrap(), Some(ping(4)));
+}
+
+/// It is sent again after a second, which is more than the silence after which TCP is tried.
+#[tokio::test]
+async fn a_first_datagram_that_is_lost_where_tcp_is_shut_does_not_keep_anybody_out() {
+    let mut stage = Stage::open(ListenConfig::default());
+    let relay = Relay::before(stage.address, Duration::ZERO).await;
+    relay.let_up(0);
+    let client = Arc::new(QuicClient::new(&credentials()).unwrap());
+    // Nobody listens for TCP where the relay is.
+    let tcp = dialer(relay.address, &credentials(), Expect(Some(stage.server.peer_id())));
+    let auto = AutoDialer::new(quic(&stage, &relay, &client), tcp);
+    let met = async { stage.meet(&auto).await };
+    let opens = async {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        relay.let_up(usize::MAX);
+    };
+    let ((ours, worker, theirs), ()) = tokio::join!(met, opens);
+    assert_eq!((ours.remote.transport, theirs.remote.transport), (Transport::Quic, Transport::Quic));
+    stage.issue(token(3), worker);
+    auto.data(stage.offer(Over::Quic, token(3), worker)).await.unwrap();
 }
 
 #[tokio::test]
