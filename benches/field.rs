@@ -6,7 +6,7 @@
 //! installed, if the user is root. `--write FILE` puts each part's Markdown into the file, in the place of what an earlier
 //! run wrote there, and the curve's picture beside it.
 //!
-//! `EVENKEEL_BENCH_RUNS` (5) alternating runs; `EVENKEEL_BENCH_SECONDS` (20: 29 quanta of 700 ms, 40 would be
+//! `EVENKEEL_BENCH_RUNS` (5) alternating runs; `EVENKEEL_BENCH_SECONDS` (30: 30 quanta of a second, 40 would be
 //! judged more mildly) are counted in each.
 //! `EVENKEEL_BENCH_RIVALS=evenkeel,nginx` leaves the others out; `EVENKEEL_PROGRAM` is measured instead of what cargo built,
 //! `EVENKEEL_BENCH_CONFIG` is more TOML for it; `EVENKEEL_LANES_OFF` is the build without lanes. The server has core 0, the load core 1.
@@ -104,7 +104,7 @@ fn main() -> Outcome<()> {
         report: Report { file },
         facts,
         runs: setting("EVENKEEL_BENCH_RUNS", 5),
-        window: Duration::from_secs(setting("EVENKEEL_BENCH_SECONDS", 20)),
+        window: Duration::from_secs(setting("EVENKEEL_BENCH_SECONDS", 30)),
         idle_share: setup::idle_share()?,
     };
     println!("{}; the server's core without a server: {:.1} % busy", bench.facts, bench.idle_share * 100.0);
