@@ -1,5 +1,6 @@
 //! What chooses the marks of bulk mode, and the congestion control: processor seconds per GB that one node spends on HTTP without
-//! TLS, many connections at one rate each, once never in bulk mode and once always, with `sendfile`.
+//! TLS, many connections at one rate each: never in bulk mode, without `sendfile` (all is copied) and with it (pieces of 32 KiB and
+//! more are not), and always in bulk mode.
 //!
 //! `cargo bench --bench bulk [modes] [congestion] [unlimited]`; `EVENKEEL_BENCH_SECONDS` (3) is how long each run is measured,
 //! `EVENKEEL_BENCH_RUNS` (3) how many alternate; medians are shown. The node has core 0 for itself and all clients share core 1. What
@@ -50,8 +51,12 @@ fn main() -> Outcome<()> {
     noise(&file, FILE_BYTES)?;
     fs::File::open(&file)?.sync_all()?;
     let bench = Bench { room: room.path(), seconds, runs: setting("EVENKEEL_BENCH_RUNS", 3) };
-    let (host, never, always) = (Setup { shaping: "", congestion: "" }, NEVER, ALWAYS);
-    let modes = [("precise", Setup { shaping: never, ..host }), ("bulk", Setup { shaping: always, ..host })];
+    let host = Setup { shaping: "", sendfile: "on", congestion: "" };
+    let modes = [
+        ("copied", Setup { shaping: NEVER, sendfile: "off", ..host }),
+        ("precise", Setup { shaping: NEVER, ..host }),
+        ("bulk", Setup { shaping: ALWAYS, ..host }),
+    ];
     let loads = LOADS.map(|(rate, count)| Load { rate: Some(rate), count });
     if is_wanted("modes") {
         bench.compare(&modes, &loads)?;
@@ -70,6 +75,7 @@ fn main() -> Outcome<()> {
 #[derive(Copy, Clone)]
 struct Setup {
     shaping: &'static str,
+    sendfile: &'static str,
     congestion: &'static str,
 }
 
@@ -81,22 +87,27 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Measures two set-ups under each load, in turns.
-    fn compare(&self, setups: &[(&str, Setup); 2], loads: &[Load]) -> Outcome<()> {
-        let [first, second] = setups.map(|(name, _)| name);
-        println!("{:24} {first:>26} {second:>26}   {second} / {first}", "CPU s/GB");
+    /// Measures the set-ups under each load, in turns, and each beside the first.
+    fn compare(&self, setups: &[(&str, Setup)], loads: &[Load]) -> Outcome<()> {
+        print!("{:24}", "CPU s/GB");
+        setups.iter().for_each(|(name, _)| print!(" {name:>24}"));
+        println!("   over {}", setups.first().map_or("", |(name, _)| name));
         for load in loads {
-            let mut costs = [Vec::new(), Vec::new()];
+            let mut costs: Vec<Vec<Cost>> = setups.iter().map(|_| Vec::new()).collect();
             for _ in 0..self.runs {
                 for ((_, setup), costs) in setups.iter().zip(&mut costs) {
                     costs.push(run(self.room, setup, load, self.seconds)?);
                 }
             }
-            let [first, second] = costs.map(|costs| Cost {
+            let medians = costs.iter().map(|costs| Cost {
                 process: median(costs.iter().map(|cost| cost.process)),
                 bytes_per_second: median(costs.iter().map(|cost| cost.bytes_per_second)),
             });
-            println!("{load:24} {first:>26} {second:>26}   {:.2} x", second.process / first.process);
+            let medians: Vec<Cost> = medians.collect();
+            print!("{load:24}");
+            medians.iter().for_each(|cost| print!(" {cost:>24}"));
+            medians.iter().skip(1).for_each(|cost| print!("  {:.2} x", cost.process / medians[0].process));
+            println!();
         }
         Ok(())
     }
@@ -130,10 +141,10 @@ impl std::fmt::Display for Cost {
 }
 
 fn run(room: &Path, setup: &Setup, load: &Load, seconds: Duration) -> Outcome<Cost> {
-    let Setup { shaping, congestion } = setup;
+    let Setup { shaping, sendfile, congestion } = setup;
     let upload = load.rate.map_or("off".to_owned(), |rate| (rate * load.count).to_string());
     let config = format!(
-        "[node]\nworkers = 1\n[limits]\nupload = \"{upload}\"\n[shaping]\n{shaping}\n[transport]\nsendfile = \"on\"\ncongestion = \"{congestion}\"\n\
+        "[node]\nworkers = 1\n[limits]\nupload = \"{upload}\"\n[shaping]\n{shaping}\n[transport]\nsendfile = \"{sendfile}\"\ncongestion = \"{congestion}\"\n\
          [[share]]\nname = \"bench\"\npath = \"{}\"\n",
         room.join("files").display()
     );

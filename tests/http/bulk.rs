@@ -9,12 +9,14 @@ use crate::{
 
 /// Bulk from the first piece on.
 pub(crate) const ALWAYS: &str = "[shaping]\nbulk_on = \"2B/s\"\nbulk_off = \"1B/s\"\n[transport]\nsendfile = \"on\"\n";
-/// Never bulk.
-pub(crate) const NEVER: &str = "[shaping]\nbulk_on = \"off\"\n";
+/// Never bulk; pieces of 32 KiB and more are still the kernel's.
+const PRECISE: &str = "[shaping]\nbulk_on = \"off\"\n";
+/// Never the kernel's.
+pub(crate) const NEVER: &str = "[shaping]\nbulk_on = \"off\"\n[transport]\nsendfile = \"off\"\n";
 
 #[test]
 fn both_modes_send_the_same_bytes() {
-    for (config, expected) in [(ALWAYS, "bulk"), (NEVER, "precise")] {
+    for (config, expected) in [(ALWAYS, "bulk"), (PRECISE, "precise"), (NEVER, "precise")] {
         let server = node(config, &[]);
         let path = server.share().join("large.bin");
         noise(&path, 9_000_001, 5);

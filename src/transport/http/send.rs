@@ -1,8 +1,8 @@
 //! The sending path: the only place where bytes of an answer go to a socket.
 //!
-//! The tree gives permission for one quantum, and then it is sent. In precise mode it is read from the page cache and written at
-//! once, from memory that is still in this core's cache; in bulk mode, where no cipher must see it, the kernel takes its pages
-//! (`sendfile`). Either way a transfer that waits for its turn holds no buffer. What the page cache does not hold is read on a
+//! The tree gives permission for one quantum, and then it is sent. Where no cipher must see it the kernel takes its pages (`sendfile`),
+//! always in bulk mode, and of quanta that are worth the question in precise mode. Else it is read from the page cache and written
+//! at once, from memory that is still in this core's cache. Either way a transfer that waits for its turn holds no buffer. What the page cache does not hold is read on a
 //! disk thread, its permission given back meanwhile.
 
 use std::{
@@ -29,6 +29,8 @@ use crate::transport::{halves::poll_direct, pressure::Limits};
 const WISH_BYTES_MAX: u64 = 256 * 1024;
 /// Quanta after which a socket is asked anew what it holds: the allocator wants to know it once in a round, of them all together.
 const ASKED_EVERY: u32 = 4;
+/// What is worth the question whether the page cache holds it: from here on the kernel takes the pages by itself.
+const PAGES_BYTES_MIN: u32 = 32 * 1024;
 /// Least and most that one read takes from a disk.
 const COLD_BYTES: std::ops::RangeInclusive<u64> = 16 * 1024..=256 * 1024;
 
@@ -144,10 +146,10 @@ impl Connection {
     }
 
     /// Brings at most `len` permitted bytes at `at` from the page cache into the socket; returns how many the page cache held.
-    /// In bulk the kernel takes them from there; in precise mode, and where a cipher must see them, they go through our memory.
+    /// The kernel takes them from there, or they go through our memory: few of them in precise mode, and all that a cipher must see.
     async fn push_file(&mut self, sending: &mut Sending, source: &dyn Source, at: u64, len: u32) -> Result<u32, Stop> {
-        let is_bulk = sending.passage.mode() == Mode::Bulk && self.stream.plain().is_some();
-        match source.descriptor().filter(|_| is_bulk) {
+        let is_worth = sending.passage.mode() == Mode::Bulk || len >= PAGES_BYTES_MIN;
+        match source.descriptor().filter(|_| is_worth && self.stream.plain().is_some()) {
             Some(file) => {
                 let len = source.resident(at, len) as usize;
                 let sent = self.push(Piece::Pages { file, at, len }, Some(sending), at).await?;
