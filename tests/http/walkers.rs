@@ -17,7 +17,7 @@ use crate::{
 /// A node with a small tree of files, some of odd names.
 fn tree() -> (Server, Vec<&'static str>) {
     let server = node("", &[]);
-    let names = vec!["file.bin", "a b.txt", "dir/one.bin", "dir/deep/two & <3>.bin", "dir/ü:é?#%.txt"];
+    let names = vec!["file.bin", "a b.txt", "dir/one.bin", "dir/deep/two & <3>.bin", "dir/ü:é?#%.txt", "12:30.log"];
     fs::create_dir_all(server.share().join("dir/deep")).unwrap();
     for (name, seed) in names.iter().zip(1..) {
         noise(&server.share().join(name), 20_000 * seed, seed as u64);

@@ -40,8 +40,13 @@ impl Target {
         let is_directory = path.is_empty() || path.ends_with('/');
         let names: Vec<String> = match path {
             "" => Vec::new(),
-            path => path.strip_suffix('/').unwrap_or(path).split('/').map(name).collect::<Option<_>>()?,
+            path => {
+                let names = path.strip_suffix('/').unwrap_or(path).split('/');
+                // `.` is where it stands (RFC 3986, 5.2.4): rclone writes `./a:b`, so that `a` is not taken for a scheme.
+                names.filter(|text| *text != ".").map(name).collect::<Option<_>>()?
+            }
         };
+        let is_directory = is_directory || names.is_empty();
         let json = query.split('&').any(|part| part == "format=json");
         let terms: Vec<&str> = query.split('&').filter_map(terms_of).collect();
         let terms = (!terms.is_empty()).then(|| terms.join("&"));
@@ -105,6 +110,8 @@ mod tests {
             ("http://h:80/share/a", "share/a", false, false),
             ("HTTPS://h", "", true, false),
             ("/...", "...", false, false),
+            ("/share/./a:b", "share/a:b", false, false),
+            ("/./", "", true, false),
             ("/share/a?eka=1&xek=2&EK=3", "share/a", false, false),
         ] {
             let expected = Target { path: path.to_owned(), is_directory, json, terms: None };
@@ -118,7 +125,7 @@ mod tests {
             "//",
             "//evil.example/",
             "/a//b",
-            "/a/./b",
+            "/a/%2e/b",
             "/a/../b",
             "/..",
             "/a/%2e%2e/b",
