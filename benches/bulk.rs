@@ -1,6 +1,6 @@
 //! What chooses the marks of bulk mode, and the congestion control: processor seconds per GB that one node spends on HTTP without
-//! TLS, many connections at one rate each: never in bulk mode, without `sendfile` (all is copied) and with it (pieces of 32 KiB and
-//! more are not), and always in bulk mode.
+//! TLS, many connections at one rate each: never in bulk mode, without `sendfile` (all is copied) and with it (pieces of 32 to
+//! 60 KiB are not), and always in bulk mode.
 //!
 //! `cargo bench --bench bulk [modes] [congestion] [unlimited]`; `EVENKEEL_BENCH_SECONDS` (3) is how long each run is measured,
 //! `EVENKEEL_BENCH_RUNS` (3) how many alternate; medians are shown. The node has core 0 for itself and all clients share core 1. What

@@ -9,7 +9,7 @@ use crate::{
 
 /// Bulk from the first piece on.
 pub(crate) const ALWAYS: &str = "[shaping]\nbulk_on = \"2B/s\"\nbulk_off = \"1B/s\"\n[transport]\nsendfile = \"on\"\n";
-/// Never bulk; pieces of 32 KiB and more are still the kernel's.
+/// Never bulk; pieces of 32 to 60 KiB are still the kernel's.
 const PRECISE: &str = "[shaping]\nbulk_on = \"off\"\n";
 /// Never the kernel's.
 pub(crate) const NEVER: &str = "[shaping]\nbulk_on = \"off\"\n[transport]\nsendfile = \"off\"\n";

@@ -1,7 +1,7 @@
 //! The sending path: the only place where bytes of an answer go to a socket.
 //!
 //! The tree gives permission for one quantum, and then it is sent. Where no cipher must see it the kernel takes its pages (`sendfile`),
-//! always in bulk mode, and of quanta that are worth the question in precise mode. Else it is read from the page cache and written
+//! in bulk mode, and in precise mode where a quantum is of a size that makes it worth while. Else it is read from the page cache and written
 //! at once, from memory that is still in this core's cache. Either way a transfer that waits for its turn holds no buffer. What the page cache does not hold is read on a
 //! disk thread, its permission given back meanwhile.
 
@@ -29,8 +29,9 @@ use crate::transport::{halves::poll_direct, pressure::Limits};
 const WISH_BYTES_MAX: u64 = 256 * 1024;
 /// Quanta after which a socket is asked anew what it holds: the allocator wants to know it once in a round, of them all together.
 const ASKED_EVERY: u32 = 4;
-/// What is worth the question whether the page cache holds it: from here on the kernel takes the pages by itself.
-const PAGES_BYTES_MIN: u32 = 32 * 1024;
+/// What the kernel sends for less by itself: worth the question whether the page cache holds it, and one pipe of 16 pages, which is what it
+/// takes at a time. Just above that `sendfile` costs half as much again as a copy, a second pipe with next to nothing in it.
+const PAGES_BYTES: std::ops::RangeInclusive<u32> = 32 * 1024..=60 * 1024;
 /// Least and most that one read takes from a disk.
 const COLD_BYTES: std::ops::RangeInclusive<u64> = 16 * 1024..=256 * 1024;
 
@@ -148,7 +149,7 @@ impl Connection {
     /// Brings at most `len` permitted bytes at `at` from the page cache into the socket; returns how many the page cache held.
     /// The kernel takes them from there, or they go through our memory: few of them in precise mode, and all that a cipher must see.
     async fn push_file(&mut self, sending: &mut Sending, source: &dyn Source, at: u64, len: u32) -> Result<u32, Stop> {
-        let is_worth = sending.passage.mode() == Mode::Bulk || len >= PAGES_BYTES_MIN;
+        let is_worth = sending.passage.mode() == Mode::Bulk || PAGES_BYTES.contains(&len);
         match source.descriptor().filter(|_| is_worth && self.stream.plain().is_some()) {
             Some(file) => {
                 let len = source.resident(at, len) as usize;
