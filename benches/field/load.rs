@@ -151,6 +151,7 @@ impl Load {
     }
 
     fn counted(&mut self, window: Duration) -> Outcome<Counted> {
+        self.run_for(BETWEEN_LOOKS)?;
         let (began, before, total, busy) = (Instant::now(), self.snapshot(), self.total, self.busy);
         let mut looks = vec![(0.0, 0)];
         while began.elapsed() < window {

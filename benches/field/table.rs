@@ -174,8 +174,9 @@ pub(crate) fn once(
 ) -> Outcome<Run> {
     let running = rival.start(&bench.room, connections, rate)?;
     let mut load = Load::open(running.address, &running.speech, connections)?;
-    load.run_for(SETTLE)?;
+    // It starts programs, and nobody looks after the connections meanwhile: what came then would count as the first 100 ms'.
     let soaker = Soaker::start(CORE)?;
+    load.run_for(SETTLE)?;
     let spent = || Spent::now(&soaker, Some(running.server.pid()));
     let before = spent()?;
     let counted = load.count(window)?;
