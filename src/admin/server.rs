@@ -157,6 +157,8 @@ fn serve(listener: TcpListener, desk: Desk, started: &Started) -> io::Result<()>
     let address = listener.local_addr()?;
     // As `actix_web::HttpServer` does it; that one takes sockets only, and not what stands between them and the parser.
     let service = move || {
+        // Here on the thread that answers; the one that accepts was started by this function's.
+        go_soon();
         let Desk { console, guard, metrics, stopping } = desk.clone();
         let application = App::new()
             .app_data(Data::new(console))
@@ -178,6 +180,7 @@ fn serve(listener: TcpListener, desk: Desk, started: &Started) -> io::Result<()>
         })
         .and_then(http)
     };
+    go_soon();
     System::new().block_on(async move {
         let server = actix_server::Server::build()
             .workers(1)
@@ -197,6 +200,13 @@ fn serve(listener: TcpListener, desk: Desk, started: &Started) -> io::Result<()>
             }
         }
     })
+}
+
+/// An answer takes a tenth of a millisecond: it need not wait until a worker that shares the core has sent what was due.
+fn go_soon() {
+    if let Err(error) = host::prefer_promptness() {
+        tracing::debug!(%error, "a thread of the API gets no short turns");
+    }
 }
 
 #[cfg(test)]
