@@ -41,12 +41,12 @@ impl Target {
         let names: Vec<String> = match path {
             "" => Vec::new(),
             path => {
-                let names = path.strip_suffix('/').unwrap_or(path).split('/');
-                // `.` is where it stands (RFC 3986, 5.2.4): rclone writes `./a:b`, so that `a` is not taken for a scheme.
-                names.filter(|text| *text != ".").map(name).collect::<Option<_>>()?
+                let names: Vec<&str> = path.strip_suffix('/').unwrap_or(path).split('/').collect();
+                // rclone writes `./a:b`, so that `a` is not taken for a scheme (RFC 3986, 4.2).
+                let is_guard = |at: usize| names[at] == "." && names.get(at + 1).is_some_and(|next| next.contains(':'));
+                (0..names.len()).filter(|at| !is_guard(*at)).map(|at| name(names[at])).collect::<Option<_>>()?
             }
         };
-        let is_directory = is_directory || names.is_empty();
         let json = query.split('&').any(|part| part == "format=json");
         let terms: Vec<&str> = query.split('&').filter_map(terms_of).collect();
         let terms = (!terms.is_empty()).then(|| terms.join("&"));
@@ -111,7 +111,6 @@ mod tests {
             ("HTTPS://h", "", true, false),
             ("/...", "...", false, false),
             ("/share/./a:b", "share/a:b", false, false),
-            ("/./", "", true, false),
             ("/share/a?eka=1&xek=2&EK=3", "share/a", false, false),
         ] {
             let expected = Target { path: path.to_owned(), is_directory, json, terms: None };
@@ -125,7 +124,10 @@ mod tests {
             "//",
             "//evil.example/",
             "/a//b",
+            "/a/./b",
             "/a/%2e/b",
+            "/./",
+            "/a:b/.",
             "/a/../b",
             "/..",
             "/a/%2e%2e/b",
