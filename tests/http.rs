@@ -21,6 +21,8 @@ mod files;
 mod groups;
 #[path = "http/hostile.rs"]
 mod hostile;
+#[path = "http/modes.rs"]
+mod modes;
 #[path = "http/places.rs"]
 mod places;
 #[path = "http/shares.rs"]

@@ -120,8 +120,8 @@ const ABUSES: &[Abuse] =
 /// What each leaves behind in the counter of refusals.
 const REASONS: &[&str] = &["header_timeout", "headers", "ranges", "smuggling", "http2", "tls_on_plain", "stalled"];
 
-/// Reads what comes, and counts it.
-fn fetch(mut wire: Wire, received: Arc<AtomicU64>) -> thread::JoinHandle<()> {
+/// Reads what comes of a file without end, and counts it.
+pub(crate) fn fetch(mut wire: Wire, received: Arc<AtomicU64>) -> thread::JoinHandle<()> {
     wire.say(get("endless.bin", ""));
     thread::spawn(move || {
         let mut bytes = vec![0; 1 << 16];
