@@ -33,5 +33,7 @@ mod stage;
 mod terms;
 #[path = "http/tls.rs"]
 mod tls;
+#[path = "http/unreadable.rs"]
+mod unreadable;
 #[path = "http/walkers.rs"]
 mod walkers;

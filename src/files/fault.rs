@@ -2,7 +2,10 @@
 
 use std::{fmt, io};
 
-use actors::port::FileError;
+use actors::{
+    log_gate::{LOG_INTERVAL, LogGate},
+    port::FileError,
+};
 use rustix::io::Errno;
 use wire::FailureCode;
 
@@ -14,6 +17,11 @@ pub(super) enum Deed {
     /// Making, writing or renaming one.
     Write,
 }
+
+/// Files that may not be read. Whoever may ask for one may do so as often as he likes.
+static UNREADABLE: LogGate = LogGate::new(LOG_INTERVAL);
+/// Disks that fail; apart, so that the others do not hide them.
+static FAILING: LogGate = LogGate::new(LOG_INTERVAL);
 
 /// A file's name in messages and where to look for the names that exist.
 #[derive(Clone, Debug)]
@@ -83,11 +91,19 @@ impl Label {
             Some(Errno::MFILE | Errno::NFILE) => {
                 (Code::TooMany, "too many files are open on the other side; try again later")
             }
-            _ if deed == Deed::Read => (Code::Unreadable, "its disk answered with an error"),
+            _ if deed == Deed::Read => (Code::Io, "its disk answered with an error"),
             _ => (Code::Io, "the receiving disk answered with an error"),
         };
         // The peer gets words; the operator gets the number.
         tracing::debug!(file = %self, %error, "a file failed");
+        let gate = match code {
+            Code::Unreadable => Some(&UNREADABLE),
+            Code::Io => Some(&FAILING),
+            _ => None,
+        };
+        if let Some(suppressed) = gate.and_then(|gate| gate.open(host::monotonic_nanos())) {
+            tracing::warn!(file = %self, %error, code = code.as_str(), suppressed, "a file failed");
+        }
         self.fault(code, words)
     }
 
@@ -100,5 +116,24 @@ impl Label {
 impl fmt::Display for Label {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.quoted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_not_be_read_is_told_from_a_disk_that_fails() {
+        for (errno, deed, expected) in [
+            (Errno::ACCESS, Deed::Read, FailureCode::Unreadable),
+            (Errno::PERM, Deed::Read, FailureCode::Unreadable),
+            (Errno::IO, Deed::Read, FailureCode::Io),
+            (Errno::ACCESS, Deed::Write, FailureCode::Forbidden),
+            (Errno::IO, Deed::Write, FailureCode::Io),
+        ] {
+            let fault = Label::plain("a.bin").io(deed, &errno.into());
+            assert_eq!(fault.code, expected, "{errno} {deed:?}");
+        }
     }
 }

@@ -109,7 +109,8 @@ fn passed_over(path: &str, listed: &Listed) -> Option<String> {
 /// Why a node could not list a directory.
 fn why(code: FailureCode) -> &'static str {
     match code {
-        FailureCode::Unreadable => "the user that the node runs as may not read it, or its disk failed",
+        FailureCode::Unreadable => "the user that the node runs as may not read it",
+        FailureCode::Io => "its disk failed",
         FailureCode::Forbidden => "it is no longer a directory of the share",
         FailureCode::TooMany => "too many files are open at the node; try again later",
         code => code.as_str(),

@@ -311,7 +311,7 @@ fn status_of(error: &FileError) -> (StatusCode, &'static str) {
         FailureCode::BadPath => (StatusCode::NOT_FOUND, "no file can have that name"),
         FailureCode::IsDirectory => (StatusCode::NOT_FOUND, "that is a directory"),
         FailureCode::Forbidden => (StatusCode::FORBIDDEN, "only regular files are served, and links are not followed"),
-        FailureCode::Unreadable => (StatusCode::FORBIDDEN, "the server may not read that, or its disk can't"),
+        FailureCode::Unreadable => (StatusCode::FORBIDDEN, "the server may not read that"),
         FailureCode::TooMany => (StatusCode::SERVICE_UNAVAILABLE, "too many files are open; try again later"),
         _ => (StatusCode::INTERNAL_SERVER_ERROR, "the server is in trouble; try again later"),
     }
