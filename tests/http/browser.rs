@@ -1,10 +1,10 @@
 //! A listing as a browser makes it of the page.
 
-use std::fs;
+use std::{fs, path::Path, process::Command};
 
 use crate::{
     stage::{has, node, run, url},
-    support::Said as _,
+    support::{PROGRAM, Said as _},
 };
 
 /// What a browser's tree of the page of `address` looks like; a window of a phone's width.
@@ -44,4 +44,23 @@ fn a_browser_shows_a_listing_with_ugly_names() {
     fs::write(server.share().join("run.html"), "<title>still</title><script>document.title='run'</script>").unwrap();
     let page = dom(&server, &url(&server, "run.html"));
     assert!(page.contains("<title>still</title>"), "{page}");
+}
+
+/// Width and height of a picture, as its first chunk says them.
+fn dimensions(picture: &Path) -> [u32; 2] {
+    let bytes = fs::read(picture).unwrap();
+    assert_eq!(&bytes[..8], b"\x89PNG\r\n\x1a\n", "{}", picture.display());
+    [16, 20].map(|at| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()))
+}
+
+#[test]
+fn the_picture_of_a_listing_is_made_anew_by_its_script() {
+    if !has("chromium") {
+        return;
+    }
+    let (pictures, room) = (Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/pictures"), tempfile::tempdir().unwrap());
+    let made = room.path().join("listing.png");
+    Command::new(pictures.join("listing.sh")).arg(PROGRAM).arg(&made).output().unwrap().expect_code(0);
+    // Letters look different on each machine; the window does not.
+    assert_eq!(dimensions(&made), dimensions(&pictures.join("listing.png")));
 }

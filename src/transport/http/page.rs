@@ -24,18 +24,19 @@ pub(super) struct Listing {
     is_first: bool,
 }
 
-/// System colours, so that it is light or dark as its reader likes it; one column less where there is no room for three.
+/// System colours, so that it is light or dark as its reader likes it; one column less where there is no room for three, and
+/// what names leave is theirs, so that sizes and dates stand at the edge. Directories are bold: names alone give the order.
 const STYLE: &str = "\
 :root{color-scheme:light dark;font:1rem/1.5 system-ui,sans-serif}\
 body{max-width:60rem;margin:0 auto;padding:1rem}\
-h1{font-size:1.25rem;font-weight:600;overflow-wrap:anywhere}\
+h1{font-size:1.25rem;font-weight:600;overflow-wrap:anywhere;margin:.75rem .5rem}\
 table{width:100%;border-collapse:collapse}\
 th,td{padding:.4rem .5rem;text-align:left;vertical-align:top;border-bottom:1px solid #8884}\
 th{font-size:.85rem;font-weight:600;opacity:.75}tr:hover td{background:#8882}\
-td:first-child{overflow-wrap:anywhere}:is(th,td):first-child{padding-left:0}\
-:is(th,td):nth-child(2){text-align:right}\
-td:nth-child(n+2){white-space:nowrap;font-variant-numeric:tabular-nums;opacity:.85}\
-a{text-decoration:none}a:hover,a:focus-visible{text-decoration:underline}\
+td:first-child{overflow-wrap:anywhere}:is(th,td):first-child{width:100%}\
+:is(th,td):nth-child(2){text-align:right}:is(th,td):nth-child(n+2){white-space:nowrap}\
+td:nth-child(n+2){font-variant-numeric:tabular-nums;opacity:.85}\
+td a[href$=\"/\"]{font-weight:600}a{text-decoration:none}a:hover,a:focus-visible{text-decoration:underline}\
 @media(max-width:34rem){:is(th,td):nth-child(3){display:none}}";
 
 impl Listing {
