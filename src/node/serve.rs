@@ -40,6 +40,7 @@ pub fn serve(options: ServeOptions) -> Result<(), Failure> {
     transport::install_provider();
     host::keep_freed_memory();
     let open_files = host::raise_descriptor_limit().unwrap_or_else(|_| host::descriptor_limit().soft);
+    let places = Places::under(open_files, &options.config).map_err(machine)?;
     // Before any runtime, so that the page has its own thread and is served whatever the workers do.
     let metrics = telemetry::Metrics::install().map_err(machine)?.with_log(&log);
     let page = MetricsPage::bind(options.config.listen.metrics, metrics).map_err(machine)?;
@@ -53,10 +54,10 @@ pub fn serve(options: ServeOptions) -> Result<(), Failure> {
         }
     }
     let system = actix_rt::System::new();
-    system.block_on(run(options, identity, page, open_files))
+    system.block_on(run(options, identity, page, places))
 }
 
-async fn run(options: ServeOptions, identity: Identity, page: MetricsPage, open_files: u64) -> Result<(), Failure> {
+async fn run(options: ServeOptions, identity: Identity, page: MetricsPage, places: Places) -> Result<(), Failure> {
     let ServeOptions { config, source, state, .. } = options;
     let credentials = Credentials::generate_from_pkcs8(identity.key_pkcs8()).map_err(machine)?;
     let authorized = state.join(&config.access.authorized_peers);
@@ -71,8 +72,8 @@ async fn run(options: ServeOptions, identity: Identity, page: MetricsPage, open_
         .map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
     let node_config = compose::node_config(&config, identity.id());
     let node = Node::start(node_config, compose::tree(&config), Arc::new(shares), policy, Threads::Arbiters);
-    node.shared().metrics.open_files_max.set(open_files as f64);
-    let ended = attend(&node, &config, source, &identity, &credentials, &page).await;
+    node.shared().metrics.open_files_max.set(host::descriptor_limit().soft as f64);
+    let ended = attend(&node, &config, source, &identity, &credentials, &page, places).await;
     node.stop();
     // An actor that never had a turn is started by the end of its runtime, where it finds no timer and panics.
     tokio::task::yield_now().await;
@@ -87,11 +88,11 @@ async fn attend(
     identity: &Identity,
     credentials: &Credentials,
     page: &MetricsPage,
+    places: Places,
 ) -> Result<(), Failure> {
     let doors = Doors::bind(node, config, credentials).map_err(machine)?;
     let peers = doors.address().map_err(machine)?;
     node.set_listen(peers);
-    let places = Places::under(host::descriptor_limit().soft, config);
     let http = http(node, config, places.guests)?;
     let guests = http.as_ref().map(HttpListener::local_addr).transpose().map_err(machine)?;
     let admin_config = admin::AdminConfig {
