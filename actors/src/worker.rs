@@ -28,14 +28,32 @@ use crate::{
     shared::Shared,
 };
 
-/// Quanta handed out before the thread looks at its sockets again: 4 x 64 KiB are about 0.3 ms of encrypting.
-#[cfg(not(feature = "lanes-off"))]
-const QUANTA_PER_TURN: usize = 4;
-#[cfg(feature = "lanes-off")]
-const QUANTA_PER_TURN: usize = usize::MAX / 2; // Never reached.
+/// What is handed out before the thread looks at its sockets again: so many quanta, or so many bytes if those are more. The last
+/// quantum may exceed them, so it is one of 128 KiB, about 40 us of a socket's work; with 4 of them a ping waited up to 0.5 ms.
+const TURN: Turn = match cfg!(feature = "lanes-off") {
+    false => Turn { quanta: 4, bytes: 64 << 10 },
+    true => Turn { quanta: usize::MAX, bytes: u64::MAX }, // Never reached.
+};
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Worker>>> = const { RefCell::new(None) };
+}
+
+/// What may still be handed out in a turn.
+struct Turn {
+    quanta: usize,
+    bytes: u64,
+}
+
+impl Turn {
+    fn is_over(&self) -> bool {
+        self.quanta == 0 || self.bytes == 0
+    }
+
+    fn count(&mut self, bytes: u32) {
+        self.quanta = self.quanta.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(u64::from(bytes));
+    }
 }
 
 /// The current thread's worker.
@@ -143,12 +161,12 @@ impl Worker {
         let mut first = 0;
         loop {
             self.refresh_tree();
-            let mut handed_out = 0;
+            let mut turn = TURN;
             first = 1 - first; // Neither direction always goes first.
             for direction in [first, 1 - first] {
-                handed_out += self.hand_out(direction, QUANTA_PER_TURN.saturating_sub(handed_out));
+                self.hand_out(direction, &mut turn);
             }
-            if handed_out >= QUANTA_PER_TURN {
+            if turn.is_over() {
                 // tokio wakes a task that yields only after it has looked at the sockets.
                 tokio::task::yield_now().await;
                 continue;
@@ -189,12 +207,11 @@ impl Worker {
         }
     }
 
-    fn hand_out(&self, direction: usize, quanta_max: usize) -> usize {
-        let mut handed_out = 0;
-        while handed_out < quanta_max {
+    fn hand_out(&self, direction: usize, turn: &mut Turn) {
+        while !turn.is_over() {
             let now = self.now();
             let Some(release) = self.shapers[direction].borrow_mut().poll(now) else { break };
-            handed_out += 1;
+            turn.count(release.bytes);
             let delivered = match self.owners.borrow().get(&release.leaf) {
                 Some(Owner::Lane(lane)) => {
                     let message = DataMessage::Permit { leaf: release.leaf, bytes: release.bytes, at: now };
@@ -211,7 +228,6 @@ impl Worker {
                 self.shapers[direction].borrow_mut().give_back(release.leaf, release.bytes, self.now());
             }
         }
-        handed_out
     }
 
     /// Takes over weights that an operator changed.
@@ -345,6 +361,21 @@ mod tests {
 
     use super::*;
     use crate::testing::{hungry, join, shared};
+
+    #[test]
+    #[cfg(not(feature = "lanes-off"))]
+    fn a_turn_is_four_small_quanta_or_one_large() {
+        let quanta = |bytes: u32| {
+            let mut turn = TURN;
+            let mut handed_out = 0;
+            while !turn.is_over() {
+                turn.count(bytes);
+                handed_out += 1;
+            }
+            handed_out
+        };
+        assert_eq!([1 << 10, 20_000, 50_000, 64 << 10, 128 << 10].map(quanta), [4, 4, 2, 1, 1]);
+    }
 
     #[test]
     fn the_meter_shows_the_want_before_the_early_round_is_rung() {
