@@ -22,15 +22,12 @@ use super::{
     client::KnownNode,
     early::{Opened, Opener, Outcome, promise},
     halves::split,
+    instead::Instead,
     turned_away,
 };
 
 /// Between the first datagrams to two addresses of one name: the first has a round trip to answer.
 const NEXT_ADDRESS: Duration = Duration::from_millis(50);
-
-/// How long a node has for an answer over QUIC that does not answer the other way either: a first datagram that is lost is sent
-/// again after a second.
-const AFTER_LOSS: Duration = Duration::from_millis(1500);
 
 /// Dials one endpoint over QUIC.
 pub struct QuicDialer {
@@ -96,27 +93,10 @@ impl QuicDialer {
         silence: Duration,
         instead: impl Fn() -> PortFuture<Result<ControlLink, LinkError>> + Send + Sync + 'static,
     ) -> Result<ControlLink, LinkError> {
-        let target = Arc::clone(&self.target);
+        let (target, instead) = (Arc::clone(&self.target), Instead::after(silence, instead));
         match target.node.returning() {
-            Some(known) => target.come_back(known, Some((silence, Arc::new(instead)))),
-            None => {
-                let mut contact = pin!(target.first_contact());
-                match timeout(silence, &mut contact).await {
-                    // Somebody is there, and is not to be believed.
-                    Ok(Err(error @ LinkError::Identity(_))) => return Err(error),
-                    Ok(Ok(link)) => return Ok(link),
-                    Ok(Err(_)) => return instead().await,
-                    Err(_) => {}
-                }
-                match instead().await {
-                    Err(error @ (LinkError::Lost(_) | LinkError::Local(_))) => match timeout(AFTER_LOSS, contact).await
-                    {
-                        Ok(answered @ (Ok(_) | Err(LinkError::Identity(_)))) => answered,
-                        Ok(Err(_)) | Err(_) => Err(error),
-                    },
-                    dialled => dialled,
-                }
-            }
+            Some(known) => target.come_back(known, Some(instead)),
+            None => instead.unless(target.first_contact(), |link| link).await,
         }
     }
 }
@@ -137,9 +117,6 @@ impl Dialer for QuicDialer {
         Box::pin(async move { target.data(offer).await })
     }
 }
-
-/// Another way to a control link, if nobody answers for so long.
-type Instead = (Duration, Arc<dyn Fn() -> PortFuture<Result<ControlLink, LinkError>> + Send + Sync>);
 
 impl Target {
     /// A whole handshake, then the link.
@@ -215,19 +192,18 @@ impl Target {
 
     /// `answered`, unless there is another way and nobody answers.
     async fn unless_silent(&self, answered: impl Future<Output = Outcome>, instead: Option<Instead>) -> Outcome {
-        let mut answered = pin!(answered);
-        let Some((silence, instead)) = instead else {
+        let Some(instead) = instead else {
             let limit_ms = self.config.handshake_ms;
             let in_time = timeout(Duration::from_millis(limit_ms), answered).await;
             return in_time.unwrap_or_else(|_| Outcome::Failed(self.silent()));
         };
-        match timeout(silence, &mut answered).await {
-            Ok(outcome @ (Outcome::Kept | Outcome::Instead(_) | Outcome::Failed(LinkError::Identity(_)))) => outcome,
-            Ok(Outcome::Failed(_)) | Err(_) => match instead().await {
-                Ok(link) => Outcome::Instead(link),
-                Err(error) => Outcome::Failed(error),
-            },
-        }
+        let answered = async {
+            match answered.await {
+                Outcome::Failed(error) => Err(error),
+                outcome => Ok(outcome),
+            }
+        };
+        instead.unless(answered, Outcome::Instead).await.unwrap_or_else(Outcome::Failed)
     }
 
     /// The node did not take what was said early, and has shaken hands: a new stream.

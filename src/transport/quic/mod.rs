@@ -28,6 +28,7 @@ mod dialer;
 mod early;
 mod gauge;
 mod halves;
+mod instead;
 #[cfg(feature = "one-connection")]
 mod joined;
 mod listener;

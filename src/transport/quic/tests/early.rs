@@ -20,6 +20,9 @@ use crate::transport::{
 /// Nothing comes within this: thirty round trips over a relay without delay.
 const NOTHING: Duration = Duration::from_millis(300);
 
+/// What is sent again after a second has come by now.
+const LATE: Duration = Duration::from_secs(4);
+
 /// A node behind a relay, and a client that has been there and has a ticket.
 struct Known {
     stage: Stage,
@@ -135,6 +138,52 @@ async fn a_first_datagram_that_is_lost_where_tcp_is_shut_does_not_keep_anybody_o
     assert_eq!((ours.remote.transport, theirs.remote.transport), (Transport::Quic, Transport::Quic));
     stage.issue(token(3), worker);
     auto.data(stage.offer(Over::Quic, token(3), worker)).await.unwrap();
+}
+
+/// The same for one that has been there: its first datagram carries its hello, and is sent again with it.
+#[tokio::test]
+async fn a_first_datagram_of_a_return_that_is_lost_where_tcp_is_shut_does_not_keep_anybody_out() {
+    let mut known = Known::open().await;
+    known.relay.let_up(0);
+    // Nobody listens for TCP where the relay is.
+    let tcp = dialer(known.relay.address, &credentials(), Expect(Some(known.stage.server.peer_id())));
+    let auto = AutoDialer::new(known.dialer(), tcp);
+    let mut ours = auto.control().await.unwrap();
+    send(&mut ours.sender, &hello()).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    known.relay.let_up(usize::MAX);
+    let (worker, mut theirs) = timeout(LATE, known.stage.next_control()).await.expect("nobody came again");
+    assert_eq!(theirs.remote.transport, Transport::Quic);
+    assert_eq!(receive(&mut theirs.receiver).await.unwrap(), Some(hello()));
+    send(&mut theirs.sender, &ping(3)).await;
+    assert_eq!(receive(&mut ours.receiver).await.unwrap(), Some(ping(3)));
+    send(&mut ours.sender, &ping(4)).await;
+    assert_eq!(receive(&mut theirs.receiver).await.unwrap(), Some(ping(4)), "what was not said early is said once");
+    known.stage.issue(token(3), worker);
+    auto.data(known.stage.offer(Over::Quic, token(3), worker)).await.unwrap();
+}
+
+/// TCP that is dropped and not refused fails after many seconds: who answers over QUIC meanwhile is not kept waiting for it.
+#[tokio::test]
+async fn a_lost_first_datagram_does_not_wait_for_a_tcp_that_is_silent() {
+    let mut known = Known::open().await;
+    known.relay.let_up(0);
+    // The listener's backlog takes the connection, and nobody ever shakes hands.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let tcp = dialer(silent.local_addr().unwrap(), &credentials(), Expect(Some(known.stage.server.peer_id())));
+    let auto = AutoDialer::new(known.dialer(), tcp);
+    let mut ours = auto.control().await.unwrap();
+    send(&mut ours.sender, &hello()).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    known.relay.let_up(usize::MAX);
+    let (_, mut theirs) = timeout(LATE, known.stage.next_control()).await.expect("nobody came again");
+    assert_eq!(receive(&mut theirs.receiver).await.unwrap(), Some(hello()));
+    send(&mut theirs.sender, &ping(3)).await;
+    let heard = timeout(LATE, receive(&mut ours.receiver)).await.expect("TCP was waited for");
+    assert_eq!(heard.unwrap(), Some(ping(3)));
+    send(&mut ours.sender, &ping(4)).await;
+    let heard = timeout(LATE, receive(&mut theirs.receiver)).await.expect("TCP was waited for");
+    assert_eq!(heard.unwrap(), Some(ping(4)));
 }
 
 #[tokio::test]
