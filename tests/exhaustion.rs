@@ -48,6 +48,9 @@ impl Front for Door {
         self.0.fetch_add(1, Ordering::SeqCst);
         Ok(Box::new(()))
     }
+    fn may_come(&self, _address: SocketAddr) -> Result<(), &'static str> {
+        Ok(())
+    }
     fn control(&self, _link: ControlLink) {}
     fn data(&self, _arrival: DataArrival) -> Result<(), Refusal> {
         Ok(())

@@ -14,6 +14,8 @@ mod door;
 mod flood;
 #[path = "hostile/foe.rs"]
 mod foe;
+#[path = "hostile/forged.rs"]
+mod forged;
 #[path = "hostile/frames.rs"]
 mod frames;
 #[path = "hostile/generous.rs"]

@@ -31,24 +31,12 @@ impl Front for Node {
     }
 
     fn admit(&self, address: SocketAddr) -> Result<Box<dyn Send>, &'static str> {
-        let refuse = |reason: &'static str| {
-            self.shared.metrics.refusal(reason).increment(1);
-            Err(reason)
-        };
-        if self.shared.draining.load(Relaxed) {
-            return refuse("draining");
-        }
-        let config = &self.shared.config;
-        // A session has one control link and its data links; as many again may be shaking hands.
-        let all_max = config.sessions_max.saturating_mul(1 + config.data_links_max);
-        if self.connections.all.load(Relaxed) >= all_max {
-            return refuse("connections");
-        }
+        self.has_room()?;
         let ip = address.ip().to_canonical();
         let mut from_here = self.connections.by_address.entry(ip).or_insert(0);
-        if *from_here >= config.per_address_max {
+        if *from_here >= self.shared.config.per_address_max {
             drop(from_here);
-            return refuse("per_address");
+            return Err(self.refused("per_address"));
         }
         *from_here += 1;
         drop(from_here);
@@ -56,6 +44,15 @@ impl Front for Node {
         self.shared.metrics.connections.set(open as f64);
         let metrics = self.shared.metrics.connections.clone();
         Ok(Box::new(Admission { connections: self.connections.clone(), ip, gauge: metrics }))
+    }
+
+    fn may_come(&self, address: SocketAddr) -> Result<(), &'static str> {
+        self.has_room()?;
+        let from_here = self.connections.by_address.get(&address.ip().to_canonical()).map_or(0, |count| *count);
+        if from_here >= self.shared.config.per_address_max {
+            return Err(self.refused("per_address"));
+        }
+        Ok(())
     }
 
     fn control(&self, link: ControlLink) {
@@ -92,6 +89,28 @@ impl Front for Node {
     fn fault(&self, address: SocketAddr, fault: LinkFault) {
         self.shared.metrics.refusal(fault.as_str()).increment(1);
         tracing::debug!(%address, fault = fault.as_str(), "connection closed before it was a session");
+    }
+}
+
+impl Node {
+    /// Whether anybody is taken.
+    fn has_room(&self) -> Result<(), &'static str> {
+        if self.shared.draining.load(Relaxed) {
+            return Err(self.refused("draining"));
+        }
+        let config = &self.shared.config;
+        // A session has one control link and its data links; as many again may be shaking hands.
+        let all_max = config.sessions_max.saturating_mul(1 + config.data_links_max);
+        if self.connections.all.load(Relaxed) >= all_max {
+            return Err(self.refused("connections"));
+        }
+        Ok(())
+    }
+
+    /// Counts a refusal for `reason`.
+    fn refused(&self, reason: &'static str) -> &'static str {
+        self.shared.metrics.refusal(reason).increment(1);
+        reason
     }
 }
 

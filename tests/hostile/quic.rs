@@ -33,14 +33,14 @@ const STREAMS: u64 = 10_000;
 const UNPROVEN_MAX: usize = 256;
 
 /// Somebody with a key and a UDP socket.
-struct Foe {
+pub(crate) struct Foe {
     credentials: Credentials,
-    endpoint: Endpoint,
-    peers: SocketAddr,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) peers: SocketAddr,
 }
 
 impl Foe {
-    fn new(server: &Server) -> Self {
+    pub(crate) fn new(server: &Server) -> Self {
         Self::with(server, &Identity::ephemeral().unwrap())
     }
 
@@ -56,11 +56,11 @@ impl Foe {
     }
 
     /// The same person at another address.
-    fn at(&self, address: Ipv4Addr) -> Self {
+    pub(crate) fn at(&self, address: Ipv4Addr) -> Self {
         Self { credentials: self.credentials.clone(), endpoint: socket(address), peers: self.peers }
     }
 
-    fn tls(&self, alpn: &[u8]) -> Arc<quinn::crypto::rustls::QuicClientConfig> {
+    pub(crate) fn tls(&self, alpn: &[u8]) -> Arc<quinn::crypto::rustls::QuicClientConfig> {
         Arc::new(client_config(&self.credentials, alpn).unwrap().try_into().unwrap())
     }
 
@@ -70,13 +70,13 @@ impl Foe {
     }
 
     /// A session: hello said, welcome heard.
-    async fn session(&self) -> Session {
+    pub(crate) async fn session(&self) -> Session {
         let config = ClientConfig::new(self.tls(ALPN_CONTROL));
         Session::over(self.connect(self.peers, config).await).await
     }
 
     /// A data connection that shows `token`.
-    async fn data(&self, welcome: &Welcome, token: Token) -> Data {
+    pub(crate) async fn data(&self, welcome: &Welcome, token: Token) -> Data {
         let connection = self.data_silent(welcome).await;
         let (mut sending, receiving) = connection.open_bi().await.unwrap();
         sending.write_all(&DataPreface { token }.encode()).await.unwrap();
@@ -94,7 +94,7 @@ impl Foe {
 }
 
 /// Runs `scene` here, and its sockets on a thread of their own: they go on while the scene waits for a child or a page.
-fn driven(scene: impl Future<Output = ()>) {
+pub(crate) fn driven(scene: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let handle = runtime.handle().clone();
     let (over, is_over) = tokio::sync::oneshot::channel::<()>();
@@ -109,12 +109,12 @@ fn socket(address: Ipv4Addr) -> Endpoint {
 }
 
 /// A session and its control link.
-struct Session {
+pub(crate) struct Session {
     connection: Connection,
     sending: SendStream,
     receiving: RecvStream,
     decoder: FrameDecoder,
-    welcome: Welcome,
+    pub(crate) welcome: Welcome,
 }
 
 impl Session {
@@ -131,7 +131,7 @@ impl Session {
         session
     }
 
-    fn token(&self, index: usize) -> Token {
+    pub(crate) fn token(&self, index: usize) -> Token {
         self.welcome.parsed_tokens().unwrap()[index]
     }
 
@@ -157,14 +157,14 @@ impl Session {
         timeout(PATIENCE, self.connection.closed()).await.expect("the session goes on");
     }
 
-    async fn is_answered(&mut self) {
+    pub(crate) async fn is_answered(&mut self) {
         self.say(&ping(9)).await;
         self.hear(|message| matches!(message, Message::Pong(pong) if pong.nonce == 9).then_some(())).await;
     }
 }
 
 /// A data link.
-struct Data {
+pub(crate) struct Data {
     connection: Connection,
     sending: SendStream,
     receiving: RecvStream,
@@ -416,7 +416,7 @@ async fn handshakes_by_the_hundred() {
     let before = server.metric("evenkeel_connections", &[]);
     let foe = Foe::new(&server);
     // First datagrams get through, answers do not: as from addresses that are not the sender's.
-    let relay = one_way(foe.peers);
+    let relay = one_way(foe.peers, Ipv4Addr::LOCALHOST);
     let tls = foe.tls(ALPN_CONTROL);
     let mut flood = Vec::new();
     for _ in 0..400 {
@@ -434,14 +434,14 @@ async fn handshakes_by_the_hundred() {
     neighbour.was_undisturbed();
 }
 
-/// Passes datagrams on to `target`, and nothing back.
-fn one_way(target: SocketAddr) -> SocketAddr {
+/// Passes datagrams on to `target` as if they came from `sender`, and nothing back.
+pub(crate) fn one_way(target: SocketAddr, sender: Ipv4Addr) -> SocketAddr {
     let near = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = near.local_addr().unwrap();
     // Until no more comes.
     near.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     thread::spawn(move || {
-        let far = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let far = UdpSocket::bind((sender, 0)).unwrap();
         let mut room = [0; 2048];
         while let Ok(len) = near.recv(&mut room) {
             let _ = far.send_to(&room[..len], target);

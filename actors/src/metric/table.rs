@@ -214,7 +214,7 @@ pub const METRICS: &[Metric] = &[
         Unit::Count,
         &[],
         "Connections admitted and not yet closed.",
-        "Up at accept, before any handshake, down when the socket is closed.",
+        "Up at accept, before any handshake (QUIC: when the address is proven), down when the socket is closed.",
     ),
     gauge(
         "evenkeel_connections_max",

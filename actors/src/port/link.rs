@@ -201,6 +201,9 @@ pub trait Front: Send + Sync + 'static {
     fn route(&self, token: &Token) -> Option<usize>;
     /// Admission before any handshake: `Err` names the reason (connection limit, draining); it has been counted.
     fn admit(&self, address: SocketAddr) -> Result<Box<dyn Send>, &'static str>;
+    /// What [`Front::admit`] would say, and nothing is taken: for an address that is not proven yet. Anybody can write it on his
+    /// datagrams, and must not take the places of whoever is there.
+    fn may_come(&self, address: SocketAddr) -> Result<(), &'static str>;
     /// A control link arrived on the current worker.
     fn control(&self, link: ControlLink);
     /// A data link arrived on the current worker. `Err` has been counted; the transport closes the link.

@@ -1,16 +1,10 @@
 //! One connection from its first datagram to the front, on the worker that will own it.
 
-use std::{
-    future::Future,
-    net::SocketAddr,
-    sync::{Arc, Mutex, atomic::Ordering::Relaxed},
-    time::Duration,
-};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use actors::port::{ControlLink, DataArrival, DataLink, LinkFault, Remote, Transport};
 use quinn::{
     Connection, ConnectionError, Incoming, ReadError, ReadExactError, RecvStream, SendStream, TransportErrorCode,
-    ZeroRttAccepted,
 };
 use rustls::pki_types::CertificateDer;
 use tokio::time::{Instant, timeout_at};
@@ -28,92 +22,69 @@ use super::{
     data_sender::QuicDataSender,
     halves::split,
     listener::Reception,
+    place::{Hold, Place},
     urgency::UrgentReceiver,
 };
 
-/// A handshake under way, counted as long as it is.
-pub(super) struct Handshake(Arc<Reception>);
-
-impl Handshake {
-    /// One more.
-    pub(super) fn begin(reception: &Arc<Reception>) -> Self {
-        reception.handshakes.fetch_add(1, Relaxed);
-        Self(Arc::clone(reception))
-    }
-}
-
-impl Drop for Handshake {
-    fn drop(&mut self) {
-        self.0.handshakes.fetch_sub(1, Relaxed);
-    }
-}
-
 /// An admitted connection that is no link yet. It ends as a link at the front or as a fault there, within the handshake time.
 pub(super) struct Arrival {
-    handshake: Handshake,
-    address: SocketAddr,
-    guard: Guard,
+    place: Place,
     incoming: Incoming,
     deadline: Instant,
 }
 
-/// A connection whose peer is known. With one that came back, its handshake may still be going on.
+/// A connection whose peer is known.
 struct Met {
     connection: Connection,
     peer: PeerId,
-    handshake: Option<ZeroRttAccepted>,
+    hold: Hold,
 }
 
 impl Arrival {
     /// The clock of the handshake starts now.
-    pub(super) fn new(handshake: Handshake, address: SocketAddr, guard: Box<dyn Send>, incoming: Incoming) -> Self {
-        let deadline = Instant::now() + Duration::from_millis(handshake.0.config.handshake_ms);
-        Self { handshake, address, guard: Some(guard), incoming, deadline }
+    pub(super) fn new(place: Place, incoming: Incoming) -> Self {
+        let deadline = Instant::now() + Duration::from_millis(place.reception().config.handshake_ms);
+        Self { place, incoming, deadline }
     }
 
     /// On `worker`: becomes a control link.
     pub(super) async fn finish_control(self, worker: usize) {
-        let Self { handshake, address, guard, incoming, deadline } = self;
+        let Self { place, incoming, deadline } = self;
+        let (reception, address) = (Arc::clone(place.reception()), place.address());
         let arriving = async {
-            let met = meet(incoming).await?;
+            let met = meet(incoming, place).await?;
             let streams = first_stream(&met.connection).await?;
             Ok((met, streams))
         };
         let (met, streams) = match within(deadline, arriving).await {
             Ok(arrived) => arrived,
-            Err(ended) => return ended.tell(&handshake, address),
+            Err(ended) => return ended.tell(&reception, address),
         };
         let remote = Remote { peer: met.peer, address, transport: Transport::Quic };
-        let data_endpoint = handshake.0.data_endpoints.get(worker).cloned().unwrap_or_default();
+        let data_endpoint = reception.data_endpoints.get(worker).cloned().unwrap_or_default();
         #[cfg(feature = "one-connection")]
         {
-            let joined = super::joined::take_data(met.connection.clone(), address, met.peer, handshake.0.clone());
+            let joined = super::joined::take_data(met.connection.clone(), address, met.peer, Arc::clone(&reception));
             tokio::task::spawn_local(joined);
         }
-        let front = Arc::clone(&handshake.0.front);
-        let counted = Arc::new(Mutex::new(Some(handshake)));
-        let (early, guard): (_, Guard) = match met.handshake {
-            Some(accepted) => {
-                let (connection, guard) = (met.connection.clone(), (guard, Arc::clone(&counted)));
-                (Some(UnderWay { connection, accepted, counted }), Some(Box::new(guard)))
-            }
-            None => (None, guard),
-        };
-        let (reader, writer) = split(met.connection, streams, guard);
+        let (guard, settled) = met.hold.split();
+        let early = settled.map(|settled| UnderWay { connection: met.connection.clone(), settled });
+        let (reader, writer) = split(met.connection, streams, Some(guard));
         let link = ControlLink {
             remote,
             receiver: Box::new(UrgentReceiver::here(CarefulReceiver::new(FramedControlReceiver::new(reader), early))),
             sender: Box::new(FramedControlSender::new(writer)),
             data_endpoint,
         };
-        front.control(link);
+        reception.front.control(link);
     }
 
     /// On the worker of this data socket: becomes a data link.
     pub(super) async fn finish_data(self) {
-        let Self { handshake, address, guard, incoming, deadline } = self;
+        let Self { place, incoming, deadline } = self;
+        let (reception, address) = (Arc::clone(place.reception()), place.address());
         let arriving = async {
-            let met = meet(incoming).await?;
+            let met = meet(incoming, place).await?;
             let mut streams = first_stream(&met.connection).await?;
             match read_token(&mut streams.1).await {
                 Ok(token) => Ok((met, streams, token)),
@@ -125,14 +96,12 @@ impl Arrival {
         };
         let (met, streams, token) = match within(deadline, arriving).await {
             Ok(arrived) => arrived,
-            Err(ended) => return ended.tell(&handshake, address),
+            Err(ended) => return ended.tell(&reception, address),
         };
-        let Met { connection, peer, .. } = met;
-        let closer = connection.clone();
-        let link = data_link(connection, streams, address, peer, guard, handshake.0.config.not_sent_bytes);
-        let front = Arc::clone(&handshake.0.front);
-        drop(handshake);
-        if let Err(refusal) = front.data(DataArrival { token, link }) {
+        let Met { connection, peer, hold } = met;
+        let (closer, (guard, _)) = (connection.clone(), hold.split());
+        let link = data_link(connection, streams, address, peer, Some(guard), reception.config.not_sent_bytes);
+        if let Err(refusal) = reception.front.data(DataArrival { token, link }) {
             tracing::debug!(%address, code = ?refusal.code, "a data link was refused");
             closer.close(CLOSED_TOKEN, refusal.message.as_bytes());
         }
@@ -159,20 +128,24 @@ pub(super) fn data_link(
 }
 
 /// As much of the handshake as is needed to know who comes. A peer that comes back is known from its first datagram, by the
-/// certificate in the session that it resumes; a new one only when it has shown its own.
-async fn meet(incoming: Incoming) -> Result<Met, Ended> {
+/// certificate in the session that it resumes; a new one only when it has shown its own, and then it has proven its address.
+async fn meet(incoming: Incoming, mut place: Place) -> Result<Met, Ended> {
     let connecting = incoming.accept().map_err(|error| ended(&error))?;
     let Ok((connection, mut handshake)) = connecting.into_0rtt() else { return Err(Ended::Fault(LinkFault::Lost)) };
     if let Some(peer) = peer_of(&connection) {
         let peer = peer.map_err(|_| Ended::Fault(LinkFault::Tls))?;
-        return Ok(Met { connection, peer, handshake: Some(handshake) });
+        let hold = place.when(connection.clone(), handshake);
+        return Ok(Met { connection, peer, hold });
     }
     (&mut handshake).await;
     if let Some(error) = connection.close_reason() {
         return Err(ended(&error));
     }
+    if !place.claim(&connection) {
+        return Err(Ended::TurnedAway);
+    }
     match peer_of(&connection) {
-        Some(Ok(peer)) => Ok(Met { connection, peer, handshake: None }),
+        Some(Ok(peer)) => Ok(Met { connection, peer, hold: Hold::Taken(place) }),
         Some(Err(_)) | None => Err(Ended::Fault(LinkFault::Tls)),
     }
 }
@@ -210,12 +183,15 @@ pub(super) enum Ended {
     Fault(LinkFault),
     /// Its peer closed it in order: one that has just got a link and needs it no more may not have sent its first bytes yet.
     Left,
+    /// There was no room any more when its address was proven. Counted.
+    TurnedAway,
 }
 
 impl Ended {
-    fn tell(self, handshake: &Handshake, address: SocketAddr) {
+    fn tell(self, reception: &Reception, address: SocketAddr) {
         match self {
-            Self::Fault(fault) => handshake.0.front.fault(address, fault),
+            Self::Fault(fault) => reception.front.fault(address, fault),
+            Self::TurnedAway => tracing::debug!(%address, "a connection was not admitted"),
             Self::Left => tracing::debug!(%address, "a connection was closed before it was a link"),
         }
     }

@@ -6,24 +6,19 @@
 use std::{
     future::Future as _,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
 };
 
 use actors::port::{ControlReceiver, LinkError};
-use quinn::{Connection, ConnectionError, ZeroRttAccepted};
+use quinn::{Connection, ConnectionError};
+use tokio::sync::oneshot;
 use wire::Message;
-
-use super::arrival::Handshake;
 
 /// A handshake that goes on while its peer is heard already.
 pub(super) struct UnderWay {
     pub(super) connection: Connection,
-    /// Completes with it, whichever way.
-    pub(super) accepted: ZeroRttAccepted,
-    /// It counts as long: the peer has a ticket, and has not shown that it is where it says. Shared with the connection's guard,
-    /// which goes on after a receiver whose peer was refused.
-    pub(super) counted: Arc<Mutex<Option<Handshake>>>,
+    /// Completes with it, whichever way. What [`super::place::Hold`] gave.
+    pub(super) settled: oneshot::Receiver<()>,
 }
 
 /// A receiver in front of which the handshake may still be going on.
@@ -38,16 +33,15 @@ pub(super) struct CarefulReceiver<R> {
 }
 
 impl<R> CarefulReceiver<R> {
-    /// `handshake` is what [`quinn::Connecting::into_0rtt`] gave, where that did not complete before.
+    /// `handshake` is what [`quinn::Connecting::into_0rtt`] began, where it was not done before.
     pub(super) fn new(inner: R, handshake: Option<UnderWay>) -> Self {
         Self { inner, handshake, failure: None, waiting: None }
     }
 
     /// Whether the handshake is over.
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(UnderWay { connection, accepted, counted }) = &mut self.handshake else { return Poll::Ready(()) };
-        ready!(Pin::new(accepted).poll(cx));
-        drop(counted.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let Some(UnderWay { connection, settled }) = &mut self.handshake else { return Poll::Ready(()) };
+        let _ = ready!(Pin::new(settled).poll(cx));
         self.failure = connection.close_reason();
         self.handshake = None;
         Poll::Ready(())

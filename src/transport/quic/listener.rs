@@ -17,8 +17,9 @@ use quinn::{Endpoint, EndpointConfig, Incoming};
 
 use super::{
     super::{Credentials, listener::explain},
-    arrival::{Arrival, Handshake},
+    arrival::Arrival,
     control_thread::ControlThread,
+    place::Place,
     reset,
     socket::{self, CONTROL_BUFFER_BYTES, DATA_BUFFER_BYTES},
     tls,
@@ -185,8 +186,12 @@ impl Reception {
             let _ = incoming.retry();
             return None;
         }
-        match self.front.admit(address) {
-            Ok(guard) => Some(Arrival::new(Handshake::begin(self), address, guard, incoming)),
+        let room = match incoming.remote_address_validated() {
+            true => self.front.admit(address).map(Some),
+            false => self.front.may_come(address).map(|()| None),
+        };
+        match room {
+            Ok(guard) => Some(Arrival::new(Place::new(self, address, guard), incoming)),
             Err(reason) => {
                 tracing::debug!(%address, reason, "a connection was not admitted");
                 turned_away::tell(&self.told, incoming, config, reason);

@@ -32,6 +32,7 @@ mod instead;
 #[cfg(feature = "one-connection")]
 mod joined;
 mod listener;
+mod place;
 mod reset;
 mod runtime;
 mod sessions;

@@ -72,10 +72,12 @@ impl Front for FakeFront {
         self.tokens.lock().unwrap().iter().find(|(known, _)| known == token).map(|&(_, worker)| worker)
     }
 
-    fn admit(&self, _address: SocketAddr) -> Result<Box<dyn Send>, &'static str> {
-        if self.full.load(Ordering::SeqCst) {
-            return Err("per_address");
-        }
+    fn may_come(&self, _address: SocketAddr) -> Result<(), &'static str> {
+        if self.full.load(Ordering::SeqCst) { Err("per_address") } else { Ok(()) }
+    }
+
+    fn admit(&self, address: SocketAddr) -> Result<Box<dyn Send>, &'static str> {
+        self.may_come(address)?;
         self.held.fetch_add(1, Ordering::SeqCst);
         Ok(Box::new(Held(Arc::clone(&self.held))))
     }
@@ -193,6 +195,11 @@ impl Stage {
         self.front.full.store(true, Ordering::SeqCst);
     }
 
+    /// Admits again.
+    pub(in crate::transport) fn empty(&self) {
+        self.front.full.store(false, Ordering::SeqCst);
+    }
+
     pub(in crate::transport) fn dialer(&self, client: &Credentials) -> TcpDialer {
         dialer(self.address, client, Expect(Some(self.server.peer_id())))
     }
@@ -271,15 +278,25 @@ impl Stage {
         timeout(PATIENCE, self.faults.recv()).await.expect("a fault in time").unwrap()
     }
 
-    /// Waits until no admission is held.
-    pub(in crate::transport) async fn all_given_back(&self) {
+    /// Waits until so many admissions are held.
+    pub(in crate::transport) async fn admitted(&self, places: usize) {
         timeout(PATIENCE, async {
-            while self.front.held.load(Ordering::SeqCst) > 0 {
+            while self.front.held.load(Ordering::SeqCst) != places {
                 sleep(Duration::from_millis(5)).await;
             }
         })
         .await
-        .expect("every admission given back");
+        .expect("so many admissions");
+    }
+
+    /// Admissions that are held now.
+    pub(in crate::transport) fn held(&self) -> usize {
+        self.front.held.load(Ordering::SeqCst)
+    }
+
+    /// Waits until no admission is held.
+    pub(in crate::transport) async fn all_given_back(&self) {
+        self.admitted(0).await;
     }
 }
 

@@ -165,6 +165,98 @@ async fn first_flights_that_nobody_goes_on_with_are_handshakes_under_way() {
     assert!(timeout(NOTHING, stage.next_fault()).await.is_err(), "none is under way any more");
 }
 
+/// A node takes so many connections of one address. Whoever writes that address on his datagrams could take them all.
+#[tokio::test]
+async fn handshakes_of_an_address_that_is_not_proven_take_none_of_its_places() {
+    let mut stage = Stage::open(ListenConfig::default());
+    let relay = Relay::before(stage.address, Duration::ZERO).await;
+    let foe = Foe::at(&stage);
+    let connect = |address| foe.control.connect_with(foe.node.control.clone(), address, SERVER_NAME).unwrap();
+    // For first flights with a ticket: one says hello with it, two say nothing.
+    let connection = connect(stage.address).await.unwrap();
+    sleep(Duration::from_millis(50)).await;
+    connection.close(CLOSED, b"");
+    stage.all_given_back().await;
+    relay.let_up(6);
+    let (early, _) = connect(relay.address).into_0rtt().expect("a ticket");
+    let mut streams = early.open_bi().await.unwrap();
+    let mut words = BytesMut::new();
+    encode_message(&hello(), &mut words).unwrap();
+    streams.0.write_all(&words).await.unwrap();
+    let (_, theirs) = stage.next_control().await;
+    let unproven: Vec<_> = (0..5).map(|_| connect(relay.address)).collect();
+    sleep(NOTHING).await;
+    assert_eq!(stage.held(), 0, "places for six first flights, of which one was heard");
+    // Whoever is there takes his place: those six now, and one that proves it at once.
+    relay.let_up(usize::MAX);
+    let mut proven = Vec::new();
+    for connecting in unproven {
+        proven.push(connecting.await.unwrap());
+    }
+    proven.push(connect(stage.address).await.unwrap());
+    let mut receiver = theirs.receiver;
+    assert_eq!(receive(&mut receiver).await.unwrap(), Some(hello()));
+    words.clear();
+    encode_message(&ping(1), &mut words).unwrap();
+    streams.0.write_all(&words).await.unwrap();
+    assert_eq!(receive(&mut receiver).await.unwrap(), Some(ping(1)));
+    stage.admitted(7).await;
+    proven.iter().chain([&early]).for_each(|connection| connection.close(CLOSED, b""));
+    drop((receiver, theirs.sender));
+    stage.all_given_back().await;
+}
+
+/// There was room when the first datagram came, and none when its sender had proven his address.
+#[tokio::test]
+async fn who_finds_no_room_when_his_address_is_proven_hears_why() {
+    let mut stage = Stage::open(ListenConfig::default());
+    let relay = Relay::before(stage.address, Duration::ZERO).await;
+    let foe = Foe::at(&stage);
+    let connect = || foe.control.connect_with(foe.node.control.clone(), relay.address, SERVER_NAME).unwrap();
+    let _kept = stage.meet(stage.dialer_over(Over::Quic, &credentials()).as_ref()).await;
+    let place = stage.held();
+    let expect_told = async |connection: quinn::Connection| match connection.closed().await {
+        ConnectionError::ApplicationClosed(close) => {
+            assert!(String::from_utf8_lossy(&close.reason).contains("from this address"), "{close}");
+        }
+        other => panic!("{other}"),
+    };
+    for is_return in [false, true] {
+        if is_return {
+            stage.empty();
+            let connection = connect().await.unwrap();
+            sleep(Duration::from_millis(50)).await;
+            connection.close(CLOSED, b"");
+            stage.admitted(place).await;
+            // The last words are through.
+            sleep(NOTHING).await;
+        }
+        relay.let_up(1);
+        let connecting = connect();
+        let connection = if is_return {
+            let (connection, _) = connecting.into_0rtt().expect("a ticket");
+            let mut streams = connection.open_bi().await.unwrap();
+            let mut words = BytesMut::new();
+            encode_message(&hello(), &mut words).unwrap();
+            streams.0.write_all(&words).await.unwrap();
+            let (_, mut theirs) = stage.next_control().await;
+            assert_eq!(receive(&mut theirs.receiver).await.unwrap(), Some(hello()));
+            stage.fill();
+            relay.let_up(usize::MAX);
+            let ended = timeout(Duration::from_secs(5), receive(&mut theirs.receiver)).await.expect("it goes on");
+            assert!(ended.is_err(), "{ended:?}");
+            connection
+        } else {
+            sleep(Duration::from_millis(50)).await;
+            stage.fill();
+            relay.let_up(usize::MAX);
+            connecting.await.unwrap()
+        };
+        timeout(Duration::from_secs(5), expect_told(connection)).await.expect("it stays open");
+        assert_eq!(stage.held(), place);
+    }
+}
+
 /// What a peer shows is kept with each of its tickets, and anybody has a key to show with whatever he likes.
 #[tokio::test]
 async fn a_long_chain_of_certificates_is_not_kept() {
