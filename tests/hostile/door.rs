@@ -15,10 +15,11 @@ use rustls::{
     version::TLS13,
 };
 use socket2::{Domain, Socket, Type};
-use wire::{ALPN_CONTROL, RefusalCode};
+use wire::{ALPN_CONTROL, RefusalCode, Welcome};
 
 use crate::{
-    foe::{Foe, PATIENCE, hello, shake, tcp},
+    foe::{Foe, PATIENCE, hello},
+    line::{shake, tcp},
     stage::{Counts, Neighbour, connections_fall_to, node, serves_on},
 };
 
@@ -74,7 +75,11 @@ fn silence_ends_with_the_handshake_time() {
     });
     counts.refused("handshake_timeout", 1, || drop(closed_with(server.peers.parse().unwrap(), &tls12_hello()[..40])));
     counts.refused("handshake_timeout", 1, || {
-        assert!(foe.data_silent("w0").unwrap().is_closed_within(PATIENCE));
+        assert!(
+            foe.data_silent(&Welcome { data_route: "w0".into(), ..Welcome::default() })
+                .unwrap()
+                .is_closed_within(PATIENCE)
+        );
     });
     // A hello that never comes is told so, since there is a link to say it on.
     counts.refused("timeout", 1, || {

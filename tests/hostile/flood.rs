@@ -11,7 +11,7 @@ use wire::{FailureCode, GoodbyeCode, List, Message};
 use crate::{
     foe::{Foe, Heard, frames, get, ping},
     stage::{Counts, Neighbour, connections_fall_to, node, serves_on},
-    support::{Server, wait_until},
+    support::wait_until,
 };
 
 #[test]
@@ -46,8 +46,8 @@ fn ten_seconds_of_flood_disturb_nobody_and_do_not_fill_the_log() {
     let mut slowest = Duration::ZERO;
     thread::scope(|scope| {
         for kind in 0..3 {
-            let (server, over) = (&server, &over);
-            scope.spawn(move || flood(server, kind, over));
+            let (foe, over) = (Foe::stranger(&server), &over);
+            scope.spawn(move || flood(&foe, kind, over));
         }
         let mut other = Foe::stranger(&server).session();
         let began = Instant::now();
@@ -66,8 +66,8 @@ fn ten_seconds_of_flood_disturb_nobody_and_do_not_fill_the_log() {
 }
 
 /// Talks as fast as the node reads, and reads every answer.
-fn flood(server: &Server, kind: u32, over: &AtomicBool) {
-    let mut control = Foe::stranger(server).session();
+fn flood(foe: &Foe, kind: u32, over: &AtomicBool) {
+    let mut control = foe.session();
     let mut number = 0;
     while !over.load(Ordering::Relaxed) {
         let messages: Vec<Message> = (0..100)
@@ -110,7 +110,7 @@ fn who_never_reads_the_answers_is_ended_and_leaves_nothing() {
     counts.violated("flood", || {
         let mut control = Foe::stranger(&server).session();
         // A page of names has some 50 KiB: its asking costs a thousandth.
-        control.tls.sock.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+        control.line.set_write_patience(Duration::from_millis(500));
         let mut number = 0;
         let deadline = Instant::now() + Duration::from_secs(30);
         while counts.violations("flood") == 0.0 && Instant::now() < deadline {

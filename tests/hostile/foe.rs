@@ -1,10 +1,9 @@
-//! A peer that may do anything: TLS and frames by hand, blocking, with nothing of the node's own client in between.
+//! A peer that may do anything: TLS or QUIC, and frames by hand, blocking, with nothing of the node's own client in between.
 
 use std::{
     io::{self, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::SocketAddr,
     path::Path,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,23 +12,24 @@ use evenkeel::{
     identity::{Identity, StateDir},
     transport::{Credentials, client_config},
 };
-use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
+use quinn::Endpoint;
 use wire::{
     ALPN_CONTROL, ALPN_DATA, DATA_HEADER_BYTES, DataHeader, DataPreface, FrameDecoder, Get, Goodbye, Hello, Message,
     PROTOCOL_VERSION, Ping, Refusal, Token, Welcome, encode_message,
 };
 
-use crate::support::Server;
-
-/// The longest wait for an answer; far above what is needed, since the machine may be busy.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-
-type Tls = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) use crate::line::PATIENCE;
+use crate::{
+    line::{Line, shake, shake_quic, tcp, udp},
+    support::{Server, transport},
+};
 
 /// Somebody with a key.
 pub(crate) struct Foe {
     credentials: Credentials,
     peers: SocketAddr,
+    /// Its UDP socket, where this test goes over QUIC.
+    udp: Option<Endpoint>,
 }
 
 impl Foe {
@@ -46,14 +46,14 @@ impl Foe {
 
     pub(crate) fn with(server: &Server, identity: &Identity) -> Self {
         let credentials = Credentials::generate_from_pkcs8(identity.key_pkcs8()).unwrap();
-        Self { credentials, peers: server.peers.parse().unwrap() }
+        let udp = (transport() == "quic").then(udp);
+        Self { credentials, peers: server.peers.parse().unwrap(), udp }
     }
 
     /// A control link on which nothing was said.
     pub(crate) fn control(&self) -> Control {
-        let config = client_config(&self.credentials, ALPN_CONTROL).unwrap();
-        let tls = shake(config, "evenkeel", tcp(self.peers)).unwrap();
-        Control { tls, decoder: FrameDecoder::default(), welcome: Welcome::default() }
+        let line = self.line(ALPN_CONTROL, "evenkeel", self.peers).unwrap();
+        Control { line, decoder: FrameDecoder::default(), welcome: Welcome::default() }
     }
 
     /// A session: hello said, welcome heard.
@@ -81,44 +81,30 @@ impl Foe {
     /// A data link with token number `index` of `welcome`.
     pub(crate) fn data(&self, welcome: &Welcome, index: usize) -> Data {
         let token = welcome.parsed_tokens().unwrap()[index];
-        self.data_with(token, &welcome.data_route).unwrap()
+        self.data_with(token, welcome).unwrap()
     }
 
-    pub(crate) fn data_with(&self, token: Token, route: &str) -> io::Result<Data> {
-        let mut data = self.data_silent(route)?;
-        data.tls.write_all(&DataPreface { token }.encode())?;
-        data.tls.flush()?;
+    pub(crate) fn data_with(&self, token: Token, welcome: &Welcome) -> io::Result<Data> {
+        let mut data = self.data_silent(welcome)?;
+        data.line.write_all(&DataPreface { token }.encode())?;
+        data.line.flush()?;
         Ok(data)
     }
 
-    /// A data link that shows nothing.
-    pub(crate) fn data_silent(&self, route: &str) -> io::Result<Data> {
-        let config = client_config(&self.credentials, ALPN_DATA).unwrap();
-        Ok(Data { tls: shake(config, route, tcp(self.peers))? })
+    /// A data link that shows nothing, where `welcome` sends it.
+    pub(crate) fn data_silent(&self, welcome: &Welcome) -> io::Result<Data> {
+        let port = welcome.data_endpoint.strip_prefix(':').map_or(self.peers.port(), |port| port.parse().unwrap());
+        let line = self.line(ALPN_DATA, &welcome.data_route, SocketAddr::new(self.peers.ip(), port))?;
+        Ok(Data { line })
     }
-}
 
-/// A connection to the node's port.
-pub(crate) fn tcp(peers: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(peers).unwrap();
-    stream.set_nodelay(true).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
-    stream
-}
-
-/// A TLS handshake to its end.
-pub(crate) fn shake(config: Arc<ClientConfig>, name: &str, mut stream: TcpStream) -> io::Result<Tls> {
-    let name = ServerName::try_from(name.to_owned()).unwrap();
-    let mut connection = ClientConnection::new(config, name).unwrap();
-    while connection.is_handshaking() {
-        connection.complete_io(&mut stream)?;
+    fn line(&self, alpn: &[u8], name: &str, address: SocketAddr) -> io::Result<Line> {
+        let config = client_config(&self.credentials, alpn).unwrap();
+        match &self.udp {
+            Some(udp) => shake_quic(config, udp, address),
+            None => Ok(Line::Tcp(Box::new(shake(config, name, tcp(address))?))),
+        }
     }
-    // Our own last flight; more `complete_io` would wait for bytes that may never come.
-    while connection.wants_write() {
-        connection.write_tls(&mut stream)?;
-    }
-    Ok(StreamOwned::new(connection, stream))
 }
 
 /// A hello with nothing special in it.
@@ -159,7 +145,7 @@ pub(crate) enum Heard {
 
 /// A control link.
 pub(crate) struct Control {
-    pub(crate) tls: Tls,
+    pub(crate) line: Line,
     decoder: FrameDecoder,
     pub(crate) welcome: Welcome,
 }
@@ -171,8 +157,8 @@ impl Control {
     }
 
     pub(crate) fn say_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.tls.write_all(bytes)?;
-        self.tls.flush()
+        self.line.write_all(bytes)?;
+        self.line.flush()
     }
 
     /// The next message that is not the node's own talk of rates and pings.
@@ -192,9 +178,9 @@ impl Control {
             if left.is_zero() {
                 return Heard::Silence;
             }
-            self.tls.sock.set_read_timeout(Some(left)).unwrap();
+            self.line.set_read_patience(left);
             let mut piece = [0; 16 * 1024];
-            match self.tls.read(&mut piece) {
+            match self.line.read(&mut piece) {
                 Ok(0) => return Heard::Closed,
                 Ok(bytes) => self.decoder.extend(&piece[..bytes]),
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
@@ -277,38 +263,38 @@ impl Control {
 
 /// A data link.
 pub(crate) struct Data {
-    pub(crate) tls: Tls,
+    pub(crate) line: Line,
 }
 
 impl Data {
     pub(crate) fn send(&mut self, transfer: u32, offset: u64, payload: &[u8]) -> io::Result<()> {
         self.send_header(u32::try_from(payload.len()).unwrap(), transfer, offset)?;
-        self.tls.write_all(payload)?;
-        self.tls.flush()
+        self.line.write_all(payload)?;
+        self.line.flush()
     }
 
     /// A header alone.
     pub(crate) fn send_header(&mut self, len: u32, transfer: u32, offset: u64) -> io::Result<()> {
-        self.tls.write_all(&DataHeader { len, transfer, offset }.encode())?;
-        self.tls.flush()
+        self.line.write_all(&DataHeader { len, transfer, offset }.encode())?;
+        self.line.flush()
     }
 
     /// The next chunk; `None` when the node closed the link, or nothing came.
     pub(crate) fn receive(&mut self) -> Option<(DataHeader, Vec<u8>)> {
         let mut head = [0; DATA_HEADER_BYTES];
-        self.tls.read_exact(&mut head).ok()?;
+        self.line.read_exact(&mut head).ok()?;
         let header = DataHeader::decode(&head).unwrap();
         let mut payload = vec![0; header.len as usize];
-        self.tls.read_exact(&mut payload).ok()?;
+        self.line.read_exact(&mut payload).ok()?;
         Some((header, payload))
     }
 
     /// Whether the node closes this link.
     pub(crate) fn is_closed_within(&mut self, time: Duration) -> bool {
-        self.tls.sock.set_read_timeout(Some(time)).unwrap();
+        self.line.set_read_patience(time);
         let mut piece = [0; 1024];
         loop {
-            match self.tls.read(&mut piece) {
+            match self.line.read(&mut piece) {
                 Ok(0) => return true,
                 Ok(_) => {}
                 Err(error) => return !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),

@@ -309,32 +309,6 @@ async fn resets() {
 }
 
 #[test]
-fn who_never_reads_its_data_over_quic_holds_only_itself() {
-    driven(unread());
-}
-
-async fn unread() {
-    let server = node("");
-    // Until its window is full it has a right to half.
-    let neighbour = Neighbour::getting(&server).with_share(0.5);
-    let (memory, before) = (server.memory_bytes(), server.metric("evenkeel_connections", &[]));
-    let foe = Foe::new(&server);
-    let mut session = foe.session().await;
-    let (welcome, token) = (session.welcome.clone(), session.token(0));
-    let link = foe.data(&welcome, token).await;
-    session.say(&get(1, "share/large", u64::MAX)).await;
-    for _ in 0..30 {
-        session.is_answered().await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    assert!(server.memory_bytes() < memory + (16 << 20), "{memory} -> {}", server.memory_bytes());
-    serves_on(&server);
-    drop((session, link));
-    connections_fall_to(&server, before, 10);
-    neighbour.was_undisturbed();
-}
-
-#[test]
 fn a_data_connection_needs_a_token_of_its_own_and_only_once() {
     driven(tokens());
 }

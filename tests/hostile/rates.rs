@@ -83,7 +83,7 @@ fn a_wish_for_one_byte_per_second_is_kept_without_work() {
     let cpu = server.cpu() - cpu_before;
     assert!(cpu < Duration::from_millis(1500), "{cpu:?} of CPU in 3 s for 21 slow transfers");
     control.ping();
-    data.tls.sock.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    data.line.set_read_patience(Duration::from_millis(200));
     let mut bytes = 0;
     while let Some((header, _)) = data.receive() {
         bytes += header.len;

@@ -10,7 +10,7 @@ use std::{
 
 use wire::FailureCode;
 
-use crate::support::{Client, Server, assert_same, noise, wait_until};
+use crate::support::{Client, Server, assert_same, noise, transport, wait_until};
 
 /// What the neighbour gets, or puts: more than it moves during any scene at [`LIMIT`].
 const NEIGHBOUR_BYTES: usize = 48 << 20;
@@ -97,6 +97,9 @@ impl<'a> Neighbour<'a> {
             "the neighbour moved {bytes} bytes in {seconds:.1} s, {:.0} % of its due",
             bytes as f64 / due * 100.0
         );
+        let other = format!("transport=\"{}\"", if transport() == "quic" { "tcp" } else { "quic" });
+        let astray = self.server.metric("evenkeel_payload_bytes_total", &[&other]);
+        assert_eq!(astray, 0.0, "bytes over the transport that this scene is not about");
         let body = format!(r#"{{"{}_bytes_per_second": null}}"#, self.direction);
         assert_eq!(self.server.api("PATCH", "/v1/limits", Some(&body)).0, 200);
         let (code, words) = self.client.wait(60);

@@ -20,13 +20,13 @@ fn a_data_link_needs_a_token_of_its_own_and_only_once() {
 
     // Unknown.
     counts.refused("token", 1, || {
-        let mut link = foe.data_with(Token::from_bytes([7; 32]), &welcome.data_route).unwrap();
+        let mut link = foe.data_with(Token::from_bytes([7; 32]), &welcome).unwrap();
         assert!(link.is_closed_within(PATIENCE));
     });
     // Not the magic where the token should be.
     counts.refused("magic", 1, || {
-        let mut link = foe.data_silent(&welcome.data_route).unwrap();
-        std::io::Write::write_all(&mut link.tls, &[0; 40]).unwrap();
+        let mut link = foe.data_silent(&welcome).unwrap();
+        std::io::Write::write_all(&mut link.line, &[0; 40]).unwrap();
         assert!(link.is_closed_within(PATIENCE));
     });
     // Good, and then used up: the first link stays.
@@ -38,7 +38,7 @@ fn a_data_link_needs_a_token_of_its_own_and_only_once() {
     });
     // Another peer's.
     counts.refused("token", 1, || {
-        assert!(other.data_with(tokens[1], &welcome.data_route).unwrap().is_closed_within(PATIENCE));
+        assert!(other.data_with(tokens[1], &welcome).unwrap().is_closed_within(PATIENCE));
     });
     // None of this touched the session.
     control.ping();
@@ -69,8 +69,7 @@ fn guessing_tokens_leads_nowhere_and_is_counted() {
         for guess in 0..100_u8 {
             let mut bytes = *control.welcome.parsed_tokens().unwrap()[0].as_bytes();
             bytes[31] ^= guess + 1;
-            let route = control.welcome.data_route.clone();
-            assert!(foe.data_with(Token::from_bytes(bytes), &route).unwrap().is_closed_within(PATIENCE));
+            assert!(foe.data_with(Token::from_bytes(bytes), &control.welcome).unwrap().is_closed_within(PATIENCE));
         }
     });
     // What was guessed at is still good.
