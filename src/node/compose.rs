@@ -171,3 +171,18 @@ pub(super) fn http_config(config: &Config, certificate: Option<&Arc<Certificate>
         socket: socket_config(config),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who has just left may come back in one datagram, though as many others are there by now.
+    #[test]
+    fn quic_sessions_are_kept_of_at_least_twice_as_many_peers_as_there_may_be() {
+        for max in [1, 16, 4096, 100_000] {
+            let mut config = Config::default();
+            config.sessions.max = max;
+            assert!(quic_config(&config).sessions >= 2 * max, "{} for {max} peers", quic_config(&config).sessions);
+        }
+    }
+}

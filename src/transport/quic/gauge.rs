@@ -49,6 +49,13 @@ impl Gauge {
     }
 }
 
+/// Whether `connection` has a gauge, and cubic behind it.
+#[cfg(test)]
+pub(super) fn is_cubic(connection: &Connection) -> bool {
+    let controller = connection.congestion_state().into_any().downcast::<Gauged>();
+    controller.is_ok_and(|gauged| gauged.controller.into_any().is::<quinn::congestion::Cubic>())
+}
+
 /// Makes cubic controllers with a gauge each.
 #[derive(Debug, Default)]
 pub(super) struct GaugeFactory {

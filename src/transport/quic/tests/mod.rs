@@ -7,3 +7,4 @@ mod relay;
 mod rounds;
 mod shaping;
 mod sockets;
+mod tuning;
