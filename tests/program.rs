@@ -31,12 +31,15 @@ mod returning;
 mod stuck_log;
 #[path = "program/transports.rs"]
 mod transports;
+#[path = "program/unread.rs"]
+mod unread;
 
 /// Sessions, over one transport and the other. `support` tells by a test's name over which its clients go.
 macro_rules! over {
     ($($transport:ident),+) => {
         $(#[path = "program"]
         mod $transport {
+            mod duplex;
             mod ending;
             mod faults;
             mod identity;
