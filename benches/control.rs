@@ -13,6 +13,8 @@
 mod measure;
 #[path = "support/pings.rs"]
 mod pings;
+#[path = "support/stamped.rs"]
+mod stamped;
 #[path = "support/void.rs"]
 mod void;
 

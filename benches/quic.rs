@@ -8,6 +8,8 @@
 mod measure;
 #[path = "support/pings.rs"]
 mod pings;
+#[path = "support/stamped.rs"]
+mod stamped;
 #[path = "support/void.rs"]
 mod void;
 

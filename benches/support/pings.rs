@@ -31,6 +31,7 @@ use hdrhistogram::Histogram;
 
 use crate::{
     measure::{self, Outcome, Server, cpu_seconds, pinned},
+    stamped::Stamped,
     void::Void,
 };
 
@@ -72,6 +73,9 @@ pub(crate) struct Take {
     pub(crate) separate: [f64; 3],
     pub(crate) backlogged: [f64; 3],
     pub(crate) inside: [f64; 2],
+    /// From a ping's datagram becoming readable at the node to its answer's being written; over TCP nobody looks.
+    #[allow(dead_code, reason = "of QUIC alone")]
+    pub(crate) wire: [f64; 3],
     pub(crate) megabytes_per_second: f64,
     pub(crate) node_cores: f64,
 }
@@ -102,7 +106,7 @@ pub(crate) fn take(scene: &Scene, total: &str, pings: u64) -> Outcome<Take> {
         return Err("the peers are not ready".into());
     }
     let (before, cpu, start) = (latencies(&node)?, cpu_seconds(node.pid())?, Instant::now());
-    let (separate, backlogged, megabytes_per_second) = (line()?, line()?, line()?);
+    let (separate, backlogged, wire, megabytes_per_second) = (line()?, line()?, line()?, line()?);
     let node_cores = (cpu_seconds(node.pid())? - cpu) / start.elapsed().as_secs_f64();
     let after = latencies(&node)?;
     peers.wait()?;
@@ -110,7 +114,8 @@ pub(crate) fn take(scene: &Scene, total: &str, pings: u64) -> Outcome<Take> {
         after.iter().zip(&before).map(|(after, before)| (after.0, after.1 - before.1)).collect();
     let inside = [0.50, 0.99].map(|share| quantile(&counts, share) * 1e3);
     let megabytes_per_second = megabytes_per_second.parse()?;
-    Ok(Take { separate: three(&separate)?, backlogged: three(&backlogged)?, inside, megabytes_per_second, node_cores })
+    let [separate, backlogged, wire] = [three(&separate)?, three(&backlogged)?, three(&wire)?];
+    Ok(Take { separate, backlogged, inside, wire, megabytes_per_second, node_cores })
 }
 
 fn three(line: &str) -> Outcome<[f64; 3]> {
@@ -147,27 +152,33 @@ fn quantile(counts: &[(f64, f64)], share: f64) -> f64 {
 }
 
 /// The other end: `peers` that take everything, one of them pinging (or an idle one where there are none), and one that only
-/// pings. Prints `ready`, then p50, p99 and p99.9 in ms of the two, then the MB/s that came meanwhile.
+/// pings; over QUIC one more does so through a relay that knows what the node took. Prints `ready`, then p50, p99 and p99.9 in ms of the
+/// two and of what the node took, then the MB/s that came meanwhile.
 fn play_peers(address: &str, room: &Path, peers: u64, pings: u64, is_quic: bool, crowd_behind: bool) -> Outcome<()> {
     let received = Arc::new(AtomicU64::new(0));
     let stop = Arc::new(AtomicBool::new(false));
-    let (report, reports) = mpsc::sync_channel(2);
     let mut go = Vec::new();
-    for index in 0..peers.max(1) + 1 {
+    let relayed = if is_quic { Some(Stamped::start(address)?) } else { None };
+    let pinging = [Some(Ear::Alone), Some(Ear::Backlogged)].into_iter().chain((2..=peers).map(|_| None));
+    for (index, ear) in pinging.chain(relayed.map(|relay| Some(Ear::Relayed(relay)))).enumerate() {
+        let fetches = peers > 0 && matches!(ear, None | Some(Ear::Backlogged));
         let role = Role {
-            address: address.to_owned(),
+            address: match &ear {
+                Some(Ear::Relayed(relay)) => relay.address().to_string(),
+                _ => address.to_owned(),
+            },
             transport: if is_quic { TransportChoice::Quic } else { TransportChoice::Tcp },
             state: room.join(format!("peer-{index}")),
-            received: (index > 0 && peers > 0).then(|| received.clone()),
+            received: fetches.then(|| received.clone()),
             stop: stop.clone(),
         };
-        // The first only pings, the second does both.
-        let pinger = (index < 2).then(|| {
+        let stands_back = crowd_behind && ear.is_none();
+        let pinger = ear.map(|ear| {
             let (go_now, told) = mpsc::sync_channel::<u64>(1);
-            go.push(go_now);
-            (told, report.clone())
+            let (report, heard) = mpsc::sync_channel(1);
+            go.push((go_now, heard));
+            Pinger { ear, told, report }
         });
-        let stands_back = crowd_behind && pinger.is_none();
         thread::Builder::new().name(format!("peer-{index}")).spawn(move || {
             if stands_back && let Err(error) = stand_back() {
                 eprintln!("a peer does not stand back: {error}");
@@ -186,16 +197,15 @@ fn play_peers(address: &str, room: &Path, peers: u64, pings: u64, is_quic: bool,
     thread::sleep(Duration::from_secs(if peers > 0 { 8 } else { 1 }));
     println!("ready");
     let (start, before) = (Instant::now(), received.load(Relaxed));
-    for go_now in &go {
+    for (go_now, _) in &go {
         go_now.send(pings)?;
     }
-    let mut seen: Vec<(bool, Histogram<u64>)> = vec![reports.recv()?, reports.recv()?];
+    let heard = go.iter().map(|(_, heard)| heard.recv()).collect::<Result<Vec<_>, _>>()?;
     let rate = (received.load(Relaxed) - before) as f64 / start.elapsed().as_secs_f64() / 1e6;
     stop.store(true, Relaxed);
-    seen.sort_by_key(|(backlogged, _)| *backlogged);
-    for (_, histogram) in &seen {
-        let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|share| histogram.value_at_quantile(share) as f64 / 1e6);
-        println!("{p50} {p99} {p999}");
+    for index in 0..3 {
+        let at = |share| heard.get(index).map_or(f64::NAN, |times| times.value_at_quantile(share) as f64 / 1e6);
+        println!("{} {} {}", at(0.5), at(0.99), at(0.999));
     }
     println!("{rate}");
     Ok(())
@@ -221,8 +231,23 @@ struct Role {
     stop: Arc<AtomicBool>,
 }
 
-/// When to begin and how often, and where the round trips go: whether of the second session, and their times in ns.
-type Pinger = (mpsc::Receiver<u64>, mpsc::SyncSender<(bool, Histogram<u64>)>);
+/// Who pings, and how it measures.
+enum Ear {
+    /// A session that does nothing else.
+    Alone,
+    /// One that fetches as well.
+    Backlogged,
+    /// Another that does nothing else; its relay says what the node took.
+    Relayed(Stamped),
+}
+
+/// What a session that pings is told, and where the times go, in ns.
+struct Pinger {
+    ear: Ear,
+    /// When to begin, and how often.
+    told: mpsc::Receiver<u64>,
+    report: mpsc::SyncSender<Histogram<u64>>,
+}
 
 async fn act(role: Role, pinger: Option<Pinger>) -> Outcome<()> {
     let wish = Wish::everything(role.transport);
@@ -234,7 +259,7 @@ async fn act(role: Role, pinger: Option<Pinger>) -> Outcome<()> {
         let (path, class) = ("bench/big".to_owned(), Class::Foreground);
         session.command(Order::Get(GetCommand { tag: 0, path, resume: None, weight: 1.0, class, open })).await;
     }
-    if let Some((told, report)) = pinger {
+    if let Some(Pinger { ear, told, report }) = pinger {
         let pings = loop {
             match told.try_recv() {
                 Ok(pings) => break pings,
@@ -244,8 +269,7 @@ async fn act(role: Role, pinger: Option<Pinger>) -> Outcome<()> {
             while events.try_recv().is_ok() {}
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
-        let backlogged = !role.state.ends_with("peer-0");
-        report.send((backlogged, ping(&session, &mut events, pings).await?))?;
+        report.send(ping(&session, &mut events, pings, &ear).await?)?;
     }
     while !role.stop.load(Relaxed) {
         while let Ok(event) = events.try_recv() {
@@ -262,6 +286,7 @@ async fn ping(
     session: &SessionHandle,
     events: &mut tokio::sync::mpsc::Receiver<SessionEvent>,
     pings: u64,
+    ear: &Ear,
 ) -> Outcome<Histogram<u64>> {
     let mut histogram = Histogram::<u64>::new(3)?;
     for index in 0..pings {
@@ -276,7 +301,10 @@ async fn ping(
                 _ => {}
             }
         }
-        histogram.record(u64::try_from(sent.elapsed().as_nanos())?)?;
+        histogram.record(match ear {
+            Ear::Relayed(relay) => relay.took(),
+            Ear::Alone | Ear::Backlogged => u64::try_from(sent.elapsed().as_nanos())?,
+        })?;
     }
     Ok(histogram)
 }
