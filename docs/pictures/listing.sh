@@ -11,10 +11,10 @@ picture=$(realpath -m "${2:-docs/pictures/listing.png}")
 room=$(mktemp -d)
 node=
 finish() {
-    if [[ $node ]]; then
-        kill "$node" || true
-        wait "$node" || true
-    fi
+    # Again until it has gone: a signal is lost to a process that is about to become the program.
+    while [[ $node ]] && kill "$node" 2>/dev/null; do
+        sleep 0.1
+    done
     rm -rf "$room"
 }
 trap finish EXIT
@@ -43,8 +43,9 @@ for name in albums archive Übungen; do
     touch -d 2026-10-31T08:15:00Z "$room/library/$name"
 done
 
+: >"$room/said"
 "$program" serve --share "library=$room/library" --open --state "$room/state" --http 127.0.0.1:0 --listen 127.0.0.1:0 \
-    --admin 127.0.0.1:0 --metrics 127.0.0.1:0 >"$room/said" 2>&1 &
+    --admin 127.0.0.1:0 --metrics 127.0.0.1:0 >>"$room/said" 2>&1 &
 node=$!
 address=
 for _ in {1..300}; do
@@ -57,4 +58,4 @@ done
 # As root, in a container, it has no sandbox to go into; the page is ours.
 HOME=$room timeout 60 chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-proxy-server \
     --hide-scrollbars --user-data-dir="$room/browser" --window-size=960,744 --screenshot="$picture" "${address}library/" \
-    2>"$room/browser.log" || { cat "$room/browser.log" >&2; exit 1; }
+    >"$room/browser.log" 2>&1 || { cat "$room/browser.log" >&2; exit 1; }
