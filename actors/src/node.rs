@@ -255,7 +255,7 @@ fn allocator_apart(shared: Arc<Shared>) -> (Arbiter, Addr<Allocator>) {
             tracing::debug!(%error, "the allocator's thread does not stand back");
         }
     });
-    let allocator = Allocator::start_in_arbiter(&arbiter.handle(), move |_| Allocator::new(shared));
+    let allocator = Allocator::start_in_arbiter(&arbiter.handle(), move |_| Allocator::apart(shared));
     (arbiter, allocator)
 }
 

@@ -15,7 +15,7 @@ use crate::{
     shared::Shared,
 };
 
-use super::{Order, round::Cause, survey::Survey};
+use super::{Order, rests::Rests, round::Cause, survey::Survey};
 
 /// Between two samples of the meters (DESIGN 7).
 const SAMPLE: Duration = Duration::from_millis(250);
@@ -40,6 +40,7 @@ pub struct Allocator {
     /// Payload bytes at the last tick.
     pub(super) round_bytes: [u64; 2],
     pub(super) round_in_sockets: [u64; 2],
+    pub(super) rests: Rests,
     last_round: Moment,
 }
 
@@ -48,6 +49,13 @@ impl Allocator {
     pub fn new(shared: Arc<Shared>) -> Self {
         let limits = shared.config.limits;
         Self::with_limits(shared, limits)
+    }
+
+    /// The same, on a thread of its own.
+    pub fn apart(shared: Arc<Shared>) -> Self {
+        let mut allocator = Self::new(shared);
+        allocator.rests.is_apart = true;
+        allocator
     }
 
     /// One that remembers nothing but the limits in force.
@@ -69,6 +77,7 @@ impl Allocator {
             sampled_bytes: moved,
             round_bytes: moved,
             round_in_sockets: [shared.in_sockets.load(Relaxed), 0],
+            rests: Rests::none(),
             last_round: shared.clock.now(),
             shared,
         }
@@ -83,7 +92,9 @@ impl Allocator {
             if let Some(suppressed) = PANICS.open(self.shared.clock.now().as_nanos()) {
                 tracing::error!(suppressed, "the allocator panicked; it begins anew from those who are here");
             }
+            let is_apart = self.rests.is_apart;
             *self = Self::with_limits(self.shared.clone(), self.limits);
+            self.rests.is_apart = is_apart;
             self.shared.early.ring();
         }
         done.ok()

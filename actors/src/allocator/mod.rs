@@ -4,6 +4,7 @@
 mod actor;
 mod floors;
 mod order;
+mod rests;
 mod round;
 mod survey;
 #[cfg(test)]

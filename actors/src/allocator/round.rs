@@ -49,8 +49,9 @@ impl Cause {
 impl Allocator {
     /// Tells the rate windows how the meters stand.
     pub(super) fn sample(&mut self, now: Moment) {
+        self.rests.begin();
         self.survey.meet(&self.shared.registry);
-        self.survey.sample(now);
+        self.survey.sample(now, &mut self.rests);
         for direction in Direction::ALL {
             let (bytes, chunks) = (self.bytes(direction), self.survey.chunks(direction));
             self.achieved[direction.index()].sample(now, bytes, chunks);
@@ -79,6 +80,7 @@ impl Allocator {
     /// One round for both directions.
     pub(super) fn round(&mut self, cause: Cause) {
         let began = Instant::now();
+        self.rests.begin();
         let now = self.shared.clock.now();
         self.shared.metrics.round(cause.as_str()).increment(1);
         let mut book = PlanBook::default();
@@ -110,7 +112,11 @@ impl Allocator {
         let index = direction.index();
         // Only a tick ends a round of measurement.
         let tick = cause == Cause::Tick;
-        let conducts: Vec<Conduct> = tracks.iter_mut().map(|track| track.conduct(now, tick)).collect();
+        let conduct = |track: &mut Track| {
+            self.rests.after_leaf();
+            track.conduct(now, tick)
+        };
+        let conducts: Vec<Conduct> = tracks.iter_mut().map(conduct).collect();
         if tick {
             self.judge_total(direction, tracks, &conducts, now);
             self.put_total(direction, now);
@@ -122,6 +128,7 @@ impl Allocator {
             showings.extend(Showing::of(track, conduct, leaf.binding, leaf.class));
             track.demand = leaf.demand;
             track.binding = Some(leaf.binding);
+            self.rests.after_leaf();
         }
         book.jain[index] = jain_index(showings);
         book.totals[index] = TotalView {
@@ -164,7 +171,7 @@ impl Allocator {
         tracing::debug!(%direction, used, %in_force, ?bytes_by_limiter, short_of_tokens, %allowed, "a round judged");
     }
 
-    fn snapshot(&self, direction: Direction, tracks: &[Track], conducts: &[Conduct]) -> Snapshot {
+    fn snapshot(&mut self, direction: Direction, tracks: &[Track], conducts: &[Conduct]) -> Snapshot {
         let index = direction.index();
         let groups = self.shared.groups.iter().map(|group| {
             let settings = group.settings.load();
@@ -208,6 +215,7 @@ impl Allocator {
                 demand_before: track.demand,
                 backlogged: conduct.backlogged,
             });
+            self.rests.after_leaf();
         }
         Snapshot { total: self.totals[index].allowed(), groups: groups.collect(), peers, leaves }
     }
@@ -269,7 +277,7 @@ impl Allocator {
         }
     }
 
-    fn measure(&self, direction: Direction, plan: &Plan, snapshot: &Snapshot, book: &PlanBook, cause: Cause) {
+    fn measure(&mut self, direction: Direction, plan: &Plan, snapshot: &Snapshot, book: &PlanBook, cause: Cause) {
         let metrics: &DirectionMetrics = self.shared.metrics.direction(direction);
         let total = book.totals[direction.index()];
         let desired = snapshot.peers.iter().fold(Rate::ZERO, |sum_so_far, peer| sum(sum_so_far, peer.negotiated));
@@ -293,6 +301,7 @@ impl Allocator {
             if peer.assigned != Rate::ZERO {
                 metrics.peer_assigned.record(gauge(peer.assigned));
             }
+            self.rests.after_leaf();
             metrics.peer_achieved.record(own.iter().map(|leaf| leaf.achieved).sum::<f64>());
         }
     }

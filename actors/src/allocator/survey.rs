@@ -10,6 +10,8 @@ use crate::{
     shared::Conduct,
 };
 
+use super::rests::Rests;
+
 /// Less time than this says nothing about what holds a leaf: a leaf at 50 KB/s moves once in 400 ms. An early round soon
 /// after a tick looks back over the round before as well.
 const JUDGED_NS_MIN: u64 = 1_000_000_000;
@@ -136,7 +138,7 @@ impl Survey {
     }
 
     /// Every 250 ms: the windows are told how the meters stand.
-    pub(super) fn sample(&mut self, now: Moment) {
+    pub(super) fn sample(&mut self, now: Moment, rests: &mut Rests) {
         self.samples += 1;
         for (tracks, all_chunks) in self.tracks.iter_mut().zip(&mut self.chunks) {
             for track in tracks {
@@ -152,6 +154,7 @@ impl Survey {
                 *all_chunks += fresh;
                 track.is_slow = fresh < if track.is_slow { SLOW_CHUNKS * SLOW_EVERY } else { SLOW_CHUNKS };
                 track.sampled_chunks = chunks;
+                rests.after_leaf();
             }
         }
     }
@@ -234,7 +237,7 @@ mod tests {
         for track in survey.of(Direction::Upload) {
             (0..chunks).for_each(|_| track.leaf.meter.count(1000, 0));
         }
-        survey.sample(now);
+        survey.sample(now, &mut Rests::none());
         let looked_at =
             survey.of(Direction::Upload).iter().filter(|track| track.sampled_chunks == track.leaf.meter.chunks());
         looked_at.map(|track| track.leaf.key).collect()
