@@ -19,6 +19,8 @@ mod contact;
 mod firewall;
 #[path = "program/nat.rs"]
 mod nat;
+#[path = "program/nobody.rs"]
+mod nobody;
 #[path = "program/path.rs"]
 mod path;
 #[path = "program/ports.rs"]

@@ -28,8 +28,8 @@ use crate::{
     shared::Shared,
 };
 
-/// What is handed out before the thread looks at its sockets again: so many quanta, or so many bytes if those are more. The last
-/// quantum may exceed them, so it is one of 128 KiB, about 40 us of a socket's work; with 4 of them a ping waited up to 0.5 ms.
+/// What is handed out before the thread looks at its sockets again: so many quanta or so many bytes, whichever comes first. The last
+/// quantum may exceed the bytes, so it is one of 128 KiB, about 40 us of a socket's work; with 4 of them a ping waited up to 0.5 ms.
 const TURN: Turn = match cfg!(feature = "lanes-off") {
     false => Turn { quanta: 4, bytes: 64 << 10 },
     true => Turn { quanta: usize::MAX, bytes: u64::MAX }, // Never reached.

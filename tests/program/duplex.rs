@@ -10,33 +10,20 @@ use std::{
 use evenkeel::{
     identity::StateDir,
     node::{
-        TransferProgress, TransportChoice,
+        TransportChoice,
         errands::{self, Errand, Landing, Manner},
         session::{Client, Wish},
     },
 };
 use flow::Class;
 
-use crate::support::{Server, assert_same, noise, transport};
+use crate::{
+    nobody::Nobody,
+    support::{Server, assert_same, noise, transport},
+};
 
 /// Some three seconds each way.
 const BYTES: usize = 6_000_000;
-
-/// Nobody watches; what fails is in the outcome.
-struct Nobody;
-
-impl TransferProgress for Nobody {
-    fn planned(&mut self, _: u64, _: u64) {}
-    fn started(&mut self, _: u32, _: &str, _: u64, _: u64) {}
-    fn moved(&mut self, _: u32, _: u64) {}
-    fn done(&mut self, _: u32) {}
-    fn failed(&mut self, _: u32, why: &str) {
-        panic!("{why}");
-    }
-    fn note(&mut self, text: &str) {
-        panic!("{text}");
-    }
-}
 
 #[test]
 fn a_get_and_a_put_at_once_share_one_data_link_and_both_arrive() {

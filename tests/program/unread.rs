@@ -13,7 +13,7 @@ use std::{
 use evenkeel::{
     identity::StateDir,
     node::{
-        TransferProgress, TransportChoice,
+        TransportChoice,
         errands::{self, Errand, Landing, Manner},
         session::{Client, Wish},
     },
@@ -22,6 +22,7 @@ use flow::{Class, Rate};
 
 use crate::{
     nat::{Nat, Seen, Way},
+    nobody::Nobody,
     path::free_ports,
     support::{Server, assert_same, noise, wait_until},
 };
@@ -98,21 +99,6 @@ impl Scene {
         };
         let looks = looks.iter().filter(|(at, _)| *at >= begin);
         looks.map(|(at, written)| came(*at) - *written as f64).collect()
-    }
-}
-
-struct Nobody;
-
-impl TransferProgress for Nobody {
-    fn planned(&mut self, _: u64, _: u64) {}
-    fn started(&mut self, _: u32, _: &str, _: u64, _: u64) {}
-    fn moved(&mut self, _: u32, _: u64) {}
-    fn done(&mut self, _: u32) {}
-    fn failed(&mut self, _: u32, why: &str) {
-        panic!("{why}");
-    }
-    fn note(&mut self, text: &str) {
-        panic!("{text}");
     }
 }
 
