@@ -36,6 +36,6 @@ audit:
 serve *arguments:
     cargo run --release -- serve {{arguments}}
 
-# the figures beside nginx, lighttpd and libtorrent, into benches/README.md: all (90 minutes), or some: just field 5000x200 idle
+# the figures beside nginx, lighttpd and libtorrent, into benches/README.md: all (2 hours), or some: just field 5000x200 idle
 field *parts:
     cargo bench --bench field -- {{parts}} --write benches/README.md

@@ -1,8 +1,8 @@
 //! Many connections at a limited rate, beside what people use today: processor time per GB, fairness, smoothness; what idle
-//! connections cost, and what a control message waits for meanwhile.
+//! connections cost, and what a control message waits for meanwhile; and what bulk mode is worth.
 //!
 //! `cargo bench --bench field [PART]... [--write FILE]`. A part is a row, connections x KB/s, as `5000x200`, or `64x0` without a limit;
-//! or `curve`, `idle`, `control`, `open`; without any: all of `benches/README.md`. What is missing of Debian's packages is
+//! or `curve`, `idle`, `control`, `open`, `modes`, `congestion` (`modes:100x2000`: a row of these two); without any: all of `benches/README.md`. What is missing of Debian's packages is
 //! installed, if the user is root. `--write FILE` puts each part's Markdown into the file, in the place of what an earlier
 //! run wrote there, and the curve's picture beside it.
 //!
@@ -36,6 +36,8 @@ mod report;
 mod rival;
 #[path = "field/setup.rs"]
 mod setup;
+#[path = "field/setups.rs"]
+mod setups;
 #[path = "field/soaker.rs"]
 mod soaker;
 #[path = "field/table.rs"]
@@ -52,6 +54,7 @@ use std::{
 use measure::{Outcome, noise, setting};
 use report::Report;
 use rival::Rival;
+use setups::Contest;
 use table::Row;
 
 /// Served again and again.
@@ -78,6 +81,7 @@ enum Part {
     Idle,
     Control,
     Open,
+    Setups(Contest, Vec<Row>),
 }
 
 fn main() -> Outcome<()> {
@@ -115,6 +119,7 @@ fn main() -> Outcome<()> {
             Part::Idle => idle::compare(&bench)?,
             Part::Control => control::compare(&bench)?,
             Part::Open => open::compare(&bench)?,
+            Part::Setups(contest, rows) => setups::compare(&bench, contest, &rows)?,
         }
     }
     Ok(())
@@ -135,12 +140,16 @@ fn wanted(args: &[String]) -> Outcome<(Vec<Part>, Option<PathBuf>)> {
             "idle" => parts.push(Part::Idle),
             "control" => parts.push(Part::Control),
             "open" => parts.push(Part::Open),
-            row => parts.push(Part::Row(Row::parse(row)?)),
+            text => parts.push(match Contest::parse(text)? {
+                Some((contest, rows)) => Part::Setups(contest, rows),
+                None => Part::Row(Row::parse(text)?),
+            }),
         }
     }
     if parts.is_empty() {
         parts.extend(Row::ALL.map(Part::Row));
         parts.extend([Part::Curve, Part::Idle, Part::Control, Part::Open]);
+        parts.extend([Contest::Modes, Contest::Congestion].map(|contest| Part::Setups(contest, contest.rows())));
     }
     Ok((parts, file))
 }

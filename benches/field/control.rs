@@ -101,7 +101,7 @@ pub(crate) fn line(name: &str, takes: &[Take]) -> String {
 fn once(bench: &Bench, scene: &Scene) -> Outcome<Take> {
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let total = RATE * CONNECTIONS as u64;
-    let node = start_evenkeel(&scene.program, &bench.room, address, Some(total))?;
+    let node = start_evenkeel(&scene.program, &bench.room, address, Some(total), "")?;
     let mut load = Load::open(address, &Speech::Http("/bench/big".to_owned()), scene.connections)?;
     load.run_for(SETTLE)?;
     let mut probe = Probe::start(&node, &bench.room)?;

@@ -52,7 +52,7 @@ pub(crate) fn compare(bench: &Bench) -> Outcome<()> {
 /// A run, and how many connections were served each second.
 fn once(bench: &Bench, per_ms: u64) -> Outcome<(Take, f64)> {
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let node = start_evenkeel(Path::new(PROGRAM), &bench.room, address, None)?;
+    let node = start_evenkeel(Path::new(PROGRAM), &bench.room, address, None, "")?;
     let mut burst = Burst::new(address, per_ms)?;
     burst.run_for(Duration::from_secs(1))?;
     let mut probe = Probe::start(&node, &bench.room)?;

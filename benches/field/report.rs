@@ -19,16 +19,36 @@ impl Report {
         let old = fs::read_to_string(file).unwrap_or_default();
         Ok(fs::write(file, replaced(&old, name, text))?)
     }
+
+    /// The lines of figures in the table that an earlier run wrote; none if nothing is kept.
+    pub(crate) fn lines(&self, name: &str) -> Vec<String> {
+        let old = self.file.as_ref().and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default();
+        let block = parted(&old, name).map_or("", |(_, block, _)| block);
+        let table = block.lines().filter(|line| line.starts_with('|'));
+        // A head, and the line below it.
+        table.skip(2).map(str::to_owned).collect()
+    }
 }
 
 fn replaced(old: &str, name: &str, text: &str) -> String {
-    let (open, close) = (format!("<!-- field: {name} -->\n"), format!("<!-- field: {name}, end -->\n"));
+    let [open, close] = marks(name);
     let block = format!("{open}\n{text}\n\n{close}");
-    let found = old.split_once(&open).and_then(|(before, rest)| Some((before, rest.split_once(&close)?.1)));
-    match found {
-        Some((before, after)) => format!("{before}{block}{after}"),
+    match parted(old, name) {
+        Some((before, _, after)) => format!("{before}{block}{after}"),
         None => format!("{old}\n{block}"),
     }
+}
+
+/// What stands before, within and after the block.
+fn parted<'a>(text: &'a str, name: &str) -> Option<(&'a str, &'a str, &'a str)> {
+    let [open, close] = marks(name);
+    let (before, rest) = text.split_once(&open)?;
+    let (block, after) = rest.split_once(&close)?;
+    Some((before, block, after))
+}
+
+fn marks(name: &str) -> [String; 2] {
+    ["", ", end"].map(|end| format!("<!-- field: {name}{end} -->\n"))
 }
 
 /// A number as people write it: 10000 is 10,000.

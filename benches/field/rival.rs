@@ -100,11 +100,11 @@ impl Rival {
         let speech = Speech::Http("/big".to_owned());
         let (server, speech) = match self {
             Self::Evenkeel => {
-                (start_evenkeel(Path::new(PROGRAM), room, address, total)?, Speech::Http("/bench/big".to_owned()))
+                (start_evenkeel(Path::new(PROGRAM), room, address, total, "")?, Speech::Http("/bench/big".to_owned()))
             }
             Self::EvenkeelCaps => {
                 let target = rate.map_or_else(|| Ok("/bench/big".to_owned()), |rate| capped(room, rate))?;
-                (start_evenkeel(Path::new(PROGRAM), room, address, None)?, Speech::Http(target))
+                (start_evenkeel(Path::new(PROGRAM), room, address, None, "")?, Speech::Http(target))
             }
             Self::Nginx => {
                 let config = nginx_config(room, address, rate);
@@ -137,15 +137,21 @@ impl Rival {
     }
 }
 
-/// Starts `program` as a node with one worker and an upload limit.
-pub(crate) fn start_evenkeel(program: &Path, room: &Path, address: SocketAddr, total: Option<u64>) -> Outcome<Server> {
+/// Starts `program` as a node with one worker and an upload limit; `more` is further TOML.
+pub(crate) fn start_evenkeel(
+    program: &Path,
+    room: &Path,
+    address: SocketAddr,
+    total: Option<u64>,
+    more: &str,
+) -> Outcome<Server> {
     let key = signing_key(room)?;
     let total = total.map_or_else(|| "off".to_owned(), |total| total.to_string());
     // The limit on control frames is for peers that flood; here it would only slow the measuring.
     let config = format!(
         "[node]\nworkers = 1\n[limits]\nupload = \"{total}\"\n[sessions]\ncontrol_frames_per_second = 100000\n\
          [http]\nlisten = \"{address}\"\nsigning_key_file = \"{}\"\n\
-         [[share]]\nname = \"bench\"\npath = \"{}\"\npublic = true\n{}\n",
+         [[share]]\nname = \"bench\"\npath = \"{}\"\npublic = true\n{more}{}\n",
         key.display(),
         room.join("files").display(),
         std::env::var("EVENKEEL_BENCH_CONFIG").unwrap_or_default()

@@ -7,7 +7,7 @@ use super::{
     figures::{Run, Spent},
     load::Load,
     report::{thousands, verdict},
-    rival::{CORE, Rival},
+    rival::{CORE, Rival, Running},
     soaker::Soaker,
 };
 use crate::measure::{self, Outcome};
@@ -41,13 +41,17 @@ impl Row {
         Ok(Self { connections: connections.parse()?, kilobytes: kilobytes.parse()? })
     }
 
-    fn rate(self) -> Option<u64> {
+    pub(crate) fn rate(self) -> Option<u64> {
         (self.kilobytes > 0).then_some(self.kilobytes * 1000)
     }
 
-    fn title(self) -> String {
+    pub(crate) fn title(self) -> String {
         let count = thousands(self.connections);
-        self.rate().map_or_else(|| format!("{count}, no limit"), |_| format!("{count} x {} KB/s", self.kilobytes))
+        match self.kilobytes {
+            0 => format!("{count}, no limit"),
+            few if few < 1000 => format!("{count} x {few} KB/s"),
+            many => format!("{count} x {} MB/s", many as f64 / 1000.0),
+        }
     }
 
     /// Whether `rival` belongs into this row.
@@ -172,11 +176,21 @@ pub(crate) fn once(
     rate: Option<u64>,
     window: Duration,
 ) -> Outcome<Run> {
-    let running = rival.start(&bench.room, connections, rate)?;
+    measured(bench, &rival.start(&bench.room, connections, rate)?, connections, rate, (SETTLE, window))
+}
+
+/// One run of a server that was just started: it is given time to settle, then it is counted.
+pub(crate) fn measured(
+    bench: &Bench,
+    running: &Running,
+    connections: usize,
+    rate: Option<u64>,
+    (settle, window): (Duration, Duration),
+) -> Outcome<Run> {
     let mut load = Load::open(running.address, &running.speech, connections)?;
     // It starts programs, and nobody looks after the connections meanwhile: what came then would count as the first 100 ms'.
     let soaker = Soaker::start(CORE)?;
-    load.run_for(SETTLE)?;
+    load.run_for(settle)?;
     let spent = || Spent::now(&soaker, Some(running.server.pid()));
     let before = spent()?;
     let counted = load.count(window)?;

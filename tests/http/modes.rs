@@ -15,11 +15,12 @@ use crate::{
     support::{Said as _, Server, wait_until},
 };
 
-/// Short rounds: what is explained is what the last one planned.
-const QUICK: &str = "[allocation]\ninterval = \"500ms\"\nearly = \"100ms\"\n";
+/// Short rounds: what is explained is what the last one planned. Marks that a busy machine reaches.
+const QUICK: &str =
+    "[allocation]\ninterval = \"500ms\"\nearly = \"100ms\"\n[shaping]\nbulk_on = \"2MB/s\"\nbulk_off = \"1MB/s\"\n";
 /// As many addresses as sit on a mark at one time.
 const READERS: u8 = 4;
-/// The default marks.
+/// The marks.
 const ON: u64 = 2_000_000;
 const OFF: u64 = 1_000_000;
 

@@ -218,8 +218,9 @@ fn downloads_are_limited_as_uploads_are() {
 /// Both in the mode that their rates give them, and in bulk from the first byte on.
 #[test]
 fn a_slow_and_a_fast_put_share_a_download_limit_and_nothing_piles_up() {
-    for modes in ["", "[shaping]\nbulk_on = \"2B/s\"\nbulk_off = \"1B/s\"\n"] {
-        let server = node(modes, &["--download-limit", "6MB/s"]);
+    for (on, off, of_the_slow) in [("2MB/s", "1MB/s", "precise"), ("2B/s", "1B/s", "bulk")] {
+        let modes = format!("[shaping]\nbulk_on = \"{on}\"\nbulk_off = \"{off}\"\n");
+        let server = node(&modes, &["--download-limit", "6MB/s"]);
         let rights: String =
             ["slow", "fast"].iter().map(|name| format!("{} read,write\n", id_of(&server, name))).collect();
         std::fs::write(format!("{}/authorized_peers", server.owner()), rights).unwrap();
@@ -251,7 +252,6 @@ fn a_slow_and_a_fast_put_share_a_download_limit_and_nothing_piles_up() {
             let view = views.as_array().unwrap().iter().find(|view| view["peer"] == id).cloned().unwrap();
             view["mode"].as_str().unwrap().to_owned()
         };
-        let of_the_slow = if modes.is_empty() { "precise" } else { "bulk" };
         assert_eq!((mode(&slow).as_str(), mode(&fast).as_str()), (of_the_slow, "bulk"));
     }
 }

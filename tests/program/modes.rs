@@ -44,7 +44,7 @@ fn every_mode_of_every_link_carries_a_file_there_and_back() {
 /// Encrypted links, both directions: one node's upload and its download, each at a limit that is a mark.
 #[test]
 fn a_rate_on_a_mark_does_not_make_a_link_swing_and_explain_names_its_mode() {
-    let quick = "[allocation]\ninterval = \"500ms\"\nearly = \"100ms\"\n";
+    let quick = "[allocation]\ninterval = \"500ms\"\nearly = \"100ms\"\n[shaping]\nbulk_on = \"2MB/s\"\nbulk_off = \"1MB/s\"\n";
     let server = Server::with_config(quick, &["--upload-limit", "3MB/s", "--download-limit", "3MB/s"]);
     let (from, into, to) = (server.path("share/endless.bin"), server.path("got.bin"), server.at("back.bin"));
     File::create(&from).unwrap().set_len(4 << 30).unwrap();
