@@ -55,9 +55,9 @@ pub struct Marks {
 }
 
 impl Default for Marks {
-    /// The first guess of DESIGN section 8: `benches/bulk.rs` has shown no better one.
+    /// Up to 10 MB/s bulk mode is the dearer one, at 25 and 50 it costs the same: `cargo bench --bench field -- modes`.
     fn default() -> Self {
-        Marks { on: Rate::from_bytes_per_second(2_000_000), off: Rate::from_bytes_per_second(1_000_000) }
+        Marks { on: Rate::from_bytes_per_second(50_000_000), off: Rate::from_bytes_per_second(25_000_000) }
     }
 }
 
