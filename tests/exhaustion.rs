@@ -51,6 +51,9 @@ impl Front for Door {
     fn may_come(&self, _address: SocketAddr) -> Result<(), &'static str> {
         Ok(())
     }
+    fn hears_early(&self, _unproven: usize) -> bool {
+        true
+    }
     fn control(&self, _link: ControlLink) {}
     fn data(&self, _arrival: DataArrival) -> Result<(), Refusal> {
         Ok(())

@@ -55,6 +55,13 @@ impl Front for Node {
         Ok(())
     }
 
+    fn hears_early(&self, unproven: usize) -> bool {
+        // Half of the sessions can be had only by those who are there. An unproven one that has said hello counts twice, so that
+        // they are a quarter at most, also while hellos are on their way to their actors.
+        let taken = self.shared.registry.keyed_sessions() + unproven;
+        taken < self.shared.config.sessions_max / 2
+    }
+
     fn control(&self, link: ControlLink) {
         match Worker::current() {
             Some(worker) => drop(PeerActor::start_on(worker, link, Start::Server)),

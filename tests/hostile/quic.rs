@@ -1,6 +1,9 @@
 //! The hostile peer over QUIC: streams without end, tokens that are not its own, handshakes by the hundred, datagrams of any
 //! size. Its neighbours and the newcomers of this file go over QUIC as well.
 
+#[path = "early.rs"]
+mod early;
+
 use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},
     path::Path,

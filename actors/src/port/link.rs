@@ -204,6 +204,9 @@ pub trait Front: Send + Sync + 'static {
     /// What [`Front::admit`] would say, and nothing is taken: for an address that is not proven yet. Anybody can write it on his
     /// datagrams, and must not take the places of whoever is there.
     fn may_come(&self, address: SocketAddr) -> Result<(), &'static str>;
+    /// Whether one more hello may be heard before it is proven that its peer is there now, where `unproven` such links are heard
+    /// already. Whoever has tickets, his own or stolen ones, can say many and never come; each would take a session.
+    fn hears_early(&self, unproven: usize) -> bool;
     /// A control link arrived on the current worker.
     fn control(&self, link: ControlLink);
     /// A data link arrived on the current worker. `Err` has been counted; the transport closes the link.

@@ -52,7 +52,7 @@ impl Arrival {
         let Self { place, incoming, deadline } = self;
         let (reception, address) = (Arc::clone(place.reception()), place.address());
         let arriving = async {
-            let met = meet(incoming, place).await?;
+            let met = meet(incoming, place, deadline, Place::may_say_hello).await?;
             let streams = first_stream(&met.connection).await?;
             Ok((met, streams))
         };
@@ -84,7 +84,8 @@ impl Arrival {
         let Self { place, incoming, deadline } = self;
         let (reception, address) = (Arc::clone(place.reception()), place.address());
         let arriving = async {
-            let met = meet(incoming, place).await?;
+            // A token takes nothing that its session does not have already.
+            let met = meet(incoming, place, deadline, |_| true).await?;
             let mut streams = first_stream(&met.connection).await?;
             match read_token(&mut streams.1).await {
                 Ok(token) => Ok((met, streams, token)),
@@ -128,13 +129,21 @@ pub(super) fn data_link(
 }
 
 /// As much of the handshake as is needed to know who comes. A peer that comes back is known from its first datagram, by the
-/// certificate in the session that it resumes; a new one only when it has shown its own, and then it has proven its address.
-async fn meet(incoming: Incoming, mut place: Place) -> Result<Met, Ended> {
+/// certificate in the session that it resumes, and heard if it `may_be_heard`; a new one only when it has shown its own, and then
+/// it has proven its address.
+async fn meet(
+    incoming: Incoming,
+    mut place: Place,
+    deadline: Instant,
+    may_be_heard: fn(&mut Place) -> bool,
+) -> Result<Met, Ended> {
     let connecting = incoming.accept().map_err(|error| ended(&error))?;
     let Ok((connection, mut handshake)) = connecting.into_0rtt() else { return Err(Ended::Fault(LinkFault::Lost)) };
-    if let Some(peer) = peer_of(&connection) {
+    if let Some(peer) = peer_of(&connection)
+        && may_be_heard(&mut place)
+    {
         let peer = peer.map_err(|_| Ended::Fault(LinkFault::Tls))?;
-        let hold = place.when(connection.clone(), handshake);
+        let hold = place.when(connection.clone(), handshake, deadline);
         return Ok(Met { connection, peer, hold });
     }
     (&mut handshake).await;

@@ -66,6 +66,8 @@ pub(super) struct Reception {
     turn: AtomicUsize,
     /// Under way.
     pub(super) handshakes: AtomicUsize,
+    /// Of them, those whose hello is heard already.
+    pub(super) early: AtomicUsize,
     retries: LogGate,
     told: Told,
 }
@@ -109,6 +111,7 @@ impl QuicListener {
             config,
             turn: AtomicUsize::new(0),
             handshakes: AtomicUsize::new(0),
+            early: AtomicUsize::new(0),
             retries: LogGate::new(LOG_INTERVAL),
             told: Told::default(),
         });

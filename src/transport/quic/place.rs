@@ -4,11 +4,18 @@
 use std::{
     convert::Infallible,
     net::SocketAddr,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
+use actors::port::LinkFault;
 use quinn::{Connection, VarInt, ZeroRttAccepted};
-use tokio::sync::oneshot;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep_until},
+};
 
 use super::{
     super::{halves::Guard, turned_away},
@@ -16,20 +23,32 @@ use super::{
     listener::Reception,
 };
 
-/// A handshake under way, counted as long as it is.
-struct Handshake(Arc<Reception>);
+/// Counted as long as it lives.
+struct Counted {
+    reception: Arc<Reception>,
+    of: fn(&Reception) -> &AtomicUsize,
+}
 
-impl Handshake {
-    /// One more.
-    fn begin(reception: &Arc<Reception>) -> Self {
+impl Counted {
+    /// One more of the reception's handshakes under way.
+    fn handshake(reception: &Arc<Reception>) -> Self {
+        let of: fn(&Reception) -> &AtomicUsize = |reception| &reception.handshakes;
         reception.handshakes.fetch_add(1, Relaxed);
-        Self(Arc::clone(reception))
+        Self { reception: Arc::clone(reception), of }
+    }
+
+    /// One more of the peers that are heard and have not proven that they are there; `None`: the front has no room for one.
+    fn early(reception: &Arc<Reception>) -> Option<Self> {
+        let of: fn(&Reception) -> &AtomicUsize = |reception| &reception.early;
+        let before = reception.early.fetch_add(1, Relaxed);
+        let counted = Self { reception: Arc::clone(reception), of };
+        reception.front.hears_early(before).then_some(counted)
     }
 }
 
-impl Drop for Handshake {
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.handshakes.fetch_sub(1, Relaxed);
+        (self.of)(&self.reception).fetch_sub(1, Relaxed);
     }
 }
 
@@ -38,7 +57,9 @@ pub(super) struct Place {
     reception: Arc<Reception>,
     address: SocketAddr,
     /// `None` when it is over.
-    handshake: Option<Handshake>,
+    handshake: Option<Counted>,
+    /// Its hello is heard meanwhile.
+    early: Option<Counted>,
     /// `None` until the address is proven.
     guard: Guard,
 }
@@ -46,8 +67,8 @@ pub(super) struct Place {
 impl Place {
     /// For a handshake that begins; `guard` is the place of one that has proven its address already.
     pub(super) fn new(reception: &Arc<Reception>, address: SocketAddr, guard: Guard) -> Self {
-        let handshake = Some(Handshake::begin(reception));
-        Self { reception: Arc::clone(reception), address, handshake, guard }
+        let handshake = Some(Counted::handshake(reception));
+        Self { reception: Arc::clone(reception), address, handshake, early: None, guard }
     }
 
     /// What all arrivals share.
@@ -58,6 +79,12 @@ impl Place {
     /// Where the peer says that it is.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether its peer may say hello before its handshake is done. Where not, the hello waits for that.
+    pub(super) fn may_say_hello(&mut self) -> bool {
+        self.early = Counted::early(&self.reception);
+        self.early.is_some()
     }
 
     /// The handshake of `connection` is done, which only one can do who reads what is sent to that address. Whether there was
@@ -78,16 +105,21 @@ impl Place {
         true
     }
 
-    /// Takes the place when the handshake of `connection` is over, unless the link is dropped before.
-    pub(super) fn when(mut self, connection: Connection, handshake: ZeroRttAccepted) -> Hold {
+    /// Takes the place when the handshake of `connection` is over, unless the link is dropped before. One that is not over at
+    /// `deadline` comes to nothing.
+    pub(super) fn when(mut self, connection: Connection, handshake: ZeroRttAccepted, deadline: Instant) -> Hold {
         let ((held, dropped), (done, settled)) = (oneshot::channel(), oneshot::channel());
         tokio::task::spawn_local(async move {
             let mut dropped: oneshot::Receiver<Infallible> = dropped;
             tokio::select! {
                 _ = handshake => {}
                 _ = &mut dropped => return,
+                () = sleep_until(deadline) => {
+                    self.reception.front.fault(self.address, LinkFault::HandshakeTimeout);
+                    connection.close(CLOSED, b"the handshake was not done in time");
+                }
             }
-            self.handshake = None;
+            (self.handshake, self.early) = (None, None);
             if connection.close_reason().is_none() {
                 self.claim(&connection);
             }

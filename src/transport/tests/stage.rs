@@ -40,6 +40,9 @@ thread_local! {
     static WORKER: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
+/// Hellos that the front lets be heard before their peers have proven to be there.
+pub(in crate::transport) const EARLY_MAX: usize = 8;
+
 /// The front: hands what arrives to the test, with the worker it arrived on.
 pub(in crate::transport) struct FakeFront {
     workers: Vec<mpsc::Sender<Job>>,
@@ -80,6 +83,10 @@ impl Front for FakeFront {
         self.may_come(address)?;
         self.held.fetch_add(1, Ordering::SeqCst);
         Ok(Box::new(Held(Arc::clone(&self.held))))
+    }
+
+    fn hears_early(&self, unproven: usize) -> bool {
+        unproven < EARLY_MAX
     }
 
     fn control(&self, link: ControlLink) {
