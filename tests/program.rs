@@ -17,6 +17,8 @@ mod console;
 mod contact;
 #[path = "program/firewall.rs"]
 mod firewall;
+#[path = "program/lanes.rs"]
+mod lanes;
 #[path = "program/nat.rs"]
 mod nat;
 #[path = "program/nobody.rs"]
@@ -33,6 +35,8 @@ mod returning;
 mod stuck_log;
 #[path = "program/transports.rs"]
 mod transports;
+#[path = "program/udp.rs"]
+mod udp;
 #[path = "program/unread.rs"]
 mod unread;
 

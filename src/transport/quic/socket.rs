@@ -58,6 +58,13 @@ fn size_buffers(socket: &Socket, wanted: usize) {
     }
 }
 
+/// Where the kernel cuts and joins datagrams itself (GSO, GRO), many go and come with one call.
+fn tell_batches(socket: &dyn AsyncUdpSocket) {
+    let port = socket.local_addr().map_or(0, |address| address.port());
+    let (sent, received) = (socket.max_transmit_segments(), socket.max_receive_segments());
+    tracing::debug!(port, sent, received, "UDP datagrams at once");
+}
+
 /// An endpoint on `socket`, read by the current runtime; its connections are driven where they are accepted or dialled.
 pub(super) fn endpoint(
     socket: UdpSocket,
@@ -66,6 +73,7 @@ pub(super) fn endpoint(
     lane: LaneRuntime,
 ) -> io::Result<Endpoint> {
     let socket = lane.wrap_udp_socket(socket)?;
+    tell_batches(socket.as_ref());
     Endpoint::new_with_abstract_socket(config, server, socket, Arc::new(lane))
 }
 
@@ -76,6 +84,7 @@ pub(super) fn data_endpoint(
     server: Option<ServerConfig>,
 ) -> io::Result<Endpoint> {
     let inner = LaneRuntime::Data.wrap_udp_socket(socket)?;
+    tell_batches(inner.as_ref());
     let socket = Arc::new(DataSocket { inner, control, yields: AtomicU32::new(0) });
     Endpoint::new_with_abstract_socket(EndpointConfig::default(), server, socket, Arc::new(LaneRuntime::Data))
 }
@@ -121,6 +130,7 @@ impl AsyncUdpSocket for DataSocket {
     ) -> Poll<io::Result<usize>> {
         if self.yields.load(Relaxed) < YIELDS_MAX && self.control_waits() {
             self.yields.fetch_add(1, Relaxed);
+            tracing::trace!("data steps back: the control socket is readable");
             // Wakes this task after the runtime has looked at its sockets and at what other threads handed over, and so after
             // the tasks that what waits there is for.
             let _ = pin!(tokio::task::yield_now()).poll(cx);

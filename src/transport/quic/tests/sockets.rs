@@ -1,19 +1,23 @@
 //! The UDP sockets: when they are opened, how much passes them at once, what is said of their buffers.
 
 use std::{
-    io,
+    future::poll_fn,
+    io::{self, IoSliceMut},
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use actors::port::Dialer as _;
-use quinn::udp::{UdpSockRef, UdpSocketState};
+use quinn::{
+    Runtime as _,
+    udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState},
+};
 use tokio::time::timeout;
 use tracing_subscriber::fmt::MakeWriter;
 use wire::{DataHeader, DataPreface};
 
-use super::super::{SERVER_NAME, socket};
+use super::super::{SERVER_NAME, runtime::LaneRuntime, socket};
 use crate::transport::{
     DialConfig, ListenConfig, QuicClient, QuicDialer,
     tests::stage::{Expect, Over, Stage, credentials, receive_chunk, token},
@@ -77,6 +81,32 @@ async fn datagrams_go_in_batches() {
     let sent = connection.stats().udp_tx;
     println!("{} datagrams in {} calls", sent.datagrams, sent.ios);
     assert!(sent.datagrams > 3 * sent.ios, "{} datagrams in {} calls", sent.datagrams, sent.ios);
+}
+
+/// Where the kernel joins datagrams itself (GRO), many come with one call.
+#[tokio::test]
+async fn datagrams_come_in_batches() {
+    const DATAGRAM_BYTES: usize = 1200;
+    const DATAGRAMS: usize = 10;
+    let sender = std::net::UdpSocket::bind(ANY).unwrap();
+    let state = UdpSocketState::new(UdpSockRef::from(&sender)).unwrap();
+    let ours = socket::bind(ANY, 1 << 20).unwrap();
+    let ours = LaneRuntime::Data.wrap_udp_socket(ours).unwrap();
+    if state.max_gso_segments() < DATAGRAMS || ours.max_receive_segments() < DATAGRAMS {
+        return println!("SKIPPED: this kernel has no GSO or no GRO");
+    }
+    let batch = Transmit {
+        destination: ours.local_addr().unwrap(),
+        ecn: None,
+        contents: &[7; DATAGRAMS * DATAGRAM_BYTES],
+        segment_size: Some(DATAGRAM_BYTES),
+        src_ip: None,
+    };
+    state.send(UdpSockRef::from(&sender), &batch).unwrap();
+    let (mut room, mut metas) = (vec![0; 65_536], [RecvMeta::default()]);
+    let received = poll_fn(|cx| ours.poll_recv(cx, &mut [IoSliceMut::new(&mut room)], &mut metas));
+    assert_eq!(timeout(Duration::from_secs(5), received).await.expect("a batch").unwrap(), 1);
+    assert_eq!((metas[0].len, metas[0].stride), (DATAGRAMS * DATAGRAM_BYTES, DATAGRAM_BYTES), "one by one");
 }
 
 /// A log, to be read.
