@@ -10,7 +10,11 @@
 //! both ends' scheduling; what the node's own histogram sees is from a frame's being read to its answer's being handed to
 //! the kernel.
 
+#[path = "support/fountain.rs"]
+mod fountain;
 mod measure;
+#[path = "support/narrow.rs"]
+mod narrow;
 #[path = "support/pings.rs"]
 mod pings;
 #[path = "support/stamped.rs"]
@@ -21,7 +25,7 @@ mod void;
 use std::path::Path;
 
 use measure::{Outcome, PROGRAM, median, setting};
-use pings::{Scene, Take, take};
+use pings::{Moves, Scene, Take, take};
 
 fn main() -> Outcome<()> {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
@@ -36,7 +40,17 @@ fn compare() -> Outcome<()> {
     let player = std::env::current_exe()?;
     let scene = |name, program: &Path, peers| {
         let (program, player) = (program.into(), player.clone());
-        Scene { name, program, player, over: "tcp", peers, crowd_behind: false, takes: Vec::new() }
+        Scene {
+            name,
+            program,
+            player,
+            over: "tcp",
+            peers,
+            crowd_behind: false,
+            moves: Moves::Gets,
+            line: None,
+            takes: Vec::new(),
+        }
     };
     let lanes_off = measure::lanes_off()?;
     let mut scenes = [

@@ -6,7 +6,7 @@
 use std::{
     fs,
     io::{self, BufRead, BufReader, Read as _, Write as _},
-    net::TcpStream,
+    net::{Ipv4Addr, TcpStream, UdpSocket},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -190,6 +190,19 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
     let places = std::env::var_os("PATH").unwrap_or_default();
     let more = ["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from);
     std::env::split_paths(&places).chain(more).map(|place| place.join(name)).find(|path| path.is_file())
+}
+
+/// So many free UDP ports in a row.
+pub fn free_ports(count: usize) -> Outcome<Vec<u16>> {
+    for _ in 0..100 {
+        let first = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let ports: Vec<u16> = (first..=u16::MAX).take(count).collect();
+        let all = ports.iter().map(|port| UdpSocket::bind((Ipv4Addr::LOCALHOST, *port)));
+        if ports.len() == count && all.collect::<Result<Vec<_>, _>>().is_ok() {
+            return Ok(ports);
+        }
+    }
+    Err("no free ports".into())
 }
 
 /// The same program without lanes; built if `EVENKEEL_LANES_OFF` doesn't name it.

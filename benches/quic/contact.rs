@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, UdpSocket},
     path::Path,
     time::{Duration, Instant},
 };
@@ -31,14 +30,14 @@ pub(crate) fn run() -> Outcome<()> {
     let home = room.path();
     fs::create_dir(home.join("files"))?;
     noise(&home.join("files/small"), 1000)?;
-    let data = free_ports(host::cores())?;
+    let data = measure::free_ports(host::cores())?;
     let node =
-        Server::node(Path::new(PROGRAM), home, None, &["--open", "--listen-data", &format!("127.0.0.1:{data}")])?;
+        Server::node(Path::new(PROGRAM), home, None, &["--open", "--listen-data", &format!("127.0.0.1:{}", data[0])])?;
     let port: u16 = node.address.rsplit(':').next().ok_or("no port")?.parse()?;
     delay::connections(port, ONE_WAY)?;
     delay::datagrams(port, ONE_WAY)?;
-    for index in 0..host::cores() {
-        delay::datagrams(data + u16::try_from(index)?, ONE_WAY)?;
+    for port in data {
+        delay::datagrams(port, ONE_WAY)?;
     }
     let endpoint = format!("{NEAR}:{port}");
     println!(
@@ -66,18 +65,6 @@ pub(crate) fn run() -> Outcome<()> {
         }
     }
     Ok(())
-}
-
-/// The first of as many ports in a row as there are workers.
-fn free_ports(count: usize) -> Outcome<u16> {
-    for _ in 0..100 {
-        let first = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let all = (0..count).map(|index| UdpSocket::bind((Ipv4Addr::LOCALHOST, first.saturating_add(index as u16))));
-        if all.collect::<Result<Vec<_>, _>>().is_ok() {
-            return Ok(first);
-        }
-    }
-    Err("no free ports".into())
 }
 
 async fn contact(client: &Client, endpoint: &str, got: &Path) -> Outcome<f64> {

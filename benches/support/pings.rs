@@ -20,7 +20,7 @@ use actors::{
     peer::client::{Command as Order, GetCommand, SessionEvent},
 };
 use evenkeel::{
-    identity::StateDir,
+    identity::{Identity, StateDir},
     node::{
         TransportChoice,
         session::{Client, Wish},
@@ -30,7 +30,9 @@ use flow::Class;
 use hdrhistogram::Histogram;
 
 use crate::{
+    fountain::Fountain,
     measure::{self, Outcome, Server, cpu_seconds, pinned},
+    narrow::{self, Home},
     stamped::Stamped,
     void::Void,
 };
@@ -43,17 +45,52 @@ const FILE_BYTES: u64 = 4 << 30;
 /// Plays the peers, if that is what the arguments ask for.
 pub(crate) fn play(args: &[String]) -> Option<Outcome<()>> {
     match args {
-        [role, address, room, peers, pings, over, crowd] if role == "peers" => {
+        [role, address, room, peers, pings, over, crowd, moves, line @ ..] if role == "peers" => {
             let numbers = peers.parse().and_then(|peers| Ok((peers, pings.parse()?)));
             Some(numbers.map_err(Into::into).and_then(|(peers, pings)| {
-                play_peers(address, Path::new(room), peers, pings, over == "quic", crowd == "behind")
+                let moves = Moves::named(moves);
+                let crowd = Crowd { peers, is_behind: crowd == "behind", moves, line: begin_of(line, address)? };
+                play_peers(address, Path::new(room), &crowd, pings, over == "quic")
             }))
         }
         _ => None,
     }
 }
 
+/// What the backlogged peers do, as much of it as the total lets through.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Moves {
+    Gets,
+    Puts,
+    /// Every other one gets, and the others, the one that pings among them, put.
+    #[allow(dead_code, reason = "of QUIC alone")]
+    Both,
+}
+
+impl Moves {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Gets => "gets",
+            Self::Puts => "puts",
+            Self::Both => "both",
+        }
+    }
+
+    fn named(name: &str) -> Self {
+        [Self::Puts, Self::Both].into_iter().find(|moves| moves.name() == name).unwrap_or(Self::Gets)
+    }
+
+    const fn puts(self, peer: usize) -> bool {
+        match self {
+            Self::Gets => false,
+            Self::Puts => true,
+            Self::Both => peer % 2 == 1,
+        }
+    }
+}
+
 /// One scene: which node, and how many peers want everything.
+#[derive(Clone)]
 pub(crate) struct Scene {
     pub(crate) name: &'static str,
     /// The node.
@@ -65,10 +102,14 @@ pub(crate) struct Scene {
     pub(crate) peers: u64,
     /// The peers that do not ping run only while the two that do have nothing to do (`SCHED_IDLE`).
     pub(crate) crowd_behind: bool,
+    pub(crate) moves: Moves,
+    /// What lies between the node and the backlogged session that pings; `None`: that is beside it, as all others are.
+    pub(crate) line: Option<Home>,
     pub(crate) takes: Vec<Take>,
 }
 
 /// What one run saw, in milliseconds.
+#[derive(Clone)]
 pub(crate) struct Take {
     pub(crate) separate: [f64; 3],
     pub(crate) backlogged: [f64; 3],
@@ -76,7 +117,11 @@ pub(crate) struct Take {
     /// From a ping's datagram becoming readable at the node to its answer's being written; over TCP nobody looks.
     #[allow(dead_code, reason = "of QUIC alone")]
     pub(crate) wire: [f64; 3],
+    /// What was got.
     pub(crate) megabytes_per_second: f64,
+    /// What was put.
+    #[allow(dead_code, reason = "of QUIC alone")]
+    pub(crate) put_megabytes_per_second: f64,
     pub(crate) node_cores: f64,
 }
 
@@ -88,34 +133,55 @@ pub(crate) fn take(scene: &Scene, total: &str, pings: u64) -> Outcome<Take> {
     fs::File::create(room.join("files/big"))?.set_len(FILE_BYTES)?;
     // The limit on control frames is for peers that flood; here it would only slow the measuring.
     let config = format!(
-        "[sessions]\ncontrol_frames_per_second = 100000\n[[share]]\nname = \"bench\"\npath = \"{}\"\n",
+        "[sessions]\ncontrol_frames_per_second = 100000\n[[share]]\nname = \"bench\"\npath = \"{}\"\nwritable = true\n",
         room.join("files").display()
     );
     let path = room.join("node.toml");
     fs::write(&path, config)?;
     let path = path.to_str().ok_or("a path that is not UTF-8")?;
-    let args = ["--config", path, "--open", "--upload-limit", total];
+    let mut args = vec!["--config", path, "--open", "--upload-limit", total];
+    let data = measure::free_ports(host::cores())?;
+    let listen_data = format!("127.0.0.1:{}", data[0]);
+    if scene.line.is_some() {
+        args.extend(["--listen-data", &listen_data]);
+    }
+    if scene.moves != Moves::Gets {
+        args.extend(["--download-limit", total]);
+        let ids = (0..=scene.peers).map(|peer| {
+            let identity = Identity::load_or_create(&StateDir::open(Some(&room.join(format!("peer-{peer}"))))?)?;
+            Ok(format!("{} read,write\n", identity.id()))
+        });
+        fs::create_dir_all(room.join("state"))?;
+        fs::write(room.join("state/authorized_peers"), ids.collect::<Outcome<String>>()?)?;
+    }
     let node = Server::node(&scene.program, room, Some(NODE_CORE), &args)?;
     let mut peers = pinned(&scene.player, Some(PEERS_CORE));
     peers.arg("peers").arg(&node.address).arg(room).arg(scene.peers.to_string()).arg(pings.to_string()).arg(scene.over);
-    peers.arg(if scene.crowd_behind { "behind" } else { "beside" });
+    peers.arg(if scene.crowd_behind { "behind" } else { "beside" }).arg(scene.moves.name());
+    if let Some(line) = scene.line {
+        let control = node.address.rsplit(':').next().ok_or("no port")?;
+        peers.arg(line.name()).arg(control).args(data.iter().map(u16::to_string));
+    }
     let mut peers = peers.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let mut lines = std::io::BufReader::new(peers.stdout.take().ok_or("no stdout")?).lines();
     let mut line = || lines.next().ok_or("the peers ended early")?.map_err(Box::<dyn std::error::Error>::from);
     if line()? != "ready" {
         return Err("the peers are not ready".into());
     }
-    let (before, cpu, start) = (latencies(&node)?, cpu_seconds(node.pid())?, Instant::now());
+    let (before, put_before) = (latencies(&node)?, put_bytes(&node)?);
+    let (cpu, start) = (cpu_seconds(node.pid())?, Instant::now());
     let (separate, backlogged, wire, megabytes_per_second) = (line()?, line()?, line()?, line()?);
-    let node_cores = (cpu_seconds(node.pid())? - cpu) / start.elapsed().as_secs_f64();
-    let after = latencies(&node)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let node_cores = (cpu_seconds(node.pid())? - cpu) / seconds;
+    let (after, put_bytes) = (latencies(&node)?, put_bytes(&node)? - put_before);
     peers.wait()?;
     let counts: Vec<(f64, f64)> =
         after.iter().zip(&before).map(|(after, before)| (after.0, after.1 - before.1)).collect();
     let inside = [0.50, 0.99].map(|share| quantile(&counts, share) * 1e3);
     let megabytes_per_second = megabytes_per_second.parse()?;
     let [separate, backlogged, wire] = [three(&separate)?, three(&backlogged)?, three(&wire)?];
-    Ok(Take { separate, backlogged, inside, wire, megabytes_per_second, node_cores })
+    let put_megabytes_per_second = put_bytes / seconds / 1e6;
+    Ok(Take { separate, backlogged, inside, wire, megabytes_per_second, put_megabytes_per_second, node_cores })
 }
 
 fn three(line: &str) -> Outcome<[f64; 3]> {
@@ -132,6 +198,16 @@ fn latencies(node: &Server) -> Outcome<Vec<(f64, f64)>> {
         Some((border.parse().unwrap_or(f64::INFINITY), count.parse().ok()?))
     });
     Ok(buckets.collect())
+}
+
+/// What peers have put so far.
+fn put_bytes(node: &Server) -> Outcome<f64> {
+    let page = ureq::get(&node.metrics).call()?.body_mut().read_to_string()?;
+    let counts = page.lines().filter_map(|line| {
+        let (_, count) = line.strip_prefix("evenkeel_payload_bytes_total{direction=\"download\"")?.split_once("} ")?;
+        count.parse::<f64>().ok()
+    });
+    Ok(counts.sum())
 }
 
 /// As Prometheus' `histogram_quantile`: linear within a bucket.
@@ -151,28 +227,49 @@ fn quantile(counts: &[(f64, f64)], share: f64) -> f64 {
     f64::NAN
 }
 
-/// The other end: `peers` that take everything, one of them pinging (or an idle one where there are none), and one that only
+/// Who is backlogged.
+struct Crowd {
+    peers: u64,
+    is_behind: bool,
+    moves: Moves,
+    /// Where the one that pings finds the node.
+    line: String,
+}
+
+/// Where a line begins that `words` describe: its kind, and the node's ports; without words, `node` itself.
+fn begin_of(words: &[String], node: &str) -> Outcome<String> {
+    let [kind, ports @ ..] = words else { return Ok(node.to_owned()) };
+    let ports = ports.iter().map(|port| port.parse()).collect::<Result<Vec<u16>, _>>()?;
+    narrow::relay(Home::named(kind).ok_or("no such line")?, &ports)?;
+    Ok(format!("{}:{}", narrow::NEAR, ports.first().ok_or("no port")?))
+}
+
+/// The other end: `peers` that move all they can, one of them pinging (or an idle one where there are none), and one that only
 /// pings; over QUIC one more does so through a relay that knows what the node took. Prints `ready`, then p50, p99 and p99.9 in ms of the
 /// two and of what the node took, then the MB/s that came meanwhile.
-fn play_peers(address: &str, room: &Path, peers: u64, pings: u64, is_quic: bool, crowd_behind: bool) -> Outcome<()> {
+fn play_peers(address: &str, room: &Path, crowd: &Crowd, pings: u64, is_quic: bool) -> Outcome<()> {
+    let peers = crowd.peers;
     let received = Arc::new(AtomicU64::new(0));
     let stop = Arc::new(AtomicBool::new(false));
     let mut go = Vec::new();
     let relayed = if is_quic { Some(Stamped::start(address)?) } else { None };
     let pinging = [Some(Ear::Alone), Some(Ear::Backlogged)].into_iter().chain((2..=peers).map(|_| None));
     for (index, ear) in pinging.chain(relayed.map(|relay| Some(Ear::Relayed(relay)))).enumerate() {
-        let fetches = peers > 0 && matches!(ear, None | Some(Ear::Backlogged));
+        let is_backlogged = peers > 0 && matches!(ear, None | Some(Ear::Backlogged));
+        let puts = crowd.moves.puts(index);
         let role = Role {
             address: match &ear {
                 Some(Ear::Relayed(relay)) => relay.address().to_string(),
+                Some(Ear::Backlogged) => crowd.line.clone(),
                 _ => address.to_owned(),
             },
             transport: if is_quic { TransportChoice::Quic } else { TransportChoice::Tcp },
             state: room.join(format!("peer-{index}")),
-            received: fetches.then(|| received.clone()),
+            received: (is_backlogged && !puts).then(|| received.clone()),
+            puts: (is_backlogged && puts).then(|| format!("bench/from-{index}")),
             stop: stop.clone(),
         };
-        let stands_back = crowd_behind && ear.is_none();
+        let stands_back = crowd.is_behind && ear.is_none();
         let pinger = ear.map(|ear| {
             let (go_now, told) = mpsc::sync_channel::<u64>(1);
             let (report, heard) = mpsc::sync_channel(1);
@@ -228,6 +325,8 @@ struct Role {
     state: PathBuf,
     /// Where it counts what came; `None`: it fetches nothing.
     received: Option<Arc<AtomicU64>>,
+    /// What it puts, over and over; `None`: nothing.
+    puts: Option<String>,
     stop: Arc<AtomicBool>,
 }
 
@@ -259,6 +358,7 @@ async fn act(role: Role, pinger: Option<Pinger>) -> Outcome<()> {
         let (path, class) = ("bench/big".to_owned(), Class::Foreground);
         session.command(Order::Get(GetCommand { tag: 0, path, resume: None, weight: 1.0, class, open })).await;
     }
+    role.put(&session).await;
     if let Some(Pinger { ear, told, report }) = pinger {
         let pings = loop {
             match told.try_recv() {
@@ -266,23 +366,43 @@ async fn act(role: Role, pinger: Option<Pinger>) -> Outcome<()> {
                 Err(mpsc::TryRecvError::Disconnected) => return Err("nobody says when to ping".into()),
                 Err(mpsc::TryRecvError::Empty) => {}
             }
-            while events.try_recv().is_ok() {}
+            while let Ok(event) = events.try_recv() {
+                role.attend(&session, &event).await?;
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
-        report.send(ping(&session, &mut events, pings, &ear).await?)?;
+        report.send(ping(&role, &session, &mut events, pings, &ear).await?)?;
     }
     while !role.stop.load(Relaxed) {
         while let Ok(event) = events.try_recv() {
-            if let SessionEvent::Failed { failed, .. } = event {
-                return Err(failed.message.into());
-            }
+            role.attend(&session, &event).await?;
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(())
 }
 
+impl Role {
+    /// Puts its file, if it has one.
+    async fn put(&self, session: &SessionHandle) {
+        let Some(path) = self.puts.clone() else { return };
+        let (source, class) = (Fountain::source(), Class::Foreground);
+        session.command(Order::Put { tag: 1, path, source, weight: 1.0, class }).await;
+    }
+
+    /// What is stored is put again.
+    async fn attend(&self, session: &SessionHandle, event: &SessionEvent) -> Outcome<()> {
+        match event {
+            SessionEvent::Failed { failed, .. } => return Err(failed.message.clone().into()),
+            SessionEvent::Done { tag: 1 } => self.put(session).await,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
 async fn ping(
+    role: &Role,
     session: &SessionHandle,
     events: &mut tokio::sync::mpsc::Receiver<SessionEvent>,
     pings: u64,
@@ -298,7 +418,7 @@ async fn ping(
             match events.recv().await.ok_or("the session ended")? {
                 SessionEvent::Pong(_) => break,
                 SessionEvent::Ended { why, .. } => return Err(why.unwrap_or_default().into()),
-                _ => {}
+                event => role.attend(session, &event).await?,
             }
         }
         histogram.record(match ear {
