@@ -19,6 +19,7 @@ mod node;
 mod operate;
 pub mod peer;
 pub mod port;
+mod precedence;
 mod registry;
 mod shared;
 #[cfg(test)]
@@ -31,5 +32,6 @@ pub use clock::Clock;
 pub use home::Home;
 pub use node::{Node, SessionHandle, Threads, Tree};
 pub use operate::NodeConsole;
+pub use precedence::Precedence;
 pub use registry::{LeafEntry, NodeSettings, PeerEntry, Registry, SessionEntry};
 pub use shared::{GroupRule, NodeConfig, PlanBook, Shared};

@@ -120,6 +120,7 @@ impl Node {
             book: ArcSwap::from_pointee(PlanBook::default()),
             draining: false.into(),
             metrics,
+            precedence: Arc::default(),
             files,
             policy,
             config,

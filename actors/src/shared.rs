@@ -23,6 +23,7 @@ use crate::{
     home::Home,
     metric::NodeMetrics,
     port::{Files, Policy},
+    precedence::Precedence,
     registry::{NodeSettings, Registry},
 };
 
@@ -191,6 +192,8 @@ pub struct Shared {
     pub draining: AtomicBool,
     /// Handles of all metrics.
     pub metrics: Arc<NodeMetrics>,
+    /// Answers to operators, for which workers step aside.
+    pub precedence: Arc<Precedence>,
     /// The node's shares.
     pub files: Arc<dyn Files>,
     /// Who may do what.

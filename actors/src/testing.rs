@@ -89,6 +89,7 @@ pub(crate) fn shared(upload: u64) -> Arc<Shared> {
         book: ArcSwap::from_pointee(PlanBook::default()),
         draining: false.into(),
         metrics: Arc::new(NodeMetrics::register()),
+        precedence: Arc::default(),
         files: Arc::new(Nothing),
         policy: Arc::new(Nothing),
         config,

@@ -160,6 +160,7 @@ impl Worker {
     async fn drive(self: Rc<Self>, alarm: Alarm) {
         let mut first = 0;
         loop {
+            self.shared.precedence.step_aside();
             self.refresh_tree();
             let mut turn = TURN;
             first = 1 - first; // Neither direction always goes first.

@@ -26,7 +26,7 @@ pub use cached::read_cached;
 pub use clock::{cores, monotonic_nanos, process_cpu_nanos, thread_cpu_nanos};
 pub use descriptor::{DescriptorLimit, descriptor_limit, raise_descriptor_limit};
 pub use memory::keep_freed_memory;
-pub use promptness::{prefer_promptness, stand_back};
+pub use promptness::{current_core, prefer_promptness, stand_back};
 pub use queue::{unacked_bytes, unsent_bytes};
 pub use rustix::fs::OFlags;
 pub use sendfile::{resident, send_file, send_more};

@@ -36,6 +36,11 @@ pub fn stand_back(nice: i32) -> io::Result<()> {
     Ok(rustix::process::setpriority_process(None, nice)?)
 }
 
+/// The core that the calling thread runs on, as of now.
+pub fn current_core() -> usize {
+    rustix::thread::sched_getcpu()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use actix_web::rt::net::TcpStream;
-use actors::metric::NodeMetrics;
+use actors::{Precedence, metric::NodeMetrics};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::answer::ApiError;
@@ -18,14 +18,15 @@ use super::answer::ApiError;
 pub(super) struct Connection {
     tcp: TcpStream,
     metrics: Arc<NodeMetrics>,
+    precedence: Arc<Precedence>,
     /// An answer of ours, on its way.
     answer: Vec<u8>,
     sent: usize,
 }
 
 impl Connection {
-    pub(super) fn new(tcp: TcpStream, metrics: Arc<NodeMetrics>) -> Self {
-        Self { tcp, metrics, answer: Vec::new(), sent: 0 }
+    pub(super) fn new(tcp: TcpStream, metrics: Arc<NodeMetrics>, precedence: Arc<Precedence>) -> Self {
+        Self { tcp, metrics, precedence, answer: Vec::new(), sent: 0 }
     }
 
     /// Sends what is left of an answer of ours.
@@ -43,14 +44,23 @@ impl Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_read(cx, into)
+        let before = into.filled().len();
+        let read = Pin::new(&mut self.tcp).poll_read(cx, into);
+        if into.filled().len() > before {
+            self.precedence.begin();
+        }
+        read
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_answer(cx))?;
-        let Some((at, error)) = bare_error(bytes) else { return Pin::new(&mut self.tcp).poll_write(cx, bytes) };
+        let Some((at, error)) = bare_error(bytes) else {
+            let written = Pin::new(&mut self.tcp).poll_write(cx, bytes);
+            self.precedence.end();
+            return written;
+        };
         self.metrics.api_request(error.status().as_str()).increment(1);
         // Answers to requests before it may be in the same bytes.
         self.answer = [&bytes[..at], error.to_http().as_bytes()].concat();

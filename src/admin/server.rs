@@ -17,7 +17,7 @@ use actix_web::{
     rt::{System, net::TcpStream},
     web::Data,
 };
-use actors::{metric::NodeMetrics, port::Console};
+use actors::{Precedence, metric::NodeMetrics, port::Console};
 use tokio::sync::Notify;
 
 use super::{
@@ -45,6 +45,8 @@ pub struct AdminConfig {
     pub token: Option<String>,
     /// Where requests are counted.
     pub metrics: Arc<NodeMetrics>,
+    /// Told of each answer while it is made.
+    pub precedence: Arc<Precedence>,
 }
 
 /// Why the API could not be served.
@@ -91,7 +93,8 @@ impl Server {
         let bound = listener.local_addr().map_err(failed)?;
         let guard = Arc::new(Guard::new(bound, config.token.as_deref(), config.metrics.clone()));
         let stopping = Arc::new(Notify::new());
-        let desk = Desk { console, guard, metrics: config.metrics, stopping: Arc::clone(&stopping) };
+        let AdminConfig { metrics, precedence, .. } = config;
+        let desk = Desk { console, guard, metrics, precedence, stopping: Arc::clone(&stopping) };
         let (started, handle) = mpsc::sync_channel(1);
         let thread = thread::Builder::new()
             .name("admin".to_owned())
@@ -150,6 +153,7 @@ struct Desk {
     console: Arc<dyn Console>,
     guard: Arc<Guard>,
     metrics: Arc<NodeMetrics>,
+    precedence: Arc<Precedence>,
     stopping: Arc<Notify>,
 }
 
@@ -159,7 +163,7 @@ fn serve(listener: TcpListener, desk: Desk, started: &Started) -> io::Result<()>
     let service = move || {
         // Here on the thread that answers; the one that accepts was started by this function's.
         go_soon();
-        let Desk { console, guard, metrics, stopping } = desk.clone();
+        let Desk { console, guard, metrics, precedence, stopping } = desk.clone();
         let application = App::new()
             .app_data(Data::new(console))
             .wrap(from_fn(move |request, next| guarded(Arc::clone(&guard), request, next)))
@@ -176,7 +180,10 @@ fn serve(listener: TcpListener, desk: Desk, started: &Started) -> io::Result<()>
             .h1(map_config(application, |()| AppConfig::default()));
         fn_service(move |tcp: TcpStream| {
             let peer = tcp.peer_addr().ok();
-            std::future::ready(Ok::<_, DispatchError>((Connection::new(tcp, Arc::clone(&metrics)), peer)))
+            std::future::ready(Ok::<_, DispatchError>((
+                Connection::new(tcp, Arc::clone(&metrics), Arc::clone(&precedence)),
+                peer,
+            )))
         })
         .and_then(http)
     };

@@ -98,6 +98,7 @@ async fn attend(
     let admin_config = admin::AdminConfig {
         token: config.admin.token.as_ref().map(|token| token.reveal().to_owned()),
         metrics: node.shared().metrics.clone(),
+        precedence: node.shared().precedence.clone(),
     };
     let console = Arc::new(NodeConsole(node.clone()));
     let admin = admin::Server::bind(config.listen.admin, console, admin_config).map_err(machine)?;

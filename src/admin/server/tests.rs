@@ -104,7 +104,11 @@ struct Api {
 impl Api {
     fn start(token: Option<&str>) -> Self {
         let fake = Arc::new(Fake::default());
-        let config = AdminConfig { token: token.map(str::to_owned), metrics: Arc::new(NodeMetrics::register()) };
+        let config = AdminConfig {
+            token: token.map(str::to_owned),
+            metrics: Arc::new(NodeMetrics::register()),
+            precedence: Arc::default(),
+        };
         let console: Arc<dyn Console> = Arc::clone(&fake) as _;
         let server = Server::bind("127.0.0.1:0".parse().unwrap(), console, config).unwrap();
         Self { server, fake, token: token.map(str::to_owned) }
@@ -353,7 +357,11 @@ fn what_is_no_http_hurts_nobody() {
 #[test]
 fn an_open_address_wants_a_token_and_a_strong_one() {
     let bind = |address: &str, token: Option<&str>| {
-        let config = AdminConfig { token: token.map(str::to_owned), metrics: Arc::new(NodeMetrics::register()) };
+        let config = AdminConfig {
+            token: token.map(str::to_owned),
+            metrics: Arc::new(NodeMetrics::register()),
+            precedence: Arc::default(),
+        };
         Server::bind(address.parse().unwrap(), Arc::new(Fake::default()), config)
             .map(|_| ())
             .map_err(|error| error.to_string())
@@ -367,7 +375,7 @@ fn an_open_address_wants_a_token_and_a_strong_one() {
 #[test]
 fn a_taken_port_is_named() {
     let api = Api::start(None);
-    let config = AdminConfig { token: None, metrics: Arc::new(NodeMetrics::register()) };
+    let config = AdminConfig { token: None, metrics: Arc::new(NodeMetrics::register()), precedence: Arc::default() };
     let error = Server::bind(api.server.address(), Arc::new(Fake::default()), config).err().unwrap().to_string();
     assert!(error.ends_with("is already in use; choose another address with --admin"), "{error}");
 }
