@@ -11,9 +11,27 @@ use super::super::testing::{Bench, MIB, TinyDisk, block_on, hash, meta, noise, o
 use super::*;
 use actors::port::Files;
 
+/// A sink, as soon as nobody has the part. A test beside this one starts a program, which has a copy of all that is open here, locks
+/// with it, until it begins; and a restart in here does not end the threads that still write the last record.
+async fn sink_when_free(
+    bench: &Bench,
+    path: &str,
+    data: &[u8],
+) -> Result<(Arc<dyn Sink>, Option<ResumePoint>), FileError> {
+    let begun = Instant::now();
+    loop {
+        match bench.sink(path, meta(data)).await {
+            Err(error) if error.code == FailureCode::Busy && begun.elapsed() < Duration::from_secs(10) => {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
 /// Writes the whole file.
 async fn put(bench: &Bench, path: &str, data: &[u8]) -> Result<(), FileError> {
-    let (sink, _) = bench.sink(path, meta(data)).await?;
+    let (sink, _) = sink_when_free(bench, path, data).await?;
     sink.start(0).await?;
     pour(&sink, data, 0, data.len()).await?;
     sink.finish(hash(data)).await
@@ -21,7 +39,7 @@ async fn put(bench: &Bench, path: &str, data: &[u8]) -> Result<(), FileError> {
 
 /// Writes so much of it and goes away. Gives what could be resumed before.
 async fn put_some(bench: &Bench, path: &str, data: &[u8], to: usize) -> u64 {
-    let (sink, resume) = bench.sink(path, meta(data)).await.unwrap();
+    let (sink, resume) = sink_when_free(bench, path, data).await.unwrap();
     let from = resume.map_or(0, |point| point.offset);
     if let Some(point) = resume {
         assert_eq!(point.hash.0, hash(&data[..from as usize]));
@@ -75,13 +93,7 @@ fn what_was_left_is_resumed_at_a_whole_mib_even_after_a_restart() {
     });
     bench.restart();
     block_on(async {
-        // Unlike a real restart this one does not end the threads that still write the last record.
-        let (sink, resume) = loop {
-            match bench.sink("data/x", meta(&data)).await {
-                Err(error) if error.code == FailureCode::Busy => tokio::time::sleep(Duration::from_millis(5)).await,
-                answer => break answer.unwrap(),
-            }
-        };
+        let (sink, resume) = sink_when_free(&bench, "data/x", &data).await.unwrap();
         let resume = resume.unwrap();
         assert_eq!((resume.offset, resume.hash.0), (4 * MIB as u64, hash(&data[..4 * MIB])));
         sink.start(resume.offset).await.unwrap();
