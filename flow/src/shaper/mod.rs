@@ -29,7 +29,7 @@ mod tier;
 mod tree;
 mod wheel;
 
-/// From so many leaves on one of them hardly shows in the line: quanta are larger, for the processor's sake.
+/// From so many leaves on the processor's bill counts: wakings are gathered, and quanta are larger.
 const MANY_LEAVES: usize = 256;
 
 pub use bucket::SharedBucket;

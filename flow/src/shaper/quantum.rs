@@ -86,7 +86,7 @@ impl ShaperConfig {
     }
 }
 
-/// Releases that a worker can afford without feeling them: at 20 us a visit, gathered ten to a waking, 5 % of a core.
+/// Releases that a worker can afford without feeling them: at 20 us a visit, 5 % of a core.
 const VISITS_PER_SECOND: u64 = 2_500;
 /// The same where leaves are many, so that one of them hardly shows in the line: a thousand leaves have the full quantum.
 const VISITS_PER_SECOND_OF_MANY: u64 = 1_000;
