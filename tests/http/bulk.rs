@@ -39,7 +39,8 @@ fn both_modes_send_the_same_bytes() {
 
 #[test]
 fn a_fast_answer_is_bulk_and_a_slow_one_precise_and_both_are_shown() {
-    let limits = "[limits]\nupload = \"20MB/s\"\n[[group]]\nname = \"slow\"\naddresses = [\"127.0.0.3/32\"]\nupload_cap = \"200KB/s\"\n";
+    let limits = "[shaping]\nbulk_on = \"2MB/s\"\nbulk_off = \"1MB/s\"\n[limits]\nupload = \"20MB/s\"\n\
+        [[group]]\nname = \"slow\"\naddresses = [\"127.0.0.3/32\"]\nupload_cap = \"200KB/s\"\n";
     let server = node(limits, &[]);
     fs::File::create(server.share().join("endless.bin")).unwrap().set_len(4 << 30).unwrap();
     let readers: Vec<_> = [[127, 0, 0, 2], [127, 0, 0, 3]]
