@@ -2,8 +2,8 @@
 //! connections cost, and what a control message waits for meanwhile; and what bulk mode is worth.
 //!
 //! `cargo bench --bench field [PART]... [--write FILE]`. A part is a row, connections x KB/s, as `5000x200`, or `64x0` without a limit;
-//! or `curve`, `idle`, `control`, `open`, `modes`, `congestion` (`modes:100x2000`: a row of these two); without any: all of `benches/README.md`. What is missing of Debian's packages is
-//! installed, if the user is root. `--write FILE` puts each part's Markdown into the file, in the place of what an earlier
+//! or `curve`, `idle`, `control`, `open`, `modes`, `congestion` (`modes:100x2000`: a row of these two); without any: all of
+//! `benches/README.md`. What is missing of Debian's packages is installed, if the user is root. `--write FILE` puts each part's Markdown into the file, in the place of what an earlier
 //! run wrote there, and the curve's picture beside it.
 //!
 //! `EVENKEEL_BENCH_RUNS` (5) alternating runs; `EVENKEEL_BENCH_SECONDS` (30: 30 quanta of a second, 40 would be

@@ -3,7 +3,8 @@
 //! `cargo bench --bench quic [fairness] [control] [bulk] [contact]`. `EVENKEEL_BENCH_RUNS` (3) says how often each is done,
 //! `EVENKEEL_BENCH_TOTAL` under which total (fairness 100MB/s, control 200MB/s); `EVENKEEL_BENCH_EACH` (1000) and
 //! `EVENKEEL_BENCH_SECONDS` (20) are of fairness, `EVENKEEL_BENCH_PINGS` (4000) and `EVENKEEL_BENCH_PEERS` (50) of control,
-//! `EVENKEEL_BENCH_BYTES` (512 MiB) of bulk. Behind `control` may stand which of its scenes (`benches/quic/control.rs`). README.md in this folder says what each part is, and what was measured.
+//! `EVENKEEL_BENCH_BYTES` (512 MiB) of bulk. Behind `control` may stand which of its scenes (`benches/quic/control.rs`).
+//! README.md in this folder says what each part is, and what was measured.
 
 #[path = "support/fountain.rs"]
 mod fountain;

@@ -20,7 +20,7 @@ use crate::measure::{Outcome, PROGRAM, median};
 const SETTLE: Duration = Duration::from_secs(3);
 /// At 200 MB/s more than a gigabyte.
 const WINDOW: Duration = Duration::from_secs(6);
-/// As many alternating runs at most: five would take a quarter of an hour.
+/// As many alternating runs at most: five would take 20 minutes.
 const RUNS: u64 = 3;
 
 const PRECISE: &str = "[shaping]\nbulk_on = \"off\"\n";

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::answer::ApiError;
 
-/// A connection of the API.
+/// A connection of the API. From a request's coming until its answer goes, workers on this core step aside.
 pub(super) struct Connection {
     tcp: TcpStream,
     metrics: Arc<NodeMetrics>,
