@@ -84,6 +84,9 @@ impl Front for Node {
         if arrival.link.peer.is_some_and(|peer| peer != entry.session.peer.id) {
             return refuse("this data token was given to another peer");
         }
+        if arrival.link.ways != entry.ways {
+            return refuse("this data token is for a link that carries other ways");
+        }
         if Worker::current().map(|worker| worker.index) != Some(entry.session.worker) {
             return refuse("this data link did not name the route of its welcome");
         }

@@ -19,7 +19,7 @@ use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use flow::{Class, Direction, GroupKey, LeafKey, Moment, PeerKey, Rate, shaper::SharedBucket};
 use tokio::sync::mpsc;
-use wire::{PeerId, Token};
+use wire::{PeerId, Token, Ways};
 
 use crate::{
     meter::LeafMeter,
@@ -168,6 +168,8 @@ impl LeafEntry {
 
 /// An unused data token.
 pub struct TokenEntry {
+    /// Which ways its link carries.
+    pub ways: Ways,
     /// Whose data link it opens.
     pub session: Arc<SessionEntry>,
     /// Where the link is handed over.

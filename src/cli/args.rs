@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use flow::{Class, Rate};
-use wire::PeerId;
+use wire::{DataLinks, PeerId};
 
 use super::{
     ctl::CtlArgs,
@@ -103,9 +103,10 @@ pub(super) struct TransferArgs {
     /// Share of these files among one's own transfers, 0.001 to 1000.
     #[arg(long, value_name = "N", value_parser = value::weight, default_value = "1")]
     pub(super) weight: f64,
-    /// Data connections; a few help over long, lossy lines. The node grants at most 8, or what it is configured to.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64), default_value = "1")]
-    pub(super) data_links: u32,
+    /// Data connections; a few help over long, lossy lines. A number, or one for each kind: `down:2` carry bytes from the node
+    /// only, `up:2` to it only, `both:1,down:2` are three. The node grants at most 8, or what it is configured to.
+    #[arg(long, value_name = "LINKS", value_parser = value::data_links, default_value = "1")]
+    pub(super) data_links: DataLinks,
     #[command(flatten)]
     pub(super) reach: ReachArgs,
 }

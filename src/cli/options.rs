@@ -7,6 +7,7 @@ use std::{
 };
 
 use flow::Class;
+use wire::Role;
 
 use super::{
     args::{DemoArgs, GetArgs, LsArgs, PutArgs, ServeArgs, TransferArgs},
@@ -43,21 +44,30 @@ impl ServeArgs {
 }
 
 impl TransferArgs {
-    fn resolve(&self) -> SessionOptions {
-        SessionOptions {
+    /// Of a command whose files are sent by `sender`.
+    fn resolve(&self, sender: Role) -> Result<SessionOptions, Failure> {
+        if !self.data_links.carry_from(sender) {
+            let (what, way) = match sender {
+                Role::Server => ("get needs a data link that carries bytes from the node", "down"),
+                Role::Client => ("put needs a data link that carries bytes to the node", "up"),
+            };
+            let words = format!("{what}: write `--data-links {way}` or leave it out, for links that carry both ways");
+            return Err(Failure::usage(words));
+        }
+        Ok(SessionOptions {
             limit: self.bwlimit,
             class: if self.background { Class::Background } else { Class::Foreground },
             weight: self.weight,
             data_links: self.data_links,
             peer_id: self.reach.peer_id,
             transport: self.reach.transport,
-        }
+        })
     }
 }
 
 impl GetArgs {
     pub(super) fn resolve(self, state: Option<&Path>) -> Result<GetOptions, Failure> {
-        let session = self.transfer.resolve();
+        let session = self.transfer.resolve(Role::Server)?;
         let downloads = downloads(self.targets, self.output.as_deref())?;
         let directory = self.output.filter(|out| ends_with_slash(out));
         Ok(GetOptions { state: open_state(state)?, downloads, directory, session })
@@ -66,7 +76,7 @@ impl GetArgs {
 
 impl PutArgs {
     pub(super) fn resolve(self, state: Option<&Path>) -> Result<PutOptions, Failure> {
-        let session = self.transfer.resolve();
+        let session = self.transfer.resolve(Role::Client)?;
         let uploads = uploads(self.files, &self.target)?;
         Ok(PutOptions { state: open_state(state)?, endpoint: self.target.endpoint, uploads, session })
     }

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use flow::{Class, Rate};
+use wire::{DataLinks, Ways};
 
 use crate::{
     config::{self, Share},
@@ -36,6 +37,32 @@ pub(super) fn demo_transport(text: &str) -> Result<DemoTransport, String> {
         "quic" => Ok(DemoTransport::Quic),
         "mixed" => Ok(DemoTransport::Mixed),
         _ => Err("write tcp, quic or mixed".to_owned()),
+    }
+}
+
+/// A number of data links, or one for each kind; a kind without a number is one.
+pub(super) fn data_links(text: &str) -> Result<DataLinks, String> {
+    let mut links = DataLinks { both: 0, down: 0, up: 0 };
+    for part in text.split(',') {
+        let (kind, number) = match part.split_once(':') {
+            Some((kind, number)) => (kind, number),
+            None if part.starts_with(|first: char| first.is_ascii_digit()) => (Ways::Both.as_str(), part),
+            None => (part, "1"),
+        };
+        let ways = Ways::ALL.into_iter().find(|ways| ways.as_str() == kind);
+        let (Some(ways), Ok(number)) = (ways, number.parse::<u32>()) else {
+            return Err("write a number, such as 2, or one for each kind, such as down:2 or up:1,down:3".to_owned());
+        };
+        let of_kind = match ways {
+            Ways::Both => &mut links.both,
+            Ways::Down => &mut links.down,
+            Ways::Up => &mut links.up,
+        };
+        *of_kind = of_kind.saturating_add(number);
+    }
+    match links.all() {
+        1..=64 => Ok(links),
+        all => Err(format!("{all} is not in 1..=64")),
     }
 }
 
@@ -102,6 +129,27 @@ mod tests {
         }
         for text in ["-1", "NaN", "inf", "1001", "x", ""] {
             assert!(weight(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn data_links_are_a_number_or_one_for_each_kind() {
+        for (text, both, down, up) in [
+            ("1", 1, 0, 0),
+            ("64", 64, 0, 0),
+            ("down:2", 0, 2, 0),
+            ("up", 0, 0, 1),
+            ("up:1,down:3", 0, 3, 1),
+            ("2,down", 2, 1, 0),
+            ("both:1,down:2,up:3", 1, 2, 3),
+        ] {
+            assert_eq!(data_links(text), Ok(DataLinks { both, down, up }), "{text}");
+        }
+        for text in ["0", "65", "down:0", "down:60,up:5", "4294967295,up:4294967295"] {
+            assert!(data_links(text).unwrap_err().contains("is not in 1..=64"), "{text}");
+        }
+        for text in ["", "x", "-1", "down:", "down:-1", "sideways:2", "up:1,", "2:down", "1.5", "down=2", "Down"] {
+            assert!(data_links(text).unwrap_err().contains("such as down:2"), "{text}");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{fmt, path::PathBuf, time::Duration};
 
 use flow::{Class, Rate};
-use wire::PeerId;
+use wire::{DataLinks, PeerId};
 
 use crate::{
     config::{Config, ConfigError, Overrides, Share},
@@ -108,8 +108,8 @@ pub struct SessionOptions {
     pub class: Class,
     /// Among one's own transfers, 0.001 ..= 1000.
     pub weight: f64,
-    /// 1 ..= 64
-    pub data_links: u32,
+    /// 1 ..= 64 of them, by the ways that they carry.
+    pub data_links: DataLinks,
     /// The node's id if the user gave it; otherwise pins decide.
     pub peer_id: Option<PeerId>,
     /// How to get there.

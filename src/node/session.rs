@@ -9,7 +9,7 @@ use actors::{
 };
 use flow::{Class, Rate, ShaperConfig, allocation::Knobs};
 use tokio::sync::mpsc;
-use wire::{ClassCode, Hello, PeerId};
+use wire::{ClassCode, DataLinks, Hello, PeerId};
 
 use crate::{
     files::{FilesConfig, LocalFiles},
@@ -33,8 +33,8 @@ pub struct Wish {
     pub asks: Option<Rate>,
     /// How urgent.
     pub class: Class,
-    /// Data links.
-    pub data_links: u32,
+    /// Data links, by the ways that they carry.
+    pub data_links: DataLinks,
     /// The node's id if the user gave it; otherwise pins decide.
     pub peer_id: Option<PeerId>,
     /// Does not say that a pin is new.
@@ -44,14 +44,14 @@ pub struct Wish {
 }
 
 impl Wish {
-    /// As much as there is, over one data link, without words.
+    /// As much as there is, over one data link for both ways, without words.
     pub const fn everything(transport: TransportChoice) -> Self {
         Self {
             upload: Rate::UNLIMITED,
             download: Rate::UNLIMITED,
             asks: None,
             class: Class::Foreground,
-            data_links: 1,
+            data_links: DataLinks::both(1),
             peer_id: None,
             quiet: true,
             transport,
@@ -104,7 +104,7 @@ impl Client {
 
     /// Data links that it asks for.
     pub fn data_links(&self) -> u32 {
-        self.wish.data_links
+        self.wish.data_links.all()
     }
 
     /// Dials `endpoint` (`HOST:PORT`) and says hello. `notice` is told once when the endpoint's id is new.
@@ -137,15 +137,18 @@ impl Client {
             self.dialer(endpoint, Arc::new(Pinned(pins))).map_err(|error| LinkError::Local(error.to_string()))?;
         let (link, first) = tokio::join!(dialer.control(), first);
         let link = link?;
+        let links = self.wish.data_links;
         let hello = Hello {
             version: wire::PROTOCOL_VERSION,
             upload: self.wish.upload.to_wire(),
             download: self.wish.asks.unwrap_or(self.wish.download).to_wire(),
             class: ClassCode::from(self.wish.class).into(),
-            data_links: self.wish.data_links,
+            data_links: links.all(),
             agent: compose::agent(),
             gets: Vec::new(),
             lists: Vec::new(),
+            down_links: links.down,
+            up_links: links.up,
         };
         Ok(self.node.connect(link, hello, first, dialer, EVENTS_MAX))
     }
@@ -184,7 +187,7 @@ fn node_config(wish: &Wish, id: PeerId) -> NodeConfig {
         workers: 1,
         sessions_max: 16,
         per_address_max: 0,
-        data_links_max: wish.data_links as usize,
+        data_links_max: wish.data_links.all() as usize,
         transfers_max: 64,
         // The node is trusted to talk as fast as it likes: its control link is read by one user's process.
         control_frames_per_second: 100_000,

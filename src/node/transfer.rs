@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, time::Duration};
 use actors::port::LinkError;
 use flow::Rate;
 use tokio::signal::unix::{SignalKind, signal};
-use wire::FailureCode;
+use wire::{DataLinks, FailureCode};
 
 use super::{
     Exit, Failure, GetOptions, LsOptions, PutOptions, SessionOptions, TransferProgress,
@@ -131,7 +131,7 @@ pub fn ls(options: LsOptions) -> Result<Listed, Failure> {
         download: Rate::UNLIMITED,
         asks: None,
         class: flow::Class::Foreground,
-        data_links: 1,
+        data_links: DataLinks::both(1),
         peer_id: options.peer_id,
         quiet: false,
         transport: options.transport,

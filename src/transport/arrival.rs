@@ -11,15 +11,15 @@ use std::{
     time::Duration,
 };
 
-use actors::port::{ControlLink, DataArrival, DataLink, Front, LinkFault, Remote, Transport};
+use actors::port::{ControlLink, DataArrival, DataLink, DataSender, Front, LinkFault, Remote, Transport};
 use rustls::{ServerConfig, server::Accepted};
 use tokio::{
-    io::AsyncReadExt as _,
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     time::{Instant, timeout_at},
 };
 use tokio_rustls::{StartHandshake, TlsStream};
-use wire::{ALPN_CONTROL, ALPN_DATA, DATA_PREFACE_BYTES, DataPreface, PeerId, Token};
+use wire::{ALPN_CONTROL, ALPN_DATA, DATA_PREFACE_BYTES, DataPreface, PeerId, Role, Ways};
 
 use super::{
     ListenConfig,
@@ -74,7 +74,7 @@ impl Arrival {
         let Reception { front, tls, config, turn } = &*self.reception;
         let worker = match opening {
             Opening::Plain(_) if config.data_encryption => return Err(LinkFault::Plaintext),
-            Opening::Plain(ref token) => front.route(token).ok_or(LinkFault::Token)?,
+            Opening::Plain(ref preface) => front.route(&preface.token).ok_or(LinkFault::Token)?,
             Opening::Control(_) => turn.fetch_add(1, Ordering::Relaxed) % front.workers().max(1),
             Opening::Data { worker, .. } => worker.unwrap_or(0) % front.workers().max(1),
             Opening::Foreign(accepted) => {
@@ -109,10 +109,7 @@ impl Arrival {
     async fn finish(self, opening: Opening, stream: TcpStream) {
         let config = Arc::clone(&self.reception.tls);
         let delivered = match opening {
-            Opening::Plain(token) => {
-                self.deliver_data(stream, token, None);
-                return;
-            }
+            Opening::Plain(preface) => return self.deliver_data(stream, preface, None).await,
             Opening::Control(accepted) => within(self.deadline, shake(*accepted, config, stream, ALPN_CONTROL))
                 .await
                 .map(|(peer, stream)| (peer, stream, None)),
@@ -121,7 +118,7 @@ impl Arrival {
         };
         match delivered {
             Ok((peer, stream, None)) => self.deliver_control(stream, peer),
-            Ok((peer, stream, Some(token))) => self.deliver_data(stream, token, Some(peer)),
+            Ok((peer, stream, Some(preface))) => self.deliver_data(stream, preface, Some(peer)).await,
             Err(fault) => self.fault(fault),
         }
     }
@@ -132,12 +129,21 @@ impl Arrival {
         self.reception.front.control(link);
     }
 
-    fn deliver_data(self, stream: impl Socket, token: Token, peer: Option<PeerId>) {
-        let link = data_link(stream, self.address, peer, self.guard);
+    async fn deliver_data(self, stream: impl Socket, preface: DataPreface, peer: Option<PeerId>) {
+        let Self { reception, address, guard, deadline } = self;
+        let DataPreface { token, ways } = preface;
+        let linking = async {
+            let linked = data_link(stream, Role::Server, ways, address, peer, guard).await;
+            linked.map_err(|error| fault_of(&error))
+        };
+        let link = match within(deadline, linking).await {
+            Ok(link) => link,
+            Err(fault) => return reception.front.fault(address, fault),
+        };
         // The front has counted a refusal; dropping the link closes it. A data link has no way to carry words: its session
         // lives, and its control link tells what happened there.
-        if let Err(refusal) = self.reception.front.data(DataArrival { token, link }) {
-            tracing::debug!(address = %self.address, code = ?refusal.code, "a data link was refused");
+        if let Err(refusal) = reception.front.data(DataArrival { token, link }) {
+            tracing::debug!(%address, code = ?refusal.code, "a data link was refused");
         }
     }
 }
@@ -153,17 +159,24 @@ pub(super) fn control_link(stream: impl Socket, remote: Remote, guard: Guard) ->
     }
 }
 
-/// A data link over a stream whose token was shown; `peer` is what TLS proved, nothing on a plaintext link.
-pub(super) fn data_link(stream: impl Socket, address: SocketAddr, peer: Option<PeerId>, guard: Guard) -> DataLink {
+/// The end of `role` of a data link over a stream whose token was shown; `peer` is what TLS proved, nothing on a plaintext link.
+/// Who sends nothing ends its half here.
+pub(super) async fn data_link(
+    mut stream: impl Socket,
+    role: Role,
+    ways: Ways,
+    address: SocketAddr,
+    peer: Option<PeerId>,
+    guard: Guard,
+) -> io::Result<DataLink> {
     let transport = if peer.is_some() { Transport::Tcp } else { Transport::TcpPlain };
-    let (reader, writer) = split(stream, guard);
-    DataLink {
-        address,
-        peer,
-        transport,
-        receiver: Box::new(FramedDataReceiver::new(reader)),
-        sender: Box::new(FramedDataSender::new(writer)),
+    let sends = ways.carry_from(role);
+    if !sends {
+        stream.shutdown().await?;
     }
+    let (reader, writer) = split(stream, guard);
+    let sender = sends.then(|| -> Box<dyn DataSender> { Box::new(FramedDataSender::new(writer)) });
+    Ok(DataLink { address, peer, transport, ways, receiver: Box::new(FramedDataReceiver::new(reader)), sender })
 }
 
 async fn within<T>(deadline: Instant, step: impl Future<Output = Result<T, LinkFault>>) -> Result<T, LinkFault> {
@@ -192,12 +205,12 @@ async fn shake_data(
     accepted: Accepted,
     config: Arc<ServerConfig>,
     stream: TcpStream,
-) -> Result<(PeerId, TlsStream<Intake>, Option<Token>), LinkFault> {
+) -> Result<(PeerId, TlsStream<Intake>, Option<DataPreface>), LinkFault> {
     let (peer, mut stream) = shake(accepted, config, stream, ALPN_DATA).await?;
     let mut preface = [0; DATA_PREFACE_BYTES];
     stream.read_exact(&mut preface).await.map_err(|error| fault_of(&error))?;
     let preface = DataPreface::decode(&preface).map_err(|_| LinkFault::Magic)?;
-    Ok((peer, stream, Some(preface.token)))
+    Ok((peer, stream, Some(preface)))
 }
 
 /// tokio-rustls wraps every error of TLS itself, alerts too, as `InvalidData`; the rest is the network's.

@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_rustls::{TlsConnector, TlsStream};
-use wire::{ALPN_CONTROL, ALPN_DATA, DataPreface, PeerId, Token};
+use wire::{ALPN_CONTROL, ALPN_DATA, DataPreface, PeerId, Role};
 
 use super::{
     Credentials, SocketConfig,
@@ -107,7 +107,7 @@ impl Dialer for TcpDialer {
 
     fn data(&self, offer: DataOffer) -> PortFuture<Result<DataLink, LinkError>> {
         let target = Arc::clone(&self.target);
-        Box::pin(async move { target.data(offer.token, &offer.route, offer.plaintext).await })
+        Box::pin(async move { target.data(offer).await })
     }
 }
 
@@ -122,25 +122,26 @@ impl Target {
         Ok(control_link(stream, Remote { peer, address, transport: Transport::Tcp }, None))
     }
 
-    async fn data(&self, token: Token, route: &str, plaintext: bool) -> Result<DataLink, LinkError> {
+    async fn data(&self, offer: DataOffer) -> Result<DataLink, LinkError> {
+        let DataOffer { token, ways, route, plaintext, endpoint: _ } = offer;
         let answered = *self.answered.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut stream, address) = self.connect(answered.map(|(address, _)| address)).await?;
         self.config.socket.apply_data(&stream);
-        let preface = DataPreface { token }.encode();
+        let preface = DataPreface { token, ways }.encode();
         if plaintext {
             stream.write_all(&preface).await.map_err(LinkError::Lost)?;
-            return Ok(data_link(stream, address, None, None));
+            let linked = data_link(stream, Role::Client, ways, address, None, None).await;
+            return linked.map_err(LinkError::Lost);
         }
         let shaken = async {
-            let (peer, mut stream) = self.shake(&self.data_tls, route, stream).await?;
+            let (peer, mut stream) = self.shake(&self.data_tls, &route, stream).await?;
             // Before the token is sent: it is good for the session, and only its node may see it.
             self.check_data_peer(answered.map(|(_, peer)| peer), &peer)?;
             stream.write_all(&preface).await.map_err(LinkError::Lost)?;
             stream.flush().await.map_err(LinkError::Lost)?;
-            Ok((peer, stream))
+            data_link(stream, Role::Client, ways, address, Some(peer), None).await.map_err(LinkError::Lost)
         };
-        let (peer, stream) = self.in_time(shaken).await?;
-        Ok(data_link(stream, address, Some(peer), None))
+        self.in_time(shaken).await
     }
 
     fn check_data_peer(&self, control: Option<PeerId>, data: &PeerId) -> Result<(), LinkError> {

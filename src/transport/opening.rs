@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr};
 use actors::port::LinkFault;
 use rustls::server::{Accepted, AcceptedAlert, Acceptor};
 use tokio::{io::AsyncReadExt as _, net::TcpStream};
-use wire::{ALPN_CONTROL, ALPN_DATA, DATA_PREFACE_BYTES, DataPreface, Token};
+use wire::{ALPN_CONTROL, ALPN_DATA, DATA_PREFACE_BYTES, DataPreface};
 
 use super::worker_of_route;
 
@@ -16,8 +16,8 @@ const HELLO_STEP_BYTES: usize = 2048;
 
 /// What a connection asks for.
 pub(super) enum Opening {
-    /// A plaintext data link and its token.
-    Plain(Token),
+    /// A plaintext data link, and what it begins with.
+    Plain(DataPreface),
     /// A control link: TLS, its ClientHello read.
     Control(Box<Accepted>),
     /// A data link: TLS, its ClientHello read.
@@ -47,8 +47,7 @@ pub(super) async fn read(stream: &mut TcpStream) -> Result<Opening, LinkFault> {
             return Err(LinkFault::Magic);
         }
     }
-    let preface = DataPreface::decode(&start).map_err(|_| LinkFault::Magic)?;
-    Ok(Opening::Plain(preface.token))
+    DataPreface::decode(&start).map(Opening::Plain).map_err(|_| LinkFault::Magic)
 }
 
 async fn read_hello(stream: &mut TcpStream, start: &[u8]) -> Result<Opening, LinkFault> {

@@ -42,7 +42,7 @@ fn what_is_not_our_tls_is_closed_and_counted() {
     counts.refused("tls", 1, || drop(closed_with(peers, b"\x16\x03\x01\x00\x05hello")));
     counts.refused("tls", 1, || drop(closed_with(peers, b"\x16\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")));
     // A plaintext data link where data is encrypted.
-    let preface = wire::DataPreface { token: wire::Token::from_bytes([1; 32]) }.encode();
+    let preface = wire::DataPreface { token: wire::Token::from_bytes([1; 32]), ways: wire::Ways::Both }.encode();
     counts.refused("plaintext", 1, || assert_eq!(closed_with(peers, &preface), Vec::<u8>::new()));
     counts.refused("lost", 1, || drop(tcp(peers)));
 

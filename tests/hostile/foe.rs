@@ -15,7 +15,7 @@ use evenkeel::{
 use quinn::Endpoint;
 use wire::{
     ALPN_CONTROL, ALPN_DATA, DATA_HEADER_BYTES, DataHeader, DataPreface, FrameDecoder, Get, Goodbye, Hello, Message,
-    PROTOCOL_VERSION, Ping, Refusal, Token, Welcome, encode_message,
+    PROTOCOL_VERSION, Ping, Refusal, Token, Ways, Welcome, encode_message,
 };
 
 pub(crate) use crate::line::PATIENCE;
@@ -52,7 +52,7 @@ impl Foe {
 
     /// A control link on which nothing was said.
     pub(crate) fn control(&self) -> Control {
-        let line = self.line(ALPN_CONTROL, "evenkeel", self.peers).unwrap();
+        let line = self.line(ALPN_CONTROL, "evenkeel", self.peers, Ways::Both).unwrap();
         Control { line, decoder: FrameDecoder::default(), welcome: Welcome::default() }
     }
 
@@ -85,23 +85,36 @@ impl Foe {
     }
 
     pub(crate) fn data_with(&self, token: Token, welcome: &Welcome) -> io::Result<Data> {
-        let mut data = self.data_silent(welcome)?;
-        data.line.write_all(&DataPreface { token }.encode())?;
+        self.begin_data(token, welcome, Ways::Both)
+    }
+
+    /// The same, said to carry `ways`, whatever was granted.
+    pub(crate) fn data_carrying(&self, welcome: &Welcome, index: usize, ways: Ways) -> io::Result<Data> {
+        self.begin_data(welcome.parsed_tokens().unwrap()[index], welcome, ways)
+    }
+
+    fn begin_data(&self, token: Token, welcome: &Welcome, ways: Ways) -> io::Result<Data> {
+        let mut data = self.data_over(welcome, ways)?;
+        data.line.write_all(&DataPreface { token, ways }.encode())?;
         data.line.flush()?;
         Ok(data)
     }
 
     /// A data link that shows nothing, where `welcome` sends it.
     pub(crate) fn data_silent(&self, welcome: &Welcome) -> io::Result<Data> {
+        self.data_over(welcome, Ways::Both)
+    }
+
+    fn data_over(&self, welcome: &Welcome, ways: Ways) -> io::Result<Data> {
         let port = welcome.data_endpoint.strip_prefix(':').map_or(self.peers.port(), |port| port.parse().unwrap());
-        let line = self.line(ALPN_DATA, &welcome.data_route, SocketAddr::new(self.peers.ip(), port))?;
+        let line = self.line(ALPN_DATA, &welcome.data_route, SocketAddr::new(self.peers.ip(), port), ways)?;
         Ok(Data { line })
     }
 
-    fn line(&self, alpn: &[u8], name: &str, address: SocketAddr) -> io::Result<Line> {
+    fn line(&self, alpn: &[u8], name: &str, address: SocketAddr, ways: Ways) -> io::Result<Line> {
         let config = client_config(&self.credentials, alpn).unwrap();
         match &self.udp {
-            Some(udp) => shake_quic(config, udp, address),
+            Some(udp) => shake_quic(config, udp, address, ways),
             None => Ok(Line::Tcp(Box::new(shake(config, name, tcp(address))?))),
         }
     }

@@ -11,10 +11,10 @@ use quinn_proto::{
     transport_parameters::TransportParameters,
 };
 
-/// RFC 9000, 18.2: `initial_max_streams_bidi`.
-const STREAMS_BIDI: u8 = 0x08;
+/// RFC 9000, 18.2: `initial_max_streams_bidi` and `initial_max_streams_uni`.
+const STREAMS: [u8; 2] = [0x08, 0x09];
 
-/// The configuration inside, and how many streams a connection of it may open whatever the server says.
+/// The configuration inside, and how many streams of each kind a connection of it may open whatever the server says.
 pub(crate) struct Generous(pub(crate) Arc<QuicClientConfig>, pub(crate) u64);
 
 impl ClientConfig for Generous {
@@ -34,7 +34,7 @@ struct GenerousSession {
     streams: u64,
 }
 
-/// What the server said, with `streams` in the place of its limit.
+/// What the server said, with `streams` in the place of its limits.
 fn widened(said: &TransportParameters, streams: u64) -> TransportParameters {
     let mut bytes = Vec::new();
     said.write(&mut bytes);
@@ -45,14 +45,16 @@ fn widened(said: &TransportParameters, streams: u64) -> TransportParameters {
         let id = quinn::VarInt::decode(&mut rest).unwrap().into_inner();
         let len = quinn::VarInt::decode(&mut rest).unwrap().into_inner();
         rest = &rest[usize::try_from(len).unwrap()..];
-        if id != u64::from(STREAMS_BIDI) {
+        if STREAMS.iter().all(|streams| id != u64::from(*streams)) {
             wide.extend_from_slice(&before[..before.len() - rest.len()]);
         }
     }
     let mut limit = Vec::new();
     quinn::VarInt::try_from(streams).unwrap().encode(&mut limit);
-    wide.extend_from_slice(&[STREAMS_BIDI, limit.len() as u8]);
-    wide.extend_from_slice(&limit);
+    for id in STREAMS {
+        wide.extend_from_slice(&[id, limit.len() as u8]);
+        wide.extend_from_slice(&limit);
+    }
     TransportParameters::read(Side::Client, &mut &wide[..]).unwrap()
 }
 

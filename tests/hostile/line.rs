@@ -15,6 +15,7 @@ use tokio::{
     runtime::{Builder, Handle},
     time::timeout,
 };
+use wire::Ways;
 
 /// The longest wait for an answer; far above what is needed, since the machine may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -73,10 +74,10 @@ impl Write for Line {
     }
 }
 
-/// The one stream of a QUIC connection. Its sockets go on, on a thread of their own, while nobody waits for them.
+/// The stream of a QUIC connection. Its sockets go on, on a thread of their own, while nobody waits for them.
 pub(crate) struct QuicLine {
     /// `None` when it is dropped.
-    streams: Option<(SendStream, RecvStream)>,
+    streams: Option<(SendStream, Option<RecvStream>)>,
     connection: Connection,
     read_patience: Duration,
     write_patience: Duration,
@@ -85,6 +86,11 @@ pub(crate) struct QuicLine {
 impl QuicLine {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         let Some((_, receiving)) = &mut self.streams else { return Ok(0) };
+        let receiving = match receiving {
+            Some(receiving) => receiving,
+            // What comes to who has opened a stream that carries one way comes over the node's own.
+            none => none.insert(within(self.read_patience, self.connection.accept_uni())??),
+        };
         let read = within(self.read_patience, receiving.read(room))?;
         Ok(read.map_err(io::Error::from)?.unwrap_or(0))
     }
@@ -129,12 +135,20 @@ pub(crate) fn udp() -> Endpoint {
     Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap()
 }
 
-/// A QUIC handshake to its end, and a stream.
-pub(crate) fn shake_quic(config: Arc<ClientConfig>, endpoint: &Endpoint, address: SocketAddr) -> io::Result<Line> {
+/// A QUIC handshake to its end, and the stream of a link that carries `ways`.
+pub(crate) fn shake_quic(
+    config: Arc<ClientConfig>,
+    endpoint: &Endpoint,
+    address: SocketAddr,
+    ways: Ways,
+) -> io::Result<Line> {
     let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).unwrap()));
     let shaken = within(PATIENCE, async {
         let connection = endpoint.connect_with(config, address, "evenkeel").unwrap().await?;
-        let streams = connection.open_bi().await?;
+        let streams = match ways {
+            Ways::Both => connection.open_bi().await.map(|(sending, receiving)| (sending, Some(receiving)))?,
+            Ways::Down | Ways::Up => (connection.open_uni().await?, None),
+        };
         Ok::<_, quinn::ConnectionError>((connection, streams))
     });
     let (connection, streams) = shaken?.map_err(io::Error::from)?;

@@ -20,7 +20,7 @@ use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, Sen
 use tokio::time::timeout;
 use wire::{
     ALPN_CONTROL, ALPN_DATA, Begin, DATA_HEADER_BYTES, DataHeader, DataPreface, FrameDecoder, Goodbye, GoodbyeCode,
-    Message, Put, Token, Welcome,
+    Message, Put, Token, Ways, Welcome,
 };
 
 use crate::{
@@ -82,7 +82,7 @@ impl Foe {
     pub(crate) async fn data(&self, welcome: &Welcome, token: Token) -> Data {
         let connection = self.data_silent(welcome).await;
         let (mut sending, receiving) = connection.open_bi().await.unwrap();
-        sending.write_all(&DataPreface { token }.encode()).await.unwrap();
+        sending.write_all(&DataPreface { token, ways: Ways::Both }.encode()).await.unwrap();
         Data { connection, sending, receiving }
     }
 
@@ -230,10 +230,24 @@ async fn streams_without_end() {
 
 #[test]
 fn ten_thousand_streams_on_a_data_connection_end_its_session() {
-    driven(data_streams_without_end());
+    driven(data_streams_without_end(Ways::Both));
 }
 
-async fn data_streams_without_end() {
+/// Of the kind that carries one way: one may be opened, for a link of that kind.
+#[test]
+fn nor_may_they_be_unidirectional() {
+    driven(data_streams_without_end(Ways::Up));
+}
+
+/// The stream of a link that carries `ways`.
+async fn stream(connection: &Connection, ways: Ways) -> Result<(SendStream, Option<RecvStream>), ConnectionError> {
+    match ways {
+        Ways::Both => connection.open_bi().await.map(|(sending, receiving)| (sending, Some(receiving))),
+        Ways::Down | Ways::Up => connection.open_uni().await.map(|sending| (sending, None)),
+    }
+}
+
+async fn data_streams_without_end(ways: Ways) {
     let server = node("");
     let counts = Counts::of(&server);
     let neighbour = Neighbour::getting(&server);
@@ -242,14 +256,17 @@ async fn data_streams_without_end() {
     let session = foe.session().await;
     let config = ClientConfig::new(Arc::new(Generous(foe.tls(ALPN_DATA), STREAMS)));
     let connection = foe.connect(foe.data_address(&session.welcome), config).await;
-    let mut streams = vec![connection.open_bi().await.unwrap()];
-    streams[0].0.write_all(&DataPreface { token: session.token(0) }.encode()).await.unwrap();
+    let mut streams = vec![stream(&connection, ways).await.unwrap()];
+    // The session was granted no other kind.
+    if ways == Ways::Both {
+        streams[0].0.write_all(&DataPreface { token: session.token(0), ways }.encode()).await.unwrap();
+    }
     for _ in 1..STREAMS {
-        let Ok(Ok((mut stream, receiving))) = timeout(PATIENCE, connection.open_bi()).await else { break };
-        if stream.write_all(b"one more").await.is_err() {
+        let Ok(Ok((mut sending, receiving))) = timeout(PATIENCE, stream(&connection, ways)).await else { break };
+        if sending.write_all(b"one more").await.is_err() {
             break;
         }
-        streams.push((stream, receiving));
+        streams.push((sending, receiving));
     }
     match timeout(PATIENCE, connection.closed()).await.expect("the link stays open") {
         ConnectionError::ConnectionClosed(close) => {

@@ -11,11 +11,11 @@ mod peer_id;
 mod session;
 mod token;
 mod violation;
+mod ways;
 mod words;
 
 pub use frame::{
-    DATA_HEADER_BYTES, DATA_MAGIC, DATA_PREFACE_BYTES, DataHeader, DataPreface, EncodeError, FrameDecoder,
-    encode_message,
+    DATA_HEADER_BYTES, DATA_PREFACE_BYTES, DataHeader, DataPreface, EncodeError, FrameDecoder, encode_message,
 };
 pub use limits::{
     AGENT_BYTES_MAX, CONTROL_FRAME_BYTES_MAX, DATA_PAYLOAD_BYTES_MAX, Limits, PATH_BYTES_MAX, WEIGHT_THOUSANDTHS_MAX,
@@ -31,6 +31,7 @@ pub use peer_id::{PeerId, PeerIdError};
 pub use session::{Accepted, Event, Exit, GetRequest, Output, PutRequest, Role, Session, SessionError, TransferStatus};
 pub use token::Token;
 pub use violation::Violation;
+pub use ways::{DataLinks, Ways};
 pub use words::{escaped, printable};
 
 /// ALPN of control links.

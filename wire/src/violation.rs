@@ -56,9 +56,12 @@ pub enum Violation {
         /// What it held.
         value: u64,
     },
-    /// A plaintext data link that does not begin with the magic.
+    /// A data link that does not begin with the magic.
     #[error("a data link that does not begin with the magic bytes")]
     DataMagic,
+    /// Data on a link that carries none from whoever sent it.
+    #[error("data of transfer {0} on a data link that carries none this way")]
+    WrongWay(u32),
     /// A data frame whose length is 0 or above the limit.
     #[error("a data frame of {len} bytes; 1 to {max} are allowed")]
     DataLength {
@@ -190,6 +193,7 @@ impl Violation {
             Self::BadLength { .. } => "bad_length",
             Self::BadNumber { .. } => "bad_number",
             Self::DataMagic => "data_magic",
+            Self::WrongWay(_) => "wrong_way",
             Self::DataLength { .. } => "data_length",
             Self::Unexpected { .. } => "unexpected",
             Self::UnexpectedForTransfer { .. } => "unexpected_for_transfer",

@@ -115,6 +115,10 @@ fn lengths_and_ranges_are_checked_in_the_decoder() {
         (Message::Welcome(Welcome { tokens: vec![vec![0; 32]; 65], ..Welcome::default() }), "too_many"),
         (Message::Hello(Hello { agent: long, ..Hello::default() }), "too_long"),
         (Message::Hello(Hello { data_links: 65, ..Hello::default() }), "bad_number"),
+        (Message::Hello(Hello { data_links: 2, down_links: 2, up_links: 1, ..Hello::default() }), "bad_number"),
+        (Message::Hello(Hello { up_links: 2, ..Hello::default() }), "bad_number"),
+        (Message::Hello(Hello { down_links: u32::MAX, up_links: u32::MAX, ..Hello::default() }), "bad_number"),
+        (Message::Welcome(Welcome { tokens: vec![vec![0; 32]], down_links: 2, ..Welcome::default() }), "bad_number"),
         (Message::Proportions(Proportions { shares: vec![Proportion::default(); 513] }), "too_many"),
         (Message::Listing(Listing { entries: vec![Entry::default(); 1001], ..Listing::default() }), "too_many"),
     ];
@@ -180,15 +184,45 @@ fn data_headers_are_big_endian_and_bounded() {
 
 #[test]
 fn the_magic_tells_a_data_link_from_tls() {
-    let preface = DataPreface { token: Token::from_bytes([3; 32]) };
-    let bytes = preface.encode();
-    assert_eq!(DataPreface::decode(&bytes), Ok(preface));
-    for cut in 0..bytes.len() {
-        assert!(DataPreface::is_magic_prefix(&bytes[..cut]));
+    for ways in Ways::ALL {
+        let preface = DataPreface { token: Token::from_bytes([3; 32]), ways };
+        let bytes = preface.encode();
+        assert_eq!(DataPreface::decode(&bytes), Ok(preface));
+        for cut in 0..bytes.len() {
+            assert!(DataPreface::is_magic_prefix(&bytes[..cut]));
+        }
     }
     assert!(!DataPreface::is_magic_prefix(&[0x16, 3, 1]));
     assert!(!DataPreface::is_magic_prefix(b"EVKLDAT2"));
     assert_eq!(DataPreface::decode(&[0x16; 40]), Err(Violation::DataMagic));
+}
+
+#[test]
+fn a_data_link_says_which_ways_it_carries_and_no_other_word_is_taken() {
+    let begins = |last: u8| {
+        let mut bytes = DataPreface { token: Token::from_bytes([3; 32]), ways: Ways::Both }.encode();
+        assert_eq!(&bytes[..8], b"EVKLDAT1", "whoever knows of no ways says both");
+        bytes[7] = last;
+        (DataPreface::is_magic_prefix(&bytes), DataPreface::decode(&bytes).map(|preface| preface.ways))
+    };
+    let known = [(b'1', Ways::Both), (b'D', Ways::Down), (b'U', Ways::Up)];
+    for last in 0..=u8::MAX {
+        match known.iter().find(|(letter, _)| *letter == last) {
+            Some((_, ways)) => assert_eq!(begins(last), (true, Ok(*ways))),
+            None => assert_eq!(begins(last), (false, Err(Violation::DataMagic)), "{last}"),
+        }
+    }
+}
+
+#[test]
+fn a_hello_and_a_welcome_that_say_nothing_of_ways_mean_both() {
+    let links = |data_links| Hello { data_links, ..Hello::default() }.links();
+    assert_eq!([links(0), links(1), links(3)], [1, 1, 3].map(DataLinks::both));
+    assert_eq!(Welcome { tokens: vec![vec![0; 32]; 2], ..Welcome::default() }.links(), DataLinks::both(2));
+    let hello = Hello { data_links: 4, down_links: 2, up_links: 1, ..Hello::default() };
+    assert_eq!(hello.links(), DataLinks { both: 1, down: 2, up: 1 });
+    let welcome = Welcome { tokens: vec![vec![0; 32]; 3], up_links: 3, ..Welcome::default() };
+    assert_eq!(welcome.links(), DataLinks { both: 0, down: 0, up: 3 });
 }
 
 proptest! {

@@ -11,7 +11,9 @@ use std::{
 use actix::{Actor, ActorContext, AsyncContext, Context, StreamHandler};
 use flow::{Class, LeafKey, Moment, Rate};
 use tokio::sync::mpsc;
-use wire::{DataHeader, Exit, GoodbyeCode, Hello, Message, Output, RefusalCode, Session, SessionError, Violation};
+use wire::{
+    DataHeader, Exit, GoodbyeCode, Hello, Message, Output, RefusalCode, Session, SessionError, Violation, Ways,
+};
 
 use crate::{
     inbox::{Inbox, Item},
@@ -96,7 +98,8 @@ pub struct PeerActor {
     pub(super) links: Vec<Option<Link>>,
     /// The most at which data links are read: the ceiling of the download that may go fastest.
     pub(super) reads: Rc<Cell<Rate>>,
-    pub(super) data_links_max: usize,
+    /// Of each data link that it may have: those that a client asks for until it is welcomed, then those that it was granted.
+    pub(super) ways: Vec<Ways>,
     /// Transfers whose file is being opened.
     pub(super) opening: HashMap<u32, Opening>,
     pub(super) uploads: HashMap<u32, Upload>,
@@ -128,11 +131,12 @@ impl PeerActor {
         actix_rt::spawn(link::write_control(link.sender, outgoing, control_lane.clone(), shared.clone()));
         actix_rt::spawn(link::read_control(link.receiver, control_lane.clone(), shared.clone()));
         let limits = config.session_limits.clone();
-        let mut opening = HashMap::new();
+        let (mut opening, mut ways) = (HashMap::new(), Vec::new());
         let (session, class, user, life) = match start {
             Start::Server => (Session::server(limits, now), Class::default(), None, Life::Stranger),
             Start::Client { mut hello, first, events, dialer } => {
                 let class = hello.flow_class();
+                ways.extend(hello.links().ways());
                 let mut user = User::new(events, dialer);
                 opening = user.ask_first(first, &mut hello, &limits);
                 let membership = Membership::join(&worker, &link.remote, String::new(), [0, 0], control_lane.clone());
@@ -154,7 +158,7 @@ impl PeerActor {
             outbox: Some(outbox),
             links: Vec::new(),
             reads: Rc::new(Cell::new(Rate::UNLIMITED)),
-            data_links_max: 0,
+            ways,
             opening,
             uploads: HashMap::new(),
             downloads: HashMap::new(),
@@ -255,14 +259,22 @@ impl PeerActor {
             Life::Stranger | Life::Gone => return,
         };
         let index = self.links.len();
-        self.links.push(Some(Link::open(index, link, &self.data_lane, &self.worker, peer, &self.reads)));
+        self.links.push(Some(Link::open(
+            index,
+            link,
+            self.session.role(),
+            &self.data_lane,
+            &self.worker,
+            peer,
+            &self.reads,
+        )));
         self.pin_uploads();
     }
 
     pub(super) fn link_free(&mut self, index: usize) {
-        if let Some(Some(link)) = self.links.get_mut(index) {
-            link.in_flight = None;
-            link.blocked = None;
+        if let Some(Some(Link { outlet: Some(outlet), .. })) = self.links.get_mut(index) {
+            outlet.in_flight = None;
+            outlet.blocked = None;
         }
         #[cfg(feature = "lanes-off")]
         self.let_go();

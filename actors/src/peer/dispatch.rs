@@ -12,6 +12,7 @@ use crate::{
         ControlMessage, DataMessage, PeerActor,
         actor::{EarlyChunk, Life},
         client::SessionEvent,
+        link::Link,
     },
 };
 
@@ -105,7 +106,7 @@ impl PeerActor {
             }
             DataMessage::DialFailed(error) => {
                 let is_over = self.dialled();
-                if !is_over && self.links.iter().all(Option::is_none) {
+                if !is_over && self.lacks_a_way() {
                     self.link_lost(Some(error));
                 }
             }
@@ -117,8 +118,8 @@ impl PeerActor {
             DataMessage::LinkEnded { link, error } => self.data_link_ended(link, error),
             DataMessage::Sent { link } => self.link_free(link),
             DataMessage::Blocked { link, pressure } => {
-                if let Some(Some(link)) = self.links.get_mut(link) {
-                    link.blocked = link.in_flight.map(|_| pressure);
+                if let Some(Some(Link { outlet: Some(outlet), .. })) = self.links.get_mut(link) {
+                    outlet.blocked = outlet.in_flight.map(|_| pressure);
                 }
                 self.drive_link(link);
             }

@@ -194,7 +194,7 @@ impl PeerActor {
         }
         let EarlyChunk { link, header, payload, room } = chunk;
         let (transport, mode) = match self.links.get(link) {
-            Some(Some(link)) => (link.transport, link.down.get()),
+            Some(Some(link)) => (link.transport, link.arriving.get()),
             Some(None) | None => return None,
         };
         let download = self.downloads.get_mut(&header.transfer)?;

@@ -10,7 +10,7 @@ use std::{
 
 use flow::{Direction, Mode, ModeSwitch, Moment, Rate};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use wire::{DataHeader, Message};
+use wire::{DataHeader, Message, Role, Violation, Ways};
 
 use crate::{
     link_mode::LinkMode,
@@ -202,6 +202,18 @@ async fn read_data(
     }
 }
 
+/// Watches the half of a data link on which nothing may come. That it ends says nothing of the link: whoever sends nothing has
+/// nothing to keep it open for.
+async fn watch(link: usize, mut receiver: Box<dyn DataReceiver>, lane: mpsc::Sender<DataMessage>) {
+    let error = match poll_fn(|cx| receiver.poll_header(cx)).await {
+        Ok(Some(header)) => LinkError::PeerFault(Violation::WrongWay(header.transfer)),
+        Ok(None) => return,
+        Err(error) => error,
+    };
+    // The actor may be gone.
+    let _ = lane.send(DataMessage::LinkEnded { link, error: Some(error) }).await;
+}
+
 /// Writes chunks to a data link, one at a time, and says when the socket is full.
 async fn write_data(
     link: usize,
@@ -273,6 +285,19 @@ async fn flush(link: usize, sender: &mut dyn DataSender, lane: &mpsc::Sender<Dat
 
 /// What the actor keeps of a data link.
 pub(super) struct Link {
+    /// What carries it.
+    pub(super) transport: Transport,
+    /// Which ways it carries.
+    pub(super) ways: Ways,
+    /// Towards the peer; `None`: it carries nothing there.
+    pub(super) outlet: Option<Outlet>,
+    /// Its mode from the peer, which its reader keeps.
+    pub(super) arriving: Rc<Cell<Mode>>,
+    _reader: Tether,
+}
+
+/// The half of a data link that goes to the peer.
+pub(super) struct Outlet {
     /// Chunks to its writer, one at a time.
     pub(super) chunks: mpsc::Sender<(DataHeader, Payload)>,
     /// The transfer whose chunk the writer has.
@@ -285,53 +310,61 @@ pub(super) struct Link {
     pub(super) first: u32,
     /// What carries it.
     pub(super) transport: Transport,
-    /// Its mode towards the peer.
-    pub(super) up: LinkMode,
-    /// Its mode from the peer, which its reader keeps.
-    pub(super) down: Rc<Cell<Mode>>,
-    pub(super) _tasks: [Tether; 2],
+    /// Its mode.
+    pub(super) mode: LinkMode,
+    _writer: Tether,
 }
 
 impl Link {
-    /// Starts the reader and the writer of data link `index`; `reads` is the most at which it is read.
+    /// Starts the reader and the writer of data link `index` of a session in which we are `role`; `reads` is the most at which
+    /// it is read.
     pub(super) fn open(
         index: usize,
         link: DataLink,
+        role: Role,
         lane: &mpsc::Sender<DataMessage>,
         worker: &Rc<Worker>,
         peer: Arc<PeerEntry>,
         reads: &Rc<Cell<Rate>>,
     ) -> Self {
+        let DataLink { transport, ways, receiver, sender, .. } = link;
+        let arriving = Rc::new(Cell::new(Mode::Precise));
+        let reader = if ways.carry_from(role.other()) {
+            let (lane, worker, shown) = (lane.clone(), worker.clone(), arriving.clone());
+            Tether::spawn(read_data(index, receiver, lane, worker, peer, shown, reads.clone()))
+        } else {
+            Tether::spawn(watch(index, receiver, lane.clone()))
+        };
+        let outlet = sender.map(|sender| Outlet::open(index, transport, sender, lane, worker));
+        Self { transport, ways, outlet, arriving, _reader: reader }
+    }
+}
+
+impl Outlet {
+    /// Starts the writer.
+    fn open(
+        index: usize,
+        transport: Transport,
+        sender: Box<dyn DataSender>,
+        lane: &mpsc::Sender<DataMessage>,
+        worker: &Rc<Worker>,
+    ) -> Self {
         let shared = &worker.shared;
-        let down = Rc::new(Cell::new(Mode::Precise));
         let (chunks, queue) = mpsc::channel(1);
-        let tasks = [
-            Tether::spawn(read_data(
-                index,
-                link.receiver,
-                lane.clone(),
-                worker.clone(),
-                peer,
-                down.clone(),
-                reads.clone(),
-            )),
-            Tether::spawn(write_data(index, link.sender, queue, lane.clone(), shared.clone())),
-        ];
         Self {
             chunks,
             in_flight: None,
             blocked: None,
             transfers: 0,
             first: 0,
-            transport: link.transport,
-            up: LinkMode::new(shared.clone(), Direction::Upload, ModeSwitch::new(worker.now())),
-            down,
-            _tasks: tasks,
+            transport,
+            mode: LinkMode::new(shared.clone(), Direction::Upload, ModeSwitch::new(worker.now())),
+            _writer: Tether::spawn(write_data(index, sender, queue, lane.clone(), shared.clone())),
         }
     }
 
     /// Whether its bytes go from the page cache now: in bulk, where no cipher must see them.
     pub(super) fn takes_pages(&self) -> bool {
-        self.transport == Transport::TcpPlain && self.up.mode() == Mode::Bulk
+        self.transport == Transport::TcpPlain && self.mode.mode() == Mode::Bulk
     }
 }

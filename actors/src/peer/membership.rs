@@ -4,7 +4,7 @@ use std::{net::SocketAddr, rc::Rc, sync::Arc};
 
 use flow::Direction;
 use tokio::sync::mpsc;
-use wire::Token;
+use wire::{DataLinks, Token};
 
 use crate::{
     peer::{ControlMessage, DataMessage},
@@ -55,17 +55,17 @@ impl Membership {
         Self { session, tokens: Vec::new(), worker: worker.clone(), _place: worker.open_peer(&peer), reason: "lost" }
     }
 
-    /// Makes `count` one-time tokens for data links. An error is the system's randomness failing.
+    /// Makes one-time tokens for `links`. An error is the system's randomness failing.
     pub(super) fn issue_tokens(
         &mut self,
-        count: usize,
+        links: DataLinks,
         data: &mpsc::Sender<DataMessage>,
     ) -> Result<Vec<Token>, getrandom::Error> {
-        for _ in 0..count {
+        for ways in links.ways() {
             let mut bytes = [0; 32];
             getrandom::fill(&mut bytes)?;
             let token = Token::from_bytes(bytes);
-            let entry = TokenEntry { session: self.session.clone(), data: data.clone() };
+            let entry = TokenEntry { ways, session: self.session.clone(), data: data.clone() };
             self.worker.shared.registry.tokens.insert(token, entry);
             self.tokens.push(token);
         }

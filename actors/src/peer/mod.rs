@@ -17,6 +17,7 @@ mod serve;
 mod unlaned;
 mod upload;
 mod user;
+mod ways;
 
 pub use actor::{PeerActor, Start};
 pub(crate) use link::InSocket;

@@ -40,7 +40,8 @@ impl PeerActor {
         let desired = [hello.download, hello.upload];
         let mut membership =
             Membership::join(&self.worker, &self.remote, hello.agent.clone(), desired, self.control_lane.clone());
-        let links = (hello.data_links.max(1) as usize).min(self.shared.config.data_links_max);
+        let links_max = u32::try_from(self.shared.config.data_links_max).unwrap_or(u32::MAX);
+        let links = hello.links().at_most(links_max);
         let tokens = match membership.issue_tokens(links, &self.data_lane) {
             Ok(tokens) => tokens,
             Err(error) => {
@@ -50,7 +51,7 @@ impl PeerActor {
                 return self.complain(told);
             }
         };
-        self.data_links_max = links;
+        self.ways = links.ways().collect();
         let [upload, download] = Direction::ALL.map(|direction| self.grant(&membership, direction));
         membership.session.set_granted([upload, download]);
         let welcome = Welcome {
@@ -63,6 +64,8 @@ impl PeerActor {
             plaintext_data: self.shared.config.plaintext_data,
             window_max: self.shared.config.window_bytes_max,
             transfers_max: u32::try_from(self.shared.config.transfers_max).unwrap_or(u32::MAX),
+            down_links: links.down,
+            up_links: links.up,
         };
         tracing::info!(peer = %self.remote.peer, address = %self.remote.address, agent = %wire::printable(&hello.agent), "joined");
         self.life = Life::Member { membership, rights };
@@ -134,6 +137,9 @@ impl PeerActor {
         if self.transfers() >= self.shared.config.transfers_max {
             return self.fail_transfer(transfer, self.too_many());
         }
+        if let Some(error) = self.no_link(Direction::Upload) {
+            return self.fail_transfer(transfer, error);
+        }
         let opening = self.shared.files.open_source(get.path.clone());
         let prefix = <[u8; 32]>::try_from(get.prefix_hash.as_slice()).ok().map(PrefixHash);
         let offset = get.offset;
@@ -172,6 +178,9 @@ impl PeerActor {
         }
         if self.transfers() >= self.shared.config.transfers_max {
             return self.fail_transfer(transfer, self.too_many());
+        }
+        if let Some(error) = self.no_link(Direction::Download) {
+            return self.fail_transfer(transfer, error);
         }
         let meta = SinkMeta { size: put.size, mtime_ns: put.mtime_ns, owner: self.remote.peer };
         let opening = self.shared.files.open_sink(put.path.clone(), meta);

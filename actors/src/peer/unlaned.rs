@@ -7,7 +7,12 @@ use crate::peer::PeerActor;
 
 impl PeerActor {
     fn has_data_queued(&self) -> bool {
-        let in_flight = self.links.iter().flatten().any(|link| link.in_flight.is_some());
+        let in_flight = self
+            .links
+            .iter()
+            .flatten()
+            .filter_map(|link| link.outlet.as_ref())
+            .any(|outlet| outlet.in_flight.is_some());
         in_flight || self.uploads.values().any(|upload| upload.is_queued())
     }
 

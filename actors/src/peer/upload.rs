@@ -17,7 +17,7 @@ use crate::{
     log_gate::{LOG_INTERVAL, LogGate},
     peer::{
         DataMessage, PeerActor, disk,
-        link::{Link, Tether},
+        link::{Link, Outlet, Tether},
     },
     port::{FileError, Payload, Pressure, Source},
     shared::Shared,
@@ -185,8 +185,8 @@ impl PeerActor {
         if !upload.begun {
             return;
         }
-        let link = upload.link.and_then(|index| self.links.get(index)?.as_ref());
-        upload.read_ahead(transfer, link.is_some_and(Link::takes_pages), &self.shared, &self.data_lane);
+        let outlet = upload.link.and_then(|index| self.links.get(index)?.as_ref()?.outlet.as_ref());
+        upload.read_ahead(transfer, outlet.is_some_and(Outlet::takes_pages), &self.shared, &self.data_lane);
         let leaf = upload.lease.leaf.clone();
         let meter = &leaf.meter;
         if upload.sent_to == upload.size {
@@ -208,13 +208,13 @@ impl PeerActor {
             self.withdraw(transfer, Limiter::Receiver);
             return;
         }
-        let Some((index, link)) = upload.link.and_then(|index| Some((index, self.links.get_mut(index)?.as_mut()?)))
-        else {
+        let pinned = upload.link.and_then(|index| Some((index, self.links.get_mut(index)?.as_mut()?.outlet.as_mut()?)));
+        let Some((index, outlet)) = pinned else {
             self.withdraw(transfer, Limiter::Source);
             return;
         };
-        if link.in_flight.is_some() {
-            match link.blocked {
+        if outlet.in_flight.is_some() {
+            match outlet.blocked {
                 Some(Pressure::Network) => self.withdraw(transfer, Limiter::Network),
                 Some(Pressure::Receiver) => self.withdraw(transfer, Limiter::Receiver),
                 // The writer has not had its turn yet: ours is the next.
@@ -244,16 +244,16 @@ impl PeerActor {
         self.session.data_sent(transfer, header.len);
         let class = upload.lease.leaf.class();
         let metrics = self.shared.metrics.direction(flow::Direction::Upload);
-        metrics.payload_bytes(class, link.transport).increment(u64::from(header.len));
+        metrics.payload_bytes(class, outlet.transport).increment(u64::from(header.len));
         self.shared.moved[flow::Direction::Upload.index()].fetch_add(u64::from(header.len), Relaxed);
         metrics.overhead_bytes.increment(wire::DATA_HEADER_BYTES as u64);
-        link.in_flight = Some(transfer);
-        link.blocked = None;
-        link.first = transfer.wrapping_add(1);
-        if link.chunks.try_send((header, payload)).is_err() {
+        outlet.in_flight = Some(transfer);
+        outlet.blocked = None;
+        outlet.first = transfer.wrapping_add(1);
+        if outlet.chunks.try_send((header, payload)).is_err() {
             tracing::debug!(link = index, "the link's writer is gone");
         }
-        if let Some(mode) = link.up.moved(header.len, now) {
+        if let Some(mode) = outlet.mode.moved(header.len, now) {
             let on_link = self.uploads.values().filter(|upload| upload.link == Some(index));
             on_link.for_each(|upload| upload.lease.set_mode(mode));
         }
@@ -319,8 +319,8 @@ impl PeerActor {
     /// A link is free again: each of its transfers comes first in turn.
     pub(super) fn drive_link(&mut self, index: usize) {
         let first = match self.links.get(index) {
-            Some(Some(link)) => link.first,
-            Some(None) | None => return,
+            Some(Some(Link { outlet: Some(outlet), .. })) => outlet.first,
+            Some(_) | None => return,
         };
         let mut pinned: Vec<u32> =
             self.uploads.iter().filter(|(_, upload)| upload.link == Some(index)).map(|(id, _)| *id).collect();
@@ -330,17 +330,18 @@ impl PeerActor {
         }
     }
 
-    /// Pins transfers that wait for a link to the link with the fewest.
+    /// Pins transfers that wait for a link to that of the fewest, among those that carry to the peer.
     pub(super) fn pin_uploads(&mut self) {
         let waiting: Vec<u32> =
             self.uploads.iter().filter(|(_, upload)| upload.link.is_none()).map(|(id, _)| *id).collect();
         for transfer in waiting {
-            let link = self.links.iter_mut().enumerate().filter_map(|(index, link)| Some((index, link.as_mut()?)));
-            let Some((index, link)) = link.min_by_key(|(_, link)| link.transfers) else { return };
-            link.transfers += 1;
+            let links = self.links.iter_mut().enumerate();
+            let outlets = links.filter_map(|(index, link)| Some((index, link.as_mut()?.outlet.as_mut()?)));
+            let Some((index, outlet)) = outlets.min_by_key(|(_, outlet)| outlet.transfers) else { return };
+            outlet.transfers += 1;
             if let Some(upload) = self.uploads.get_mut(&transfer) {
                 upload.link = Some(index);
-                upload.lease.set_mode(link.up.mode());
+                upload.lease.set_mode(outlet.mode.mode());
             }
             self.drive_upload(transfer);
         }
@@ -350,8 +351,9 @@ impl PeerActor {
     pub(super) fn drop_upload(&mut self, transfer: u32, outcome: &str) -> Option<Upload> {
         let upload = self.uploads.remove(&transfer)?;
         self.transfer_of.remove(&upload.lease.leaf.key);
-        if let Some(Some(link)) = upload.link.and_then(|index| self.links.get_mut(index)) {
-            link.transfers -= 1;
+        let pinned = upload.link.and_then(|index| self.links.get_mut(index)?.as_mut()?.outlet.as_mut());
+        if let Some(outlet) = pinned {
+            outlet.transfers -= 1;
         }
         let metrics = self.shared.metrics.direction(flow::Direction::Upload);
         metrics.transfers.decrement(1.0);

@@ -8,8 +8,8 @@ use std::{
 use flow::{Direction, Rate};
 use tokio::sync::{mpsc, oneshot};
 use wire::{
-    Entry, EntryKind, Failed, FailureCode, GetRequest, Hello, Limits, List, Listing, Opened, PutRequest, Ready, Token,
-    Welcome,
+    Entry, EntryKind, Failed, FailureCode, GetRequest, Hello, Limits, List, Listing, Opened, PutRequest, Ready,
+    SessionError, Token, Welcome,
 };
 
 use crate::{
@@ -103,6 +103,9 @@ impl PeerActor {
         match command {
             Command::Get(get) => {
                 let tag = get.tag;
+                if let Some(error) = self.no_link(Direction::Download) {
+                    return self.reject(tag, error);
+                }
                 let (request, wish, open) = request(get);
                 match self.session.get(request) {
                     Ok(transfer) => {
@@ -113,10 +116,13 @@ impl PeerActor {
                         }
                         self.dial_links();
                     }
-                    Err(error) => self.reject(tag, &error.to_string()),
+                    Err(error) => self.reject(tag, unsaid(&error)),
                 }
             }
             Command::Put { tag, path, source, weight, class } => {
+                if let Some(error) = self.no_link(Direction::Upload) {
+                    return self.reject(tag, error);
+                }
                 let thousandths = thousandths(weight);
                 let size = source.size();
                 let wish = Wish { path: path.clone(), weight_thousandths: thousandths, class: Some(class), size };
@@ -135,7 +141,7 @@ impl PeerActor {
                         }
                         self.dial_links();
                     }
-                    Err(error) => self.reject(tag, &error.to_string()),
+                    Err(error) => self.reject(tag, unsaid(&error)),
                 }
             }
             Command::List(ListCommand { path, recursive, after, reply }) => {
@@ -167,8 +173,8 @@ impl PeerActor {
         }
     }
 
-    fn reject(&mut self, tag: u64, words: &str) {
-        let failed = Failed::new(0, FailureCode::Internal, words);
+    fn reject(&mut self, tag: u64, error: FileError) {
+        let failed = Failed::new(0, error.code, error.message);
         self.tell_user(SessionEvent::Failed { tag, failed });
     }
 
@@ -190,7 +196,7 @@ impl PeerActor {
             membership.set_desired(Direction::Upload, Rate::from_wire(welcome.granted_upload));
             membership.set_desired(Direction::Download, Rate::from_wire(welcome.granted_download));
         }
-        self.data_links_max = welcome.tokens.len().min(self.shared.config.data_links_max);
+        self.ways = welcome.links().ways().take(self.shared.config.data_links_max).collect();
         if is_moving {
             self.dial_links();
         }
@@ -201,11 +207,12 @@ impl PeerActor {
     fn dial_links(&mut self) {
         let Some(user) = &mut self.user else { return };
         let Some(welcome) = user.welcome.take() else { return };
-        for bytes in welcome.tokens.iter().take(self.data_links_max) {
+        for (bytes, ways) in welcome.tokens.iter().zip(self.ways.iter().copied()) {
             let Ok(token) = <[u8; 32]>::try_from(bytes.as_slice()).map(Token::from_bytes) else { continue };
             user.dialling += 1;
             let dialing = user.dialer.data(DataOffer {
                 token,
+                ways,
                 endpoint: welcome.data_endpoint.clone(),
                 route: welcome.data_route.clone(),
                 plaintext: welcome.plaintext_data,
@@ -375,6 +382,11 @@ fn request(get: GetCommand) -> (GetRequest, Wish, OpenSink) {
     let wish = Wish { path: path.clone(), weight_thousandths, class, size: 0 };
     let window = offset + WINDOW_FIRST_BYTES;
     (GetRequest { path, offset, prefix_hash, weight_thousandths, class, window }, wish, open)
+}
+
+/// The machine did not let us.
+fn unsaid(error: &SessionError) -> FileError {
+    FileError::new(FailureCode::Internal, error.to_string())
 }
 
 fn thousandths(weight: f64) -> u32 {

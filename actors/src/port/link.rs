@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use flow::{Mode, Rate};
-use wire::{DataHeader, Message, PeerId, Refusal, Token, Violation};
+use wire::{DataHeader, Message, PeerId, Refusal, Token, Violation, Ways};
 
 use super::{PortFuture, Source};
 
@@ -177,10 +177,12 @@ pub struct DataLink {
     pub peer: Option<PeerId>,
     /// What carries it.
     pub transport: Transport,
-    /// Chunks from the peer.
+    /// Which ways it carries, as its first bytes say.
+    pub ways: Ways,
+    /// Chunks from the peer. There also where none may come: what comes all the same is a violation.
     pub receiver: Box<dyn DataReceiver>,
-    /// Chunks to the peer.
-    pub sender: Box<dyn DataSender>,
+    /// Chunks to the peer; `None` where the link carries none to it.
+    pub sender: Option<Box<dyn DataSender>>,
 }
 
 /// A data link that has shown its token.
@@ -254,6 +256,8 @@ impl LinkFault {
 pub struct DataOffer {
     /// What the link shows; good once.
     pub token: Token,
+    /// Which ways it is to carry.
+    pub ways: Ways,
     /// [`wire::Welcome::data_endpoint`].
     pub endpoint: String,
     /// [`wire::Welcome::data_route`]; empty: none.

@@ -18,7 +18,7 @@ use actors::{
 use flow::{Class, Direction, Rate, ShaperConfig, allocation::Knobs};
 use metrics::{Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString};
 use tokio::sync::{mpsc, oneshot};
-use wire::{Get, Hello, Message, PeerId, Refusal, Token};
+use wire::{Get, Hello, Message, PeerId, Refusal, Role, Token, Ways};
 
 use crate::{
     files::{FakeFiles, FakeSink, FakeSource, Stored},
@@ -221,14 +221,21 @@ impl House {
 
     /// A peer that is played by the test itself, message by message. `room` frames fit on its way from the node.
     pub(crate) async fn puppet(&self, name: &str, room: usize, gets: Vec<Get>) -> Puppet {
+        self.puppet_saying(name, room, Hello { gets, ..Hello::default() }).await
+    }
+
+    /// The same with a hello of its own.
+    pub(crate) async fn puppet_saying(&self, name: &str, room: usize, hello: Hello) -> Puppet {
         let (hears, speaks) = self.dial(name, room);
-        let hello = Hello { version: wire::PROTOCOL_VERSION, data_links: 1, gets, ..Hello::default() };
+        let hello = Hello { version: wire::PROTOCOL_VERSION, ..hello };
         assert!(speaks.send(Message::Hello(hello)).await);
-        let token = match hears.next().await {
-            Some(Message::Welcome(welcome)) => welcome.parsed_tokens().unwrap()[0],
+        let (token, ways) = match hears.next().await {
+            Some(Message::Welcome(welcome)) => {
+                (welcome.parsed_tokens().unwrap()[0], welcome.links().ways().next().unwrap())
+            }
             other => panic!("{other:?}"),
         };
-        Puppet { id: id(name), hears, speaks, token }
+        Puppet { id: id(name), hears, speaks, token, ways }
     }
 
     /// Nothing of anybody is left.
@@ -257,9 +264,14 @@ impl Drop for House {
 }
 
 /// Hands one end of a new data link to the node; the peer's ends: what it hears, and where it speaks.
-async fn dial_data(node: &Arc<Node>, peer: PeerId, token: Token) -> Result<(End<Chunk>, End<Chunk>), Refusal> {
+async fn dial_data(
+    node: &Arc<Node>,
+    peer: PeerId,
+    token: Token,
+    ways: Ways,
+) -> Result<(End<Chunk>, End<Chunk>), Refusal> {
     let ((to_node, node_in), (node_out, from_node)) = (End::pair(LINK_ROOM), End::pair(LINK_ROOM));
-    let arrival = DataArrival { token, link: link::data(peer, node_in, node_out) };
+    let arrival = DataArrival { token, link: link::data(peer, Role::Server, ways, node_in, node_out) };
     let (answer, answered) = oneshot::channel();
     let front = node.clone();
     let job = move || drop(answer.send(front.data(arrival)));
@@ -278,11 +290,12 @@ impl Dialer for FakeDialer {
     }
 
     fn data(&self, offer: DataOffer) -> PortFuture<Result<DataLink, LinkError>> {
-        let (node, peer, token) = (self.node.clone(), self.peer, offer.token);
+        let (node, peer) = (self.node.clone(), self.peer);
+        let DataOffer { token, ways, .. } = offer;
         Box::pin(async move {
-            let dialled = dial_data(&node, peer, token).await;
+            let dialled = dial_data(&node, peer, token, ways).await;
             let (from_node, to_node) = dialled.map_err(|refusal| LinkError::Local(refusal.to_string()))?;
-            Ok(link::data(id("the node"), from_node, to_node))
+            Ok(link::data(id("the node"), Role::Client, ways, from_node, to_node))
         })
     }
 }
@@ -362,12 +375,13 @@ pub(crate) struct Puppet {
     pub(crate) hears: End<Message>,
     pub(crate) speaks: End<Message>,
     pub(crate) token: Token,
+    pub(crate) ways: Ways,
 }
 
 impl Puppet {
     /// Opens its data link: what it hears, and where it speaks.
     pub(crate) async fn data(&self, house: &House) -> Result<(End<Chunk>, End<Chunk>), Refusal> {
-        dial_data(&house.node, self.id, self.token).await
+        dial_data(&house.node, self.id, self.token, self.ways).await
     }
 
     /// The first message that `wanted` makes something of.

@@ -13,7 +13,7 @@ use actors::port::{
     Remote, Transport,
 };
 use bytes::Bytes;
-use wire::{DataHeader, Message, PeerId};
+use wire::{DataHeader, Message, PeerId, Role, Ways};
 
 struct Pipe<T> {
     queue: VecDeque<T>,
@@ -190,13 +190,15 @@ pub(crate) fn control(peer: PeerId, incoming: End<Message>, outgoing: End<Messag
     }
 }
 
-/// One side of a data link to `peer`.
-pub(crate) fn data(peer: PeerId, incoming: End<Chunk>, outgoing: End<Chunk>) -> DataLink {
+/// The side of `role` of a data link to `peer`. Where it sends nothing its half ends at once.
+pub(crate) fn data(peer: PeerId, role: Role, ways: Ways, incoming: End<Chunk>, outgoing: End<Chunk>) -> DataLink {
+    let sender: Box<dyn DataSender> = Box::new(DataOut { end: outgoing, pending: VecDeque::new() });
     DataLink {
         address: address(),
         peer: Some(peer),
         transport: Transport::Tcp,
+        ways,
         receiver: Box::new(DataIn { end: incoming, current: None }),
-        sender: Box::new(DataOut { end: outgoing, pending: VecDeque::new() }),
+        sender: ways.carry_from(role).then_some(sender),
     }
 }

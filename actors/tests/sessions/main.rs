@@ -10,3 +10,4 @@ mod life;
 mod link;
 mod rates;
 mod transfers;
+mod ways;

@@ -2,13 +2,13 @@
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
-use actors::port::{ControlLink, DataArrival, DataLink, LinkFault, Remote, Transport};
+use actors::port::{ControlLink, DataArrival, DataLink, DataSender, LinkFault, Remote, Transport};
 use quinn::{
     Connection, ConnectionError, Incoming, ReadError, ReadExactError, RecvStream, SendStream, TransportErrorCode,
 };
 use rustls::pki_types::CertificateDer;
 use tokio::time::{Instant, timeout_at};
-use wire::{DATA_PREFACE_BYTES, DataPreface, PeerId, Token};
+use wire::{DATA_PREFACE_BYTES, DataPreface, PeerId, Ways};
 
 use super::{
     super::{
@@ -20,7 +20,7 @@ use super::{
     CLOSED, CLOSED_TOKEN,
     careful::{CarefulReceiver, UnderWay},
     data_sender::QuicDataSender,
-    halves::split,
+    halves::{Receiving, Streams, split, split_ways},
     listener::Reception,
     place::{Hold, Place},
     urgency::UrgentReceiver,
@@ -86,22 +86,23 @@ impl Arrival {
         let arriving = async {
             // A token takes nothing that its session does not have already.
             let met = meet(incoming, place, deadline, |_| true).await?;
-            let mut streams = first_stream(&met.connection).await?;
-            match read_token(&mut streams.1).await {
-                Ok(token) => Ok((met, streams, token)),
+            let first = first_data_stream(&met.connection).await?;
+            match join(&met.connection, first).await {
+                Ok((preface, streams)) => Ok((met, preface, streams)),
                 Err(ended) => {
                     met.connection.close(CLOSED_TOKEN, b"no data token");
                     Err(ended)
                 }
             }
         };
-        let (met, streams, token) = match within(deadline, arriving).await {
+        let (met, DataPreface { token, ways }, streams) = match within(deadline, arriving).await {
             Ok(arrived) => arrived,
             Err(ended) => return ended.tell(&reception, address),
         };
         let Met { connection, peer, hold } = met;
         let (closer, (guard, _)) = (connection.clone(), hold.split());
-        let link = data_link(connection, streams, address, peer, Some(guard), reception.config.not_sent_bytes);
+        let not_sent = reception.config.not_sent_bytes;
+        let link = data_link(connection, ways, streams, address, peer, Some(guard), not_sent);
         if let Err(refusal) = reception.front.data(DataArrival { token, link }) {
             tracing::debug!(%address, code = ?refusal.code, "a data link was refused");
             closer.close(CLOSED_TOKEN, refusal.message.as_bytes());
@@ -112,19 +113,22 @@ impl Arrival {
 /// A data link over a connection whose token was shown.
 pub(super) fn data_link(
     connection: Connection,
-    streams: (SendStream, RecvStream),
+    ways: Ways,
+    streams: Streams,
     address: SocketAddr,
     peer: PeerId,
     guard: Guard,
     not_sent_bytes: u32,
 ) -> DataLink {
-    let (reader, writer) = split(connection, streams, guard);
+    let (reader, writer) = split_ways(connection, streams, guard);
+    let sender = |half| -> Box<dyn DataSender> { Box::new(QuicDataSender::new(half, not_sent_bytes.into())) };
     DataLink {
         address,
         peer: Some(peer),
         transport: Transport::Quic,
+        ways,
         receiver: Box::new(FramedDataReceiver::new(reader)),
-        sender: Box::new(QuicDataSender::new(writer, not_sent_bytes.into())),
+        sender: writer.map(sender),
     }
 }
 
@@ -170,7 +174,31 @@ async fn first_stream(connection: &Connection) -> Result<(SendStream, RecvStream
     connection.accept_bi().await.map_err(|error| ended(&error))
 }
 
-pub(super) async fn read_token(stream: &mut RecvStream) -> Result<Token, Ended> {
+/// The stream with which the peer begins a data link: a bidirectional one carries both ways.
+async fn first_data_stream(connection: &Connection) -> Result<(Option<SendStream>, RecvStream), Ended> {
+    let opened = tokio::select! {
+        opened = connection.accept_bi() => opened.map(|(sending, receiving)| (Some(sending), receiving)),
+        opened = connection.accept_uni() => opened.map(|receiving| (None, receiving)),
+    };
+    opened.map_err(|error| ended(&error))
+}
+
+/// What that stream begins with, and what the link is made of: bytes down go over a stream of our own if it is not for both.
+async fn join(
+    connection: &Connection,
+    (answering, mut receiving): (Option<SendStream>, RecvStream),
+) -> Result<(DataPreface, Streams), Ended> {
+    let preface = read_preface(&mut receiving).await?;
+    let sending = match (preface.ways, answering) {
+        (Ways::Both, Some(stream)) => Some(stream),
+        (Ways::Down, None) => Some(connection.open_uni().await.map_err(|error| ended(&error))?),
+        (Ways::Up, None) => None,
+        (Ways::Both, None) | (Ways::Down | Ways::Up, Some(_)) => return Err(Ended::Fault(LinkFault::Magic)),
+    };
+    Ok((preface, Streams { sending, receiving: Receiving::Stream(receiving) }))
+}
+
+pub(super) async fn read_preface(stream: &mut RecvStream) -> Result<DataPreface, Ended> {
     let mut preface = [0; DATA_PREFACE_BYTES];
     match stream.read_exact(&mut preface).await {
         Ok(()) => {}
@@ -178,8 +206,7 @@ pub(super) async fn read_token(stream: &mut RecvStream) -> Result<Token, Ended> 
         // A link that brings less than a token and ends has brought none.
         Err(_) => return Err(Ended::Fault(LinkFault::Token)),
     }
-    let preface = DataPreface::decode(&preface).map_err(|_| Ended::Fault(LinkFault::Magic))?;
-    Ok(preface.token)
+    DataPreface::decode(&preface).map_err(|_| Ended::Fault(LinkFault::Magic))
 }
 
 async fn within<T>(deadline: Instant, step: impl Future<Output = Result<T, Ended>>) -> Result<T, Ended> {

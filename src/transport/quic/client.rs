@@ -13,7 +13,7 @@ use std::{
 
 use quinn::{Endpoint, EndpointConfig};
 use tokio::time::{Instant, sleep};
-use wire::PeerId;
+use wire::{PeerId, Ways};
 
 use super::{
     super::Credentials,
@@ -21,6 +21,7 @@ use super::{
     socket::{self, CONTROL_BUFFER_BYTES, DATA_BUFFER_BYTES},
     tickets::Tickets,
     tls::ClientBase,
+    tuning,
 };
 
 /// Nodes that one process remembers. Beyond, it begins to remember anew.
@@ -65,7 +66,7 @@ impl Sockets {
 /// What is kept of a node.
 pub(super) struct KnownNode {
     pub(super) control: quinn::ClientConfig,
-    pub(super) data: quinn::ClientConfig,
+    data: quinn::ClientConfig,
     control_tickets: Arc<Tickets>,
     /// Where its last control link went, and who answered.
     answered: Mutex<Option<(SocketAddr, PeerId)>>,
@@ -88,6 +89,15 @@ impl KnownNode {
     /// Where it was and who it is, if it gave a ticket to come back with.
     pub(super) fn returning(&self) -> Option<(SocketAddr, PeerId)> {
         self.answered().filter(|_| self.control_tickets.any())
+    }
+
+    /// For a data link. Only where bytes come down and nowhere else may the node open a stream.
+    pub(super) fn data_config(&self, ways: Ways) -> quinn::ClientConfig {
+        let mut config = self.data.clone();
+        if ways == Ways::Down {
+            config.transport_config(tuning::data_down());
+        }
+        config
     }
 
     /// Where its last control link went, and who answered: its data links go to the same machine.

@@ -9,7 +9,7 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
-use wire::{DataPreface, PeerId, Token};
+use wire::{DataPreface, PeerId, Ways};
 
 use super::{
     super::{
@@ -21,7 +21,7 @@ use super::{
     arrival::{data_link, peer_of},
     client::KnownNode,
     early::{Opened, Opener, Outcome, promise},
-    halves::split,
+    halves::{Receiving, Streams, split},
     instead::Instead,
     turned_away,
 };
@@ -163,7 +163,7 @@ impl Target {
         instead: Option<Instead>,
     ) -> Opened {
         // None: the node lets no stream be opened early.
-        let early = open_now(&connection).map(|streams| self.link(connection.clone(), streams, remote));
+        let early = now(connection.open_bi()).map(|streams| self.link(connection.clone(), streams, remote));
         let is_early = early.is_some();
         let outcome = Box::pin(async move {
             let answered =
@@ -292,23 +292,24 @@ impl Target {
         }
         let address = data_address(&offer.endpoint, control).await?;
         let socket = self.client.data(address).map_err(no_socket)?;
-        let connecting = socket.connect_with(self.node.data.clone(), address, SERVER_NAME);
+        let DataOffer { token, ways, .. } = offer;
+        let connecting = socket.connect_with(self.node.data_config(ways), address, SERVER_NAME);
         let connecting = connecting.map_err(|error| self.unstarted(&error))?;
-        let (connection, streams) = self.show_in_time(connecting, offer.token, peer, address).await?;
+        let (connection, streams) = self.show_in_time(connecting, DataPreface { token, ways }, peer, address).await?;
         let guard: Box<dyn Send> = Box::new(self.client.count_link());
         let not_sent = self.config.socket.not_sent_low_water_bytes;
-        Ok(data_link(connection, streams, address, peer, Some(guard), not_sent))
+        Ok(data_link(connection, ways, streams, address, peer, Some(guard), not_sent))
     }
 
     async fn show_in_time(
         &self,
         connecting: Connecting,
-        token: Token,
+        preface: DataPreface,
         control: PeerId,
         address: SocketAddr,
-    ) -> Result<(Connection, (SendStream, RecvStream)), LinkError> {
+    ) -> Result<(Connection, Streams), LinkError> {
         let limit_ms = self.config.handshake_ms;
-        let shown = timeout(Duration::from_millis(limit_ms), self.show(connecting, token, control)).await;
+        let shown = timeout(Duration::from_millis(limit_ms), self.show(connecting, preface, control)).await;
         shown.unwrap_or_else(|_| {
             let (endpoint, port) = (&self.endpoint, address.port());
             let words = format!(
@@ -323,17 +324,21 @@ impl Target {
     async fn show(
         &self,
         connecting: Connecting,
-        token: Token,
+        preface: DataPreface,
         control: PeerId,
-    ) -> Result<(Connection, (SendStream, RecvStream)), LinkError> {
-        let preface = DataPreface { token }.encode();
+    ) -> Result<(Connection, Streams), LinkError> {
+        let DataPreface { ways, .. } = preface;
+        let preface = preface.encode();
         let connection = match connecting.into_0rtt() {
             Ok((connection, accepted)) => {
-                let early = open_now(&connection);
+                // The ticket of a control link, with which the first data link comes, is good for no other streams than such a
+                // link has: one that carries one way waits for the handshake then.
+                let early = now(open(&connection, ways));
                 if let Some(mut streams) = early {
                     // Whoever can read it has the key of a session with this node.
                     let written = streams.0.write_all(&preface).await;
                     if accepted.await && written.is_ok() {
+                        let streams = streams_of(&connection, ways, streams);
                         return Ok((connection, streams));
                     }
                 } else {
@@ -351,8 +356,9 @@ impl Target {
         if data != control {
             return Err(two_servers(&self.endpoint, &control, &data));
         }
-        let mut streams = connection.open_bi().await.map_err(|error| self.unconnected(&error))?;
+        let mut streams = open(&connection, ways).await.map_err(|error| self.unconnected(&error))?;
         streams.0.write_all(&preface).await.map_err(|error| LinkError::Lost(error.into()))?;
+        let streams = streams_of(&connection, ways, streams);
         Ok((connection, streams))
     }
 
@@ -396,9 +402,35 @@ impl Target {
     }
 }
 
+/// The stream that begins a data link: bidirectional if it is to carry both ways.
+async fn open(connection: &Connection, ways: Ways) -> Result<(SendStream, Option<RecvStream>), ConnectionError> {
+    match ways {
+        Ways::Both => connection.open_bi().await.map(|(sending, receiving)| (sending, Some(receiving))),
+        Ways::Down | Ways::Up => connection.open_uni().await.map(|sending| (sending, None)),
+    }
+}
+
+/// What the link is made of when its token was shown on that stream. Bytes down come over a stream that the node opens.
+fn streams_of(
+    connection: &Connection,
+    ways: Ways,
+    (mut sending, receiving): (SendStream, Option<RecvStream>),
+) -> Streams {
+    let receiving = receiving.map_or_else(|| Receiving::awaited(connection), Receiving::Stream);
+    let sending = match ways {
+        Ways::Both | Ways::Up => Some(sending),
+        Ways::Down => {
+            // An error says that the connection has ended, which the other stream says as well.
+            let _ = sending.finish();
+            None
+        }
+    };
+    Streams { sending, receiving }
+}
+
 /// A stream, if it can be had without waiting.
-fn open_now(connection: &Connection) -> Option<(SendStream, RecvStream)> {
-    let mut opening = pin!(connection.open_bi());
+fn now<T>(opening: impl Future<Output = Result<T, ConnectionError>>) -> Option<T> {
+    let mut opening = pin!(opening);
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     match opening.as_mut().poll(&mut cx) {
         Poll::Ready(opened) => opened.ok(),

@@ -1,4 +1,4 @@
-//! The two halves of a connection's one stream. The connection lives as long as either.
+//! The two halves of a link over a connection: of one stream, or of one each. The connection lives as long as either.
 
 use std::{
     future::Future,
@@ -16,6 +16,7 @@ use wire::Violation;
 
 use super::{
     super::halves::{Guard, Moded},
+    CLOSED,
     tuning::{DATA_WINDOW_BYTES_MAX, DATA_WINDOW_BYTES_MIN},
 };
 
@@ -30,9 +31,32 @@ struct Held {
     _guard: Mutex<Guard>,
 }
 
+/// What a link sends and receives over.
+pub(super) struct Streams {
+    /// Nothing on a link that carries nothing to the peer.
+    pub(super) sending: Option<SendStream>,
+    pub(super) receiving: Receiving,
+}
+
+/// What a link receives from.
+pub(super) enum Receiving {
+    Stream(RecvStream),
+    /// A stream that the peer has yet to open. It never does so on a link that carries nothing from it; then this says when the
+    /// connection ends.
+    Awaited(Pin<Box<dyn Future<Output = Result<RecvStream, ConnectionError>> + Send>>),
+}
+
+impl Receiving {
+    /// The stream that the peer opens when it has something to say.
+    pub(super) fn awaited(connection: &Connection) -> Self {
+        let connection = connection.clone();
+        Self::Awaited(Box::pin(async move { connection.accept_uni().await }))
+    }
+}
+
 /// The reading half.
 pub(super) struct ReadHalf {
-    stream: RecvStream,
+    stream: Receiving,
     /// What the peer was last told that it may have on its way or unread here.
     window: u32,
     held: Arc<Held>,
@@ -47,17 +71,35 @@ pub(super) struct WriteHalf {
 
 type Closing = Pin<Box<dyn Future<Output = Result<Option<VarInt>, StoppedError>> + Send>>;
 
-/// Splits; `guard` lives as long as either half.
+/// Splits a link over one stream; `guard` lives as long as either half.
 pub(super) fn split(connection: Connection, streams: (SendStream, RecvStream), guard: Guard) -> (ReadHalf, WriteHalf) {
     let held = Arc::new(Held { connection, _guard: Mutex::new(guard) });
     let (sending, receiving) = streams;
     let writer = WriteHalf { stream: sending, closing: None, held: Arc::clone(&held) };
+    (ReadHalf { stream: Receiving::Stream(receiving), window: 0, held }, writer)
+}
+
+/// The same for a link that may carry one way only.
+pub(super) fn split_ways(connection: Connection, streams: Streams, guard: Guard) -> (ReadHalf, Option<WriteHalf>) {
+    let held = Arc::new(Held { connection, _guard: Mutex::new(guard) });
+    let Streams { sending, receiving } = streams;
+    let writer = sending.map(|stream| WriteHalf { stream, closing: None, held: Arc::clone(&held) });
     (ReadHalf { stream: receiving, window: 0, held }, writer)
 }
 
 impl AsyncRead for ReadHalf {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
+        let read = loop {
+            match &mut self.stream {
+                Receiving::Stream(stream) => break ready!(Pin::new(stream).poll_read(cx, buf)),
+                Receiving::Awaited(opened) => match ready!(opened.as_mut().poll(cx)) {
+                    Ok(stream) => self.stream = Receiving::Stream(stream),
+                    // Nothing was said on it, and nothing will be.
+                    Err(ConnectionError::ApplicationClosed(close)) if close.error_code == CLOSED => break Ok(()),
+                    Err(error) => break Err(error.into()),
+                },
+            }
+        };
         Poll::Ready(read.map_err(|error| match self.held.connection.close_reason() {
             // Found by this end: the peer has used what it was given no credit for, or spoken no QUIC.
             Some(ConnectionError::TransportError(fault)) => {

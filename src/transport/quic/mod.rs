@@ -3,7 +3,9 @@
 //! Control and data are connections of their own on UDP sockets of their own, at both ends, and the data sockets look after the
 //! control socket before they read. A node reads its control socket on a thread of its own; on the thread where both meet data
 //! does nothing while a control message is on its way through ([`urgency`]). On each connection there is one bidirectional stream
-//! with the same frames as over TCP: control messages, or a token and then chunks.
+//! with the same frames as over TCP: control messages, or a token and then chunks. A data link that carries one way has a
+//! unidirectional stream instead: up it carries the token and then chunks; down the token comes up on one, and the chunks go down
+//! on another.
 //!
 //! ```text
 //! accepting   control socket (ControlThread) --Incoming--> run_on(worker) --> Arrival --> Front::control

@@ -46,19 +46,31 @@ pub(super) fn control(end: End) -> Arc<TransportConfig> {
     Arc::new(config)
 }
 
-/// For data connections: the same, with windows that follow the rate.
+/// For data connections: the same, with windows that follow the rate. Who accepts does not know yet which ways the link is to
+/// carry: both over a bidirectional stream, one over the other kind. A second stream is never read, and fills the window of
+/// its own connection.
 pub(super) fn data(end: End) -> Arc<TransportConfig> {
+    Arc::new(data_with(end, if matches!(end, End::Accepting) { 1 } else { 0 }))
+}
+
+/// For who dials a data connection over which bytes only come: the node opens the stream.
+pub(super) fn data_down() -> Arc<TransportConfig> {
+    Arc::new(data_with(End::Dialling, 1))
+}
+
+fn data_with(end: End, one_way_streams: u32) -> TransportConfig {
     let mut config = common(end);
     config
+        .max_concurrent_uni_streams(VarInt::from_u32(one_way_streams))
         .stream_receive_window(VarInt::from_u32(DATA_WINDOW_BYTES_MAX))
         .receive_window(VarInt::from_u32(DATA_WINDOW_BYTES_AT_FIRST))
         .send_window(DATA_SEND_BYTES_AT_FIRST);
-    Arc::new(config)
+    config
 }
 
 fn common(end: End) -> TransportConfig {
     let mut config = TransportConfig::default();
-    // The one stream of a connection is opened by who dials.
+    // The one stream of a link that carries both ways is opened by who dials.
     let (streams, keepalive) = match end {
         End::Accepting => (1, None),
         End::Dialling => (0, Some(KEEPALIVE)),

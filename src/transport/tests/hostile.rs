@@ -18,6 +18,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use wire::{
     ALPN_CONTROL, ALPN_DATA, CONTROL_FRAME_BYTES_MAX, DATA_PAYLOAD_BYTES_MAX, DataHeader, DataPreface, Hello, Message,
+    Ways,
 };
 
 use super::stage::{Over, Stage, credentials, offer, ping, receive, receive_header, send, token};
@@ -289,7 +290,7 @@ async fn bad_chunks_are_told_from_broken_links() {
     stage.issue(token(1), 0);
     let opened = async |stage: &mut Stage, bytes: &[u8]| {
         let mut raw = stage.connect().await;
-        raw.write_all(&DataPreface { token: token(1) }.encode()).await.unwrap();
+        raw.write_all(&DataPreface { token: token(1), ways: Ways::Both }.encode()).await.unwrap();
         raw.write_all(bytes).await.unwrap();
         raw.shutdown().await.unwrap();
         (raw, stage.next_arrival().await.1)

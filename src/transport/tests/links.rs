@@ -13,7 +13,8 @@ use tokio::{
 use wire::{DATA_PAYLOAD_BYTES_MAX, DataHeader};
 
 use super::stage::{
-    Expect, Over, Stage, credentials, dialer, offer, ping, receive, receive_chunk, receive_header, send_chunk, token,
+    Expect, Over, Stage, credentials, dialer, offer, ping, receive, receive_chunk, receive_header, send_chunk, sender,
+    token,
 };
 use crate::transport::{ListenConfig, Listener};
 
@@ -127,7 +128,7 @@ async fn a_plaintext_data_link_follows_its_token() {
 async fn exchange_chunks(ours: &mut actors::port::DataLink, theirs: &mut actors::port::DataLink) {
     let sizes = [1, 15, 16_368, 16_384, 65_536, DATA_PAYLOAD_BYTES_MAX as usize, 3];
     let chunk = |size: usize| -> Bytes { (0..size).map(|i| (i * 7 + size) as u8).collect() };
-    let (up, down) = (&mut ours.sender, &mut theirs.sender);
+    let (up, down) = (sender(&mut ours.sender), sender(&mut theirs.sender));
     let sending = async {
         for (at, &size) in sizes.iter().cycle().take(21).enumerate() {
             send_chunk(up, at as u64, chunk(size)).await;
@@ -158,16 +159,16 @@ async fn a_full_socket_stops_the_sender_and_names_the_receiver(over: Over) {
     let mut chunks = 0;
     let stuck = loop {
         assert!(chunks < 1000, "nothing stopped the sender");
-        theirs.link.sender.start_send(header, payload.clone().into()).unwrap();
+        sender(&mut theirs.link.sender).start_send(header, payload.clone().into()).unwrap();
         chunks += 1;
         if !flush_for(&mut theirs.link, Duration::from_millis(300)).await {
-            break theirs.link.sender.pressure();
+            break sender(&mut theirs.link.sender).pressure();
         }
     };
     assert_eq!(stuck, Pressure::Receiver);
-    assert!(theirs.link.sender.start_send(header, payload.into()).is_err(), "one chunk at a time");
+    assert!(sender(&mut theirs.link.sender).start_send(header, payload.into()).is_err(), "one chunk at a time");
     let link = &mut theirs.link;
-    let flushed = poll_fn(|cx| link.sender.poll_flush(cx));
+    let flushed = poll_fn(|cx| sender(&mut link.sender).poll_flush(cx));
     let received = async {
         for _ in 0..chunks {
             receive_chunk(&mut ours.receiver).await;
@@ -179,7 +180,7 @@ async fn a_full_socket_stops_the_sender_and_names_the_receiver(over: Over) {
 
 /// Whether everything was taken within `limit`.
 async fn flush_for(link: &mut actors::port::DataLink, limit: Duration) -> bool {
-    match timeout(limit, poll_fn(|cx| link.sender.poll_flush(cx))).await {
+    match timeout(limit, poll_fn(|cx| sender(&mut link.sender).poll_flush(cx))).await {
         Ok(answer) => answer.map(|()| true).unwrap(),
         Err(_) => false,
     }
@@ -190,7 +191,7 @@ async fn a_header_is_seen_before_its_payload_and_as_often_as_asked() {
     let mut stage = Stage::plaintext();
     stage.issue(token(3), 0);
     let mut raw = stage.connect().await;
-    raw.write_all(&wire::DataPreface { token: token(3) }.encode()).await.unwrap();
+    raw.write_all(&wire::DataPreface { token: token(3), ways: wire::Ways::Both }.encode()).await.unwrap();
     let (_, mut theirs) = stage.next_arrival().await;
     let header = DataHeader { len: 4, transfer: 1, offset: 0 };
     raw.write_all(&header.encode()).await.unwrap();

@@ -3,3 +3,4 @@
 mod hostile;
 mod links;
 pub(super) mod stage;
+mod ways;

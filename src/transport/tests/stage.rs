@@ -24,7 +24,7 @@ use tokio::{
     task::{JoinHandle, LocalSet},
     time::{sleep, timeout},
 };
-use wire::{DataHeader, Message, PeerId, Ping, Refusal, RefusalCode, Token};
+use wire::{DataHeader, Message, PeerId, Ping, Refusal, RefusalCode, Token, Ways};
 
 use crate::transport::{
     Credentials, DialConfig, ListenConfig, Listener, Pins, QuicClient, QuicConfig, QuicDialer, QuicListener, TcpDialer,
@@ -260,10 +260,22 @@ impl Stage {
         token: Token,
         worker: usize,
     ) -> (DataLink, DataArrival) {
+        self.data_link_carrying(over, Ways::Both, token, worker).await
+    }
+
+    /// The same for a link that carries `ways`.
+    pub(in crate::transport) async fn data_link_carrying(
+        &mut self,
+        over: Over,
+        ways: Ways,
+        token: Token,
+        worker: usize,
+    ) -> (DataLink, DataArrival) {
         let dialer = self.dialer_over(over, &credentials());
         let _control = self.meet(dialer.as_ref()).await;
         self.issue(token, worker);
-        let ours = dialer.data(self.offer(over, token, worker)).await.unwrap();
+        let offer = DataOffer { ways, ..self.offer(over, token, worker) };
+        let ours = dialer.data(offer).await.unwrap();
         let (arrived_on, theirs) = self.next_arrival().await;
         assert_eq!(arrived_on, worker);
         (ours, theirs)
@@ -362,6 +374,11 @@ pub(in crate::transport) async fn receive(
     timeout(PATIENCE, poll_fn(|cx| receiver.poll_receive(cx))).await.expect("a message in time")
 }
 
+/// Of a link that carries to the peer.
+pub(in crate::transport) fn sender(sender: &mut Option<Box<dyn DataSender>>) -> &mut Box<dyn DataSender> {
+    sender.as_mut().expect("a link that carries to the peer")
+}
+
 pub(in crate::transport) async fn send_chunk(sender: &mut Box<dyn DataSender>, offset: u64, payload: Bytes) {
     let len = u32::try_from(payload.len()).unwrap();
     sender.start_send(DataHeader { len, transfer: 7, offset }, payload.into()).unwrap();
@@ -381,5 +398,5 @@ pub(in crate::transport) async fn receive_chunk(receiver: &mut Box<dyn DataRecei
 }
 
 pub(in crate::transport) fn offer(token: Token, route: String, plaintext: bool) -> DataOffer {
-    DataOffer { token, endpoint: String::new(), route, plaintext }
+    DataOffer { token, ways: Ways::Both, endpoint: String::new(), route, plaintext }
 }

@@ -1,15 +1,22 @@
 //! Data frames: u32 length, u32 transfer, u64 offset, all big-endian, then payload; and what a plaintext data link begins
 //! with.
 
-use crate::{DATA_PAYLOAD_BYTES_MAX, Token, Violation};
+use crate::{DATA_PAYLOAD_BYTES_MAX, Token, Violation, Ways};
 
 /// Bytes of a data frame before its payload.
 pub const DATA_HEADER_BYTES: usize = 16;
-/// What a plaintext data link begins with, so that it can come to the port that otherwise speaks TLS: no TLS record begins
-/// with `E`.
-pub const DATA_MAGIC: [u8; 8] = *b"EVKLDAT1";
+/// What a data link begins with, so that a plaintext one can come to the port that otherwise speaks TLS: no TLS record begins
+/// with `E`. Its last byte says which ways the link carries; the one for both is as old as the protocol.
+const fn magic(ways: Ways) -> [u8; 8] {
+    match ways {
+        Ways::Both => *b"EVKLDAT1",
+        Ways::Down => *b"EVKLDATD",
+        Ways::Up => *b"EVKLDATU",
+    }
+}
+
 /// Bytes of the magic and the token.
-pub const DATA_PREFACE_BYTES: usize = DATA_MAGIC.len() + 32;
+pub const DATA_PREFACE_BYTES: usize = magic(Ways::Both).len() + 32;
 
 /// What stands before each payload.
 #[derive(Copy, Clone, Debug, Eq, PartialEq, Hash)]
@@ -68,28 +75,29 @@ impl DataHeader {
 pub struct DataPreface {
     /// The ticket from the welcome.
     pub token: Token,
+    /// Which ways the link carries: those that the welcome gave the ticket for.
+    pub ways: Ways,
 }
 
 impl DataPreface {
     /// As it goes over the wire.
     pub fn encode(&self) -> [u8; DATA_PREFACE_BYTES] {
         let mut bytes = [0; DATA_PREFACE_BYTES];
-        bytes[..DATA_MAGIC.len()].copy_from_slice(&DATA_MAGIC);
-        bytes[DATA_MAGIC.len()..].copy_from_slice(self.token.as_bytes());
+        let magic = magic(self.ways);
+        bytes[..magic.len()].copy_from_slice(&magic);
+        bytes[magic.len()..].copy_from_slice(self.token.as_bytes());
         bytes
     }
 
     /// As it comes from the wire.
     pub fn decode(bytes: &[u8; DATA_PREFACE_BYTES]) -> Result<Self, Violation> {
-        let (magic, token) = bytes.split_at(DATA_MAGIC.len());
-        if magic != DATA_MAGIC {
-            return Err(Violation::DataMagic);
-        }
-        Ok(Self { token: Token::try_from(token)? })
+        let (start, token) = bytes.split_at(magic(Ways::Both).len());
+        let ways = Ways::ALL.into_iter().find(|ways| start == magic(*ways)).ok_or(Violation::DataMagic)?;
+        Ok(Self { token: Token::try_from(token)?, ways })
     }
 
     /// Whether a link that began with `first` may still turn out to begin with the magic; decided by the first byte already.
     pub fn is_magic_prefix(first: &[u8]) -> bool {
-        first.iter().zip(&DATA_MAGIC).all(|(a, b)| a == b)
+        Ways::ALL.iter().any(|ways| first.iter().zip(magic(*ways)).all(|(a, b)| *a == b))
     }
 }

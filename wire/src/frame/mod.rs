@@ -5,4 +5,4 @@ mod data;
 
 pub(crate) use control::encoded_bytes;
 pub use control::{EncodeError, FrameDecoder, encode_message};
-pub use data::{DATA_HEADER_BYTES, DATA_MAGIC, DATA_PREFACE_BYTES, DataHeader, DataPreface};
+pub use data::{DATA_HEADER_BYTES, DATA_PREFACE_BYTES, DataHeader, DataPreface};

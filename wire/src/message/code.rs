@@ -152,11 +152,13 @@ pub enum FailureCode {
     Internal = 16,
     /// The node takes no new transfers because it is about to stop.
     Draining = 17,
+    /// None of the session's data links carries it that way.
+    NoLink = 18,
 }
 
 impl FailureCode {
     /// Every code that says something.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::NotFound,
         Self::Forbidden,
         Self::BadPath,
@@ -174,6 +176,7 @@ impl FailureCode {
         Self::Busy,
         Self::Internal,
         Self::Draining,
+        Self::NoLink,
     ];
 
     /// For logs, the API and the failures counter.
@@ -197,6 +200,7 @@ impl FailureCode {
             Self::Busy => "busy",
             Self::Internal => "internal",
             Self::Draining => "draining",
+            Self::NoLink => "no_link",
         }
     }
 
@@ -215,7 +219,8 @@ impl FailureCode {
             | Self::Exists
             | Self::ReadOnly
             | Self::IsDirectory
-            | Self::Internal => false,
+            | Self::Internal
+            | Self::NoLink => false,
         }
     }
 }

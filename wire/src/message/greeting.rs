@@ -5,7 +5,7 @@ use std::fmt;
 use flow::{Class, Rate};
 
 use super::{ClassCode, Get, GoodbyeCode, List, RefusalCode};
-use crate::{Token, Violation};
+use crate::{DataLinks, Token, Violation};
 
 /// The client's first message. Everything in it is safe to replay, so that QUIC may carry it in its 0-RTT datagram.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -34,9 +34,20 @@ pub struct Hello {
     /// Pages to answer at once, in the same way. Their ids grow from 1.
     #[prost(message, repeated, tag = "8")]
     pub lists: Vec<List>,
+    /// How many of [`Hello::data_links`] are to carry bytes from the server to the client only.
+    #[prost(uint32, tag = "9")]
+    pub down_links: u32,
+    /// How many of them from the client to the server only.
+    #[prost(uint32, tag = "10")]
+    pub up_links: u32,
 }
 
 impl Hello {
+    /// The data links that the client would like.
+    pub fn links(&self) -> DataLinks {
+        DataLinks::of(self.data_links.max(1), self.down_links, self.up_links)
+    }
+
     /// The class as the allocator knows it.
     pub fn flow_class(&self) -> Class {
         self.class().into()
@@ -84,9 +95,20 @@ pub struct Welcome {
     /// Transfers that the session may have under way; more fail with `TooMany`. 0: not said.
     #[prost(uint32, tag = "9")]
     pub transfers_max: u32,
+    /// How many of the tokens are for links from the server to the client only: those before the [`Welcome::up_links`].
+    #[prost(uint32, tag = "10")]
+    pub down_links: u32,
+    /// How many are for links from the client to the server only: the last.
+    #[prost(uint32, tag = "11")]
+    pub up_links: u32,
 }
 
 impl Welcome {
+    /// What the tokens are for: in [the order of its kinds](DataLinks::ways).
+    pub fn links(&self) -> DataLinks {
+        DataLinks::of(u32::try_from(self.tokens.len()).unwrap_or(u32::MAX), self.down_links, self.up_links)
+    }
+
     /// The tokens, parsed.
     pub fn parsed_tokens(&self) -> Result<Vec<Token>, Violation> {
         self.tokens.iter().map(|t| Token::try_from(t.as_slice())).collect()
@@ -106,6 +128,8 @@ impl fmt::Debug for Welcome {
             .field("plaintext_data", &self.plaintext_data)
             .field("window_max", &self.window_max)
             .field("transfers_max", &self.transfers_max)
+            .field("down_links", &self.down_links)
+            .field("up_links", &self.up_links)
             .finish()
     }
 }

@@ -33,12 +33,14 @@ impl Message {
                 count("gets in a hello", m.gets.len(), GETS_MAX)?;
                 count("lists in a hello", m.lists.len(), LISTS_MAX)?;
                 range("data links", m.data_links.into(), TOKENS_MAX as u64)?;
+                one_way(m.down_links, m.up_links, m.data_links.max(1).into())?;
                 text("agent", &m.agent, AGENT_BYTES_MAX)?;
                 m.gets.iter().try_for_each(check_get)?;
                 m.lists.iter().try_for_each(check_list)
             }
             Self::Welcome(m) => {
                 count("tokens", m.tokens.len(), TOKENS_MAX)?;
+                one_way(m.down_links, m.up_links, m.tokens.len() as u64)?;
                 text("data endpoint", &m.data_endpoint, ENDPOINT_BYTES_MAX)?;
                 text("data route", &m.data_route, ROUTE_BYTES_MAX)?;
                 m.tokens.iter().try_for_each(|token| fixed("token", token))
@@ -128,6 +130,11 @@ fn range(what: &'static str, value: u64, max: u64) -> Result<(), Violation> {
         return Ok(());
     }
     Err(Violation::BadNumber { what, value })
+}
+
+/// One-way data links are some of all.
+fn one_way(down: u32, up: u32, all: u64) -> Result<(), Violation> {
+    range("one-way data links", u64::from(down) + u64::from(up), all)
 }
 
 /// 0 is what protobuf says when nothing was said.

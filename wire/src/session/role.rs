@@ -14,6 +14,14 @@ impl Role {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Client, Self::Server];
 
+    /// The other end.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+
     /// For errors and tables.
     pub const fn as_str(self) -> &'static str {
         match self {

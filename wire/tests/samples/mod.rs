@@ -32,17 +32,21 @@ pub fn all() -> Vec<Message> {
             agent: words(),
             gets: vec![get()],
             lists: vec![list()],
+            down_links: 1,
+            up_links: 2,
         }),
         Message::Welcome(Welcome {
             session: 1,
             granted_upload: 2,
             granted_download: 3,
-            tokens: vec![hash()],
+            tokens: vec![hash(); 3],
             data_endpoint: words(),
             data_route: words(),
             plaintext_data: true,
             window_max: 4,
             transfers_max: 5,
+            down_links: 2,
+            up_links: 1,
         }),
         Message::Refusal(Refusal { code: RefusalCode::Full.into(), message: words(), retry_after_ms: 5 }),
         Message::Ping(Ping { nonce: 1, sent_ns: 2 }),
@@ -123,10 +127,25 @@ fn list() -> impl Strategy<Value = List> {
 
 fn greeting() -> impl Strategy<Value = Message> {
     let asks = (prop::collection::vec(get(), 0..4), prop::collection::vec(list(), 0..4));
-    let hello =
-        (0u32..3, number(), 0u32..9, words(), asks).prop_map(|(version, upload, data_links, agent, (gets, lists))| {
-            Message::Hello(Hello { version, upload, download: upload, class: 1, data_links, agent, gets, lists })
-        });
+    let links = (0u32..9).prop_flat_map(|links| (Just(links), 0..=links.max(1)));
+    let hello = (0u32..3, number(), links, words(), asks).prop_map(
+        |(version, upload, (data_links, down_links), agent, (gets, lists))| {
+            let up_links = data_links.saturating_sub(down_links).min(1);
+            let (download, class) = (upload, 1);
+            Message::Hello(Hello {
+                version,
+                upload,
+                download,
+                class,
+                data_links,
+                agent,
+                gets,
+                lists,
+                down_links,
+                up_links,
+            })
+        },
+    );
     let welcome = (number(), prop::collection::vec(hash(), 0..4), "[a-z0-9.:]{0,30}").prop_map(
         |(session, tokens, data_endpoint)| {
             Message::Welcome(Welcome { session, tokens, data_endpoint, ..Welcome::default() })

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::relay::Relay;
 use crate::transport::{
     AutoDialer, DialConfig, ListenConfig, QuicClient, QuicDialer, data_route,
-    tests::stage::{Expect, Stage, credentials, dialer, receive_chunk, send_chunk, token},
+    tests::stage::{Expect, Stage, credentials, dialer, receive_chunk, send_chunk, sender, token},
 };
 use actors::port::DataOffer;
 
@@ -50,7 +50,7 @@ impl Scene {
     async fn data(&mut self, auto: &AutoDialer, byte: u8) -> DataLink {
         let dialling = tokio::spawn(auto.data(self.offer(byte)));
         let (_, mut arrival) = self.stage.next_arrival().await;
-        send_chunk(&mut arrival.link.sender, 0, Bytes::from_static(b"a chunk")).await;
+        send_chunk(sender(&mut arrival.link.sender), 0, Bytes::from_static(b"a chunk")).await;
         let mut link = dialling.await.unwrap().unwrap();
         receive_chunk(&mut link.receiver).await;
         link

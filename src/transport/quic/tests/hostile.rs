@@ -10,7 +10,7 @@ use tokio::{
     net::UdpSocket,
     time::{sleep, timeout},
 };
-use wire::encode_message;
+use wire::{Ways, encode_message};
 
 use super::{
     super::{CLOSED, CLOSED_TOKEN, QuicConfig, SERVER_NAME, client::KnownNode, tickets::Tickets},
@@ -41,7 +41,7 @@ impl Foe {
     }
 
     async fn data_connection(&self, address: SocketAddr) -> quinn::Connection {
-        self.data.connect_with(self.node.data.clone(), address, SERVER_NAME).unwrap().await.unwrap()
+        self.data.connect_with(self.node.data_config(Ways::Both), address, SERVER_NAME).unwrap().await.unwrap()
     }
 }
 
@@ -359,6 +359,9 @@ async fn who_opens_ten_thousand_streams_gets_one() {
     let data = foe.data_connection(stage.data_address(0)).await;
     let _first = data.open_bi().await.unwrap();
     assert!(timeout(NOTHING, data.open_bi()).await.is_err());
+    // Which of the two kinds it needs says how the link begins.
+    let _other = timeout(NOTHING, data.open_uni()).await.unwrap().unwrap();
+    assert!(timeout(NOTHING, data.open_uni()).await.is_err());
     serves_on(&mut stage).await;
 }
 

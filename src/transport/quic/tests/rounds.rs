@@ -2,14 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use actors::port::{ControlLink, Dialer as _};
+use actors::port::{ControlLink, DataOffer, Dialer as _};
 use bytes::Bytes;
-use wire::{Get, Hello, Message, Welcome};
+use wire::{Get, Hello, Message, Ways, Welcome};
 
 use super::relay::{Relay, Seen, Way};
 use crate::transport::{
     DialConfig, ListenConfig, QuicClient, QuicDialer,
-    tests::stage::{Expect, Stage, credentials, receive, receive_chunk, send, send_chunk, token},
+    tests::stage::{Expect, Stage, credentials, receive, receive_chunk, send, send_chunk, sender, token},
 };
 
 /// Long against what a busy machine adds to a turn, so that a flight is told from the next.
@@ -47,6 +47,11 @@ impl Scene {
 
     /// A hello with a get, a welcome, a data link, a chunk.
     async fn contact(&mut self, round: u8) -> Contact {
+        self.contact_over(round, Ways::Both).await
+    }
+
+    /// The same, the data link carries `ways`.
+    async fn contact_over(&mut self, round: u8, ways: Ways) -> Contact {
         self.control.forget();
         let dialer = self.dialer();
         let mut ours = dialer.control().await.unwrap();
@@ -59,10 +64,10 @@ impl Scene {
         send(&mut theirs.sender, &welcome(round, port)).await;
         assert_eq!(receive(&mut ours.receiver).await.unwrap(), Some(welcome(round, port)));
         let (control, control_flights) = (self.control.seen(), self.control.flights());
-        let offer = self.stage.offer_at(token(round), port);
+        let offer = DataOffer { ways, ..self.stage.offer_at(token(round), port) };
         let dialling = tokio::spawn(dialer.data(offer));
         let (_, mut arrival) = self.stage.next_arrival().await;
-        send_chunk(&mut arrival.link.sender, 0, Bytes::from_static(b"the first bytes of a file")).await;
+        send_chunk(sender(&mut arrival.link.sender), 0, Bytes::from_static(b"the first bytes of a file")).await;
         let mut link = dialling.await.unwrap().unwrap();
         receive_chunk(&mut link.receiver).await;
         let data_flights = self.data[worker].flights();
@@ -121,6 +126,22 @@ async fn a_return_takes_one_datagram_each_way_and_a_first_contact_a_round_trip_m
         // Handshake, hello, rates and a get in one; handshake and token in one.
         assert_eq!((control[0], data[0]), ((Way::Up, 1), (Way::Up, 1)), "{control:?} {data:?}");
         assert_eq!(back.control[0].bytes.len(), 1200, "a first datagram is filled up, for the amplification limit");
+    }
+}
+
+/// The ticket of a control link promises no stream that carries one way: without one of its own such a data link waits for the
+/// handshake.
+#[tokio::test]
+async fn a_link_that_carries_down_takes_a_round_trip_more_at_first_and_none_on_return() {
+    let mut scene = Scene::open().await;
+    let ways = |flights: &[(Way, usize)]| flights.iter().map(|(way, _)| *way).collect::<Vec<_>>();
+    let round_trip = [Way::Up, Way::Down];
+    let first = scene.contact_over(1, Ways::Down).await.data_flights;
+    assert_eq!(ways(&first), [round_trip, round_trip].concat(), "{first:?}");
+    for round in 2..5 {
+        let back = scene.contact_over(round, Ways::Down).await.data_flights;
+        assert_eq!(ways(&back), round_trip, "{back:?}");
+        assert_eq!(back[0], (Way::Up, 1), "{back:?}");
     }
 }
 

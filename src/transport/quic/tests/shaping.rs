@@ -10,7 +10,7 @@ use wire::DataHeader;
 use super::{super::tuning::DATA_WINDOW_BYTES_AT_FIRST, relay::Relay};
 use crate::transport::{
     DialConfig, ListenConfig, QuicClient, QuicDialer,
-    tests::stage::{Expect, Over, Stage, credentials, ping, receive, receive_chunk, send, token},
+    tests::stage::{Expect, Over, Stage, credentials, ping, receive, receive_chunk, send, sender, token},
 };
 
 const CHUNK: u32 = 16 << 10;
@@ -26,8 +26,8 @@ async fn a_quarter_of_a_second_waits_unread_at_the_rate_in_force() {
     let read = 3 * u64::from(DATA_WINDOW_BYTES_AT_FIRST / CHUNK);
     let sending = async {
         for at in 0..read {
-            theirs.link.sender.start_send(header(at), chunk.clone().into()).unwrap();
-            poll_fn(|cx| theirs.link.sender.poll_flush(cx)).await.unwrap();
+            sender(&mut theirs.link.sender).start_send(header(at), chunk.clone().into()).unwrap();
+            poll_fn(|cx| sender(&mut theirs.link.sender).poll_flush(cx)).await.unwrap();
         }
     };
     let reading = async {
@@ -40,8 +40,9 @@ async fn a_quarter_of_a_second_waits_unread_at_the_rate_in_force() {
     // And now nobody reads.
     let mut taken = 0;
     loop {
-        theirs.link.sender.start_send(header(read + taken), chunk.clone().into()).unwrap();
-        let flushed = timeout(Duration::from_millis(500), poll_fn(|cx| theirs.link.sender.poll_flush(cx))).await;
+        sender(&mut theirs.link.sender).start_send(header(read + taken), chunk.clone().into()).unwrap();
+        let flushed =
+            timeout(Duration::from_millis(500), poll_fn(|cx| sender(&mut theirs.link.sender).poll_flush(cx))).await;
         if flushed.is_err() {
             break;
         }
@@ -50,7 +51,7 @@ async fn a_quarter_of_a_second_waits_unread_at_the_rate_in_force() {
     }
     let unread = taken * u64::from(CHUNK);
     assert!((60_000..=120_000).contains(&unread), "{unread} bytes wait at 400 KB/s");
-    assert_eq!(theirs.link.sender.pressure(), actors::port::Pressure::Receiver);
+    assert_eq!(sender(&mut theirs.link.sender).pressure(), actors::port::Pressure::Receiver);
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use quinn::{
 };
 use tokio::time::timeout;
 use tracing_subscriber::fmt::MakeWriter;
-use wire::{DataHeader, DataPreface};
+use wire::{DataHeader, DataPreface, Ways};
 
 use super::super::{SERVER_NAME, runtime::LaneRuntime, socket};
 use crate::transport::{
@@ -57,11 +57,11 @@ async fn datagrams_go_in_batches() {
     let client = QuicClient::new(&credentials()).unwrap();
     let node = client.node(&stage.address.to_string()).unwrap();
     let address = stage.data_address(0);
-    let connecting = client.data(address).unwrap().connect_with(node.data.clone(), address, SERVER_NAME);
+    let connecting = client.data(address).unwrap().connect_with(node.data_config(Ways::Both), address, SERVER_NAME);
     let connection = connecting.unwrap().await.unwrap();
     let (mut stream, _answers) = connection.open_bi().await.unwrap();
     stage.issue(token(1), 0);
-    stream.write_all(&DataPreface { token: token(1) }.encode()).await.unwrap();
+    stream.write_all(&DataPreface { token: token(1), ways: Ways::Both }.encode()).await.unwrap();
     let (_, mut arrival) = stage.next_arrival().await;
     let sending = async {
         for index in 0..CHUNKS {

@@ -4,6 +4,7 @@ use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use quinn::{Connection, Endpoint, TransportConfig, congestion::BbrConfig};
 use tokio::time::sleep;
+use wire::Ways;
 
 use super::super::{CLOSED, QuicConfig, SERVER_NAME, gauge, tls};
 use crate::transport::{
@@ -29,7 +30,7 @@ async fn both_ends_of_both_kinds_of_connections_have_cubic_and_none_has_bbr() {
         let sessions = tls::sessions(1);
         if data { tls::data_server(&node, sessions) } else { tls::control_server(&node, sessions) }.unwrap()
     };
-    for (server, client) in [(server(false), known.control.clone()), (server(true), known.data.clone())] {
+    for (server, client) in [(server(false), known.control.clone()), (server(true), known.data_config(Ways::Both))] {
         for end in connect(server, client).await {
             assert!(gauge::is_cubic(&end), "{end:?}");
         }
