@@ -37,6 +37,7 @@ macro_rules! over {
             mod paths;
             mod rates;
             mod tokens;
+            mod ways;
         })+
     };
 }

@@ -53,6 +53,7 @@ macro_rules! over {
             mod modes;
             mod resume;
             mod transfer;
+            mod ways;
         })+
     };
 }

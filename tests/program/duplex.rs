@@ -1,4 +1,4 @@
-//! Both directions of one data link at once, in one session: a file comes while another goes.
+//! Both directions at once, in one session: a file comes while another goes.
 
 use std::{
     path::Path,
@@ -16,6 +16,7 @@ use evenkeel::{
     },
 };
 use flow::Class;
+use wire::DataLinks;
 
 use crate::{
     nobody::Nobody,
@@ -27,6 +28,15 @@ const BYTES: usize = 6_000_000;
 
 #[test]
 fn a_get_and_a_put_at_once_share_one_data_link_and_both_arrive() {
+    a_get_and_a_put_at_once(DataLinks::both(1));
+}
+
+#[test]
+fn a_get_and_a_put_at_once_have_a_link_each_that_carries_one_way() {
+    a_get_and_a_put_at_once(DataLinks { both: 0, down: 1, up: 1 });
+}
+
+fn a_get_and_a_put_at_once(data_links: DataLinks) {
     let server =
         Server::with_config("[node]\nworkers = 1\n", &["--upload-limit", "2MB/s", "--download-limit", "2MB/s"]);
     noise(&server.share().join("comes"), BYTES, 1);
@@ -35,10 +45,11 @@ fn a_get_and_a_put_at_once_share_one_data_link_and_both_arrive() {
     let choice = if transport() == "quic" { TransportChoice::Quic } else { TransportChoice::Tcp };
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
-        let watching = scope.spawn(|| both_under_way(&server, &is_over));
+        let watching = scope.spawn(|| both_under_way(&server, data_links, &is_over));
         actix_rt::System::new().block_on(async {
             let state = StateDir::open(Some(Path::new(&server.owner()))).unwrap();
-            let client = Client::start(state, Wish::everything(choice)).unwrap();
+            let wish = Wish { data_links, ..Wish::everything(choice) };
+            let client = Client::start(state, wish).unwrap();
             let landing = Landing::Chosen { file: came.clone().into(), tree: came.clone().into() };
             let get = Errand::Get { path: "share/comes".into(), landing };
             let put = Errand::Put { local: goes.clone().into(), path: "share/goes".into() };
@@ -61,8 +72,8 @@ fn a_get_and_a_put_at_once_share_one_data_link_and_both_arrive() {
     }
 }
 
-/// In how many looks both transfers had moved bytes since the look before, over one data link.
-fn both_under_way(server: &Server, is_over: &AtomicBool) -> usize {
+/// In how many looks both transfers had moved bytes since the look before, over these data links.
+fn both_under_way(server: &Server, data_links: DataLinks, is_over: &AtomicBool) -> usize {
     let (mut looks, mut before) = (0, [0; 2]);
     let deadline = Instant::now() + Duration::from_secs(60);
     while !is_over.load(Ordering::Relaxed) && Instant::now() < deadline {
@@ -74,7 +85,12 @@ fn both_under_way(server: &Server, is_over: &AtomicBool) -> usize {
         let now = [offset("upload"), offset("download")];
         if now[0] > before[0] && now[1] > before[1] {
             looks += 1;
-            assert_eq!(server.metric("evenkeel_connections", &[]), 2.0, "control, and one link for data");
+            let connections = 1.0 + f64::from(data_links.all());
+            assert_eq!(server.metric("evenkeel_connections", &[]), connections, "control, and the links for data");
+            for direction in ["upload", "download"] {
+                let open = server.metric("evenkeel_links", &[&format!("direction=\"{direction}\"")]);
+                assert_eq!(open, 1.0, "one carries each way");
+            }
         }
         before = now;
         thread::sleep(Duration::from_millis(100));
