@@ -10,16 +10,19 @@ use tokio::{
     net::UdpSocket,
     time::{sleep, timeout},
 };
-use wire::{Ways, encode_message};
+use wire::{DataHeader, DataPreface, Ways, encode_message};
 
 use super::{
-    super::{CLOSED, CLOSED_TOKEN, QuicConfig, SERVER_NAME, client::KnownNode, tickets::Tickets},
+    super::{
+        CLOSED, CLOSED_TOKEN, QuicConfig, SERVER_NAME, client::KnownNode, tickets::Tickets,
+        tuning::DATA_WINDOW_BYTES_AT_FIRST,
+    },
     relay::{Relay, Way},
     rounds::hello,
 };
 use crate::transport::{
     DialConfig, ListenConfig, QuicClient, QuicDialer,
-    tests::stage::{Expect, Over, Stage, credentials, ping, receive, receive_header, token},
+    tests::stage::{Expect, Over, Stage, credentials, ping, receive, receive_chunk, receive_header, token},
     tls,
 };
 
@@ -362,6 +365,30 @@ async fn who_opens_ten_thousand_streams_gets_one() {
     // Which of the two kinds it needs says how the link begins.
     let _other = timeout(NOTHING, data.open_uni()).await.unwrap().unwrap();
     assert!(timeout(NOTHING, data.open_uni()).await.is_err());
+    serves_on(&mut stage).await;
+}
+
+/// A link is the stream that came first. Another may be opened, since the node can't know which kind will come; it is not read, and
+/// takes no more than the connection's window.
+#[tokio::test]
+async fn a_second_stream_of_the_other_kind_holds_back_its_own_link_alone() {
+    let mut stage = Stage::open(ListenConfig::default());
+    let foe = Foe::at(&stage);
+    let data = foe.data_connection(stage.data_address(0)).await;
+    stage.issue(token(1), 0);
+    let (mut sending, _receiving) = data.open_bi().await.unwrap();
+    sending.write_all(&DataPreface { token: token(1), ways: Ways::Both }.encode()).await.unwrap();
+    let (_, mut theirs) = stage.next_arrival().await;
+    let header = DataHeader { len: 4, transfer: 1, offset: 0 };
+    sending.write_all(&[&header.encode()[..], b"data"].concat()).await.unwrap();
+    assert_eq!(receive_chunk(&mut theirs.link.receiver).await.0, header);
+    let mut other = data.open_uni().await.unwrap();
+    let mut taken = 0;
+    while let Ok(written) = timeout(NOTHING, other.write(&[7; 64 << 10])).await {
+        taken += written.unwrap();
+        assert!(taken < 2 * DATA_WINDOW_BYTES_AT_FIRST as usize, "{taken} bytes that nobody reads");
+    }
+    assert!(timeout(NOTHING, data.closed()).await.is_err());
     serves_on(&mut stage).await;
 }
 
