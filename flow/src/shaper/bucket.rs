@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::clock::{NEVER, SLACK_NS, Slack, advanced, cost_ns, retuned};
-use super::tier::Tier;
+use super::tier::{TIERS, Tier};
 use crate::{Moment, Rate};
 
 /// Rate changes of all buckets in this process. One load tells a shaper that a moment it waits for may have moved, without
@@ -32,6 +32,10 @@ pub struct SharedBucket {
     workers: AtomicU32,
     /// What a unit of weight is assigned below it, in bytes per second as the bits of an `f64`.
     fair_rate: AtomicU64,
+    /// Until when a tier leaves what lies unclaimed to those before it.
+    held_until: [AtomicU64; TIERS],
+    /// Workers on which a foreground leaf waits for it.
+    foreground: AtomicU32,
 }
 
 impl SharedBucket {
@@ -43,6 +47,8 @@ impl SharedBucket {
             last_borrower: AtomicU32::new(0),
             workers: AtomicU32::new(0),
             fair_rate: AtomicU64::new(0.0_f64.to_bits()),
+            held_until: Default::default(),
+            foreground: AtomicU32::new(0),
         }
     }
 
@@ -129,6 +135,33 @@ impl SharedBucket {
         }
         let just_borrowed = tier != Tier::Guaranteed && self.is_last_borrower(worker);
         tier.reserve_ns(false) + if just_borrowed { TURN_NS } else { 0 }
+    }
+
+    /// Somebody who goes in `tier` asks again in a moment: until `until`, lower tiers do not take what that will take.
+    pub(crate) fn hold_below(&self, tier: Tier, until: u64) {
+        if self.rate().is_unlimited() {
+            return;
+        }
+        for lower in &self.held_until[tier.index() + 1..] {
+            lower.fetch_max(until, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn held_until(&self, tier: Tier) -> u64 {
+        self.held_until[tier.index()].load(Ordering::Relaxed)
+    }
+
+    /// Counts a worker on which foreground waits in or out.
+    pub(crate) fn note_foreground(&self, waits: bool) {
+        match waits {
+            true => self.foreground.fetch_add(1, Ordering::Relaxed),
+            false => self.foreground.fetch_sub(1, Ordering::Relaxed),
+        };
+    }
+
+    /// On how many workers foreground waits.
+    pub(crate) fn foreground(&self) -> u32 {
+        self.foreground.load(Ordering::Relaxed)
     }
 
     /// Whether `borrower` was the last to be noted.

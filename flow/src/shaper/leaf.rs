@@ -134,11 +134,23 @@ impl Leaf {
         if guaranteed_at <= now {
             return Standing { tier: Some(Tier::Guaranteed), timer: None };
         }
-        let tier = match self.rates.class {
+        Standing { tier: Some(self.borrows_in()), timer: (guaranteed_at != NEVER).then_some(guaranteed_at) }
+    }
+
+    /// The tier in which it would go if it asked once more.
+    pub(crate) fn next_tier(&self, now: u64) -> Option<Tier> {
+        match (self.ceiling.ready_at() <= now, self.guarantee.ready_at() <= now) {
+            (false, _) => None,
+            (true, true) => Some(Tier::Guaranteed),
+            (true, false) => Some(self.borrows_in()),
+        }
+    }
+
+    fn borrows_in(&self) -> Tier {
+        match self.rates.class {
             Class::Foreground => Tier::Lent,
             Class::Background => Tier::Background,
-        };
-        Standing { tier: Some(tier), timer: (guaranteed_at != NEVER).then_some(guaranteed_at) }
+        }
     }
 
     /// Books a release and ends the request.

@@ -8,6 +8,9 @@
 //! to its ceiling and every limit above it. Guarantees go first, then foreground borrowers, then background borrowers;
 //! inside each of these tiers turns go round by weight (`ring.rs`), over groups, their peers, their leaves.
 //!
+//! A worker is woken on a grid, for all that falls due until then. A leaf that was released asks again a moment later, off the grid:
+//! for half a millisecond nothing of what it will take is lent, and background leaves be what foreground will take.
+//!
 //! Who must wait for a clock of its own sits on a timing wheel (`wheel.rs`) and in no ring. Only the total is waited for by
 //! the shaper as a whole. So a release costs a walk of three turns, whatever the number of leaves, and an idle leaf nothing.
 
@@ -27,9 +30,10 @@ mod shaper;
 mod tests;
 mod tier;
 mod tree;
+mod waking;
 mod wheel;
 
-/// From so many leaves on the processor's bill counts: wakings are gathered, and quanta are larger.
+/// From so many leaves on the processor's bill counts, and quanta are larger.
 const MANY_LEAVES: usize = 256;
 
 pub use bucket::SharedBucket;

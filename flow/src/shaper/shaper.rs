@@ -5,9 +5,8 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use super::MANY_LEAVES;
 use super::bucket::{SharedBucket, rate_changes};
-use super::clock::{NANOS_PER_MILLI, NEVER, Slack, cost_ns};
+use super::clock::{NANOS_PER_MILLI, Slack, cost_ns};
 use super::keys::KeyMap;
 use super::leaf::{Leaf, LeafRates};
 use super::mode::Mode;
@@ -16,9 +15,6 @@ use super::tier::{TIERS, Tier};
 use super::tree::{Kind, NodeId, ROOT, Tree};
 use super::wheel::Wheel;
 use crate::{GroupKey, LeafKey, Moment, PeerKey, Rate};
-
-/// Within the 5 ms of unspent time that the total remembers at least: being late costs no rate.
-const GATHER_NS: u64 = 4 * NANOS_PER_MILLI;
 
 /// Permission for one leaf to move so many bytes now.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
@@ -37,7 +33,7 @@ pub struct Shaper {
     pub(super) total: Arc<SharedBucket>,
     pub(super) config: ShaperConfig,
     /// Names this shaper where workers take turns borrowing.
-    worker: u32,
+    pub(super) worker: u32,
     pub(super) now: u64,
     pub(super) tree: Tree,
     pub(super) wheel: Wheel,
@@ -50,12 +46,15 @@ pub struct Shaper {
     /// Branches that wait for their bucket.
     pub(super) parked: usize,
     /// Rate changes of buckets that parked branches have been told of, and when they were last told.
-    changes_seen: u64,
+    pub(super) changes_seen: u64,
     changes_seen_at: Option<u64>,
+    /// Whether the total was told that foreground waits here.
+    pub(super) foreground: bool,
 }
 
 impl Drop for Shaper {
     fn drop(&mut self) {
+        self.note_foreground(false);
         self.total.remove_worker();
     }
 }
@@ -88,6 +87,7 @@ impl Shaper {
             parked: 0,
             changes_seen: rate_changes(),
             changes_seen_at: None,
+            foreground: false,
         };
         shaper.put_group(GroupKey(0), Arc::new(SharedBucket::new(Rate::UNLIMITED)), 1.0);
         shaper
@@ -175,15 +175,16 @@ impl Shaper {
     }
 
     /// The leaf has up to `bytes` ready. Replaces a request that waits; 0 cancels it. Released at most once. Returns whether it is
-    /// due at once: it has just woken, or is behind its guarantee.
+    /// due at once: it has just woken, or is behind its guarantee and the total is open.
     pub fn request(&mut self, key: LeafKey, bytes: u32, now: Moment) -> bool {
         let Some(&index) = self.leaf_of.get(&key) else { return false };
         let now = now.as_nanos();
         let leaf = &mut self.leaves[index as usize];
         leaf.ask(bytes, now, self.total.fair_rate());
         self.settle(index, now);
+        self.note_waiting();
         let leaf = &self.leaves[index as usize];
-        leaf.tier == Some(Tier::Guaranteed) || leaf.woken
+        leaf.woken || leaf.tier == Some(Tier::Guaranteed) && self.total.ready_at(0) <= now
     }
 
     /// What the leaf was assigned last; zero for one that is not here.
@@ -213,8 +214,9 @@ impl Shaper {
         for tier in Tier::ALL {
             while self.tree.has_backlog(tier) {
                 let reserve_ns = self.total.reserve_ns(tier, self.worker);
-                if self.total.ready_at(reserve_ns) > now {
-                    // Lower tiers need more than this one.
+                if self.total.ready_at(reserve_ns).max(self.held_until(tier)) > now {
+                    // Lower tiers need more than this one, and are held longer.
+                    self.note_waiting();
                     return None;
                 }
                 let Some(index) = self.next_in_turn(tier) else { continue };
@@ -223,31 +225,8 @@ impl Shaper {
                 }
             }
         }
+        self.note_waiting();
         None
-    }
-
-    /// When to poll next: now or earlier when something can go, `None` when nothing waits for time.
-    pub fn wake_at(&self) -> Option<Moment> {
-        let changes = (self.parked > 0 && self.changes_seen != rate_changes()).then(|| self.next_notice_at());
-        let soonest = [self.root_ready_at(), changes, self.wheel.next_deadline()].into_iter().flatten().min();
-        soonest.map(Moment::from_nanos)
-    }
-
-    /// When to poll next for the processor's sake: as [`wake_at`](Self::wake_at), but among many leaves what falls due within
-    /// 4 ms is done at once, in one waking of the thread and with warm caches.
-    pub fn gathered_wake_at(&self) -> Option<Moment> {
-        let at = self.wake_at()?;
-        if self.leaf_of.len() < MANY_LEAVES {
-            return Some(at);
-        }
-        // On a grid that is the same for all: whoever falls due in between does not move it.
-        Some(Moment::from_nanos(at.as_nanos().div_ceil(GATHER_NS).saturating_mul(GATHER_NS)))
-    }
-
-    /// When the total lets the first of those through who only wait for it.
-    fn root_ready_at(&self) -> Option<u64> {
-        let tier = Tier::ALL.into_iter().find(|&tier| self.tree.has_backlog(tier))?;
-        Some(self.total.ready_at(self.total.reserve_ns(tier, self.worker))).filter(|&at| at != NEVER)
     }
 
     /// Returns what a leaf didn't use of its last release, to everybody who was charged for it.
@@ -359,6 +338,9 @@ impl Shaper {
         let lent = tier != Tier::Guaranteed || leaf.is_provisional();
         let key = leaf.key;
         leaf.charge(tier, bytes, now, turn_ns);
+        if let Some(next) = leaf.next_tier(now) {
+            self.hold_below(next);
+        }
         self.settle(index, now);
         self.tree.charge(node, tier, bytes);
         Some(Release { leaf: key, bytes, lent })
@@ -425,7 +407,7 @@ impl Shaper {
         }
     }
 
-    fn next_notice_at(&self) -> u64 {
+    pub(super) fn next_notice_at(&self) -> u64 {
         self.changes_seen_at.map_or(0, |at| at + NANOS_PER_MILLI)
     }
 

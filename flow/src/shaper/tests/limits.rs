@@ -238,40 +238,30 @@ fn a_request_is_released_once_and_small_ones_whole() {
 }
 
 #[test]
-fn many_leaves_are_woken_for_together_and_lose_nothing_by_it() {
-    const LEAVES: u64 = 1000;
-    let mut sim = Sim::new(rate(50_000_000), 1);
-    for leaf in 0..LEAVES {
-        sim.join(leaf, Rate::UNLIMITED, assigned(50_000));
-        assert!(sim.shapers[0].request(LeafKey(leaf), 1 << 20, Moment::ZERO), "one that comes is due at once");
-    }
-    let shaper = &mut sim.shapers[0];
-    let (mut now, mut late, mut wakings, mut bytes) = (Moment::ZERO, 0, 0_u64, 0_u64);
-    let (begin, end) = (Moment::from_nanos(2 * SECOND), Moment::from_nanos(6 * SECOND));
-    while now < end {
-        while let Some(release) = shaper.poll(now) {
-            bytes += if now >= begin { u64::from(release.bytes) } else { 0 };
-            shaper.request(release.leaf, 1 << 20, now);
+fn leaves_are_woken_for_together_and_lose_nothing_by_it() {
+    for (leaves, total) in [(1000, 50_000_000), (100, 100_000_000), (8, 4_000_000)] {
+        let mut sim = Sim::new(rate(total), 1);
+        for leaf in 0..leaves {
+            sim.join(leaf, Rate::UNLIMITED, assigned(total / leaves));
+            assert!(sim.shapers[0].request(LeafKey(leaf), 1 << 20, Moment::ZERO), "one that comes is due at once");
         }
-        wakings += u64::from(now >= begin);
-        let at = shaper.gathered_wake_at().expect("somebody waits");
-        assert!(at >= shaper.wake_at().expect("somebody waits"));
-        // A timer is up to a millisecond late.
-        late = (late + 370_001) % 1_000_000;
-        now = at.max(now) + Duration::from_nanos(late);
+        let shaper = &mut sim.shapers[0];
+        let (mut now, mut late, mut wakings, mut bytes) = (Moment::ZERO, 0, 0_u64, 0_u64);
+        let (begin, end) = (Moment::from_nanos(2 * SECOND), Moment::from_nanos(6 * SECOND));
+        while now < end {
+            while let Some(release) = shaper.poll(now) {
+                bytes += if now >= begin { u64::from(release.bytes) } else { 0 };
+                shaper.request(release.leaf, 1 << 20, now);
+            }
+            wakings += u64::from(now >= begin);
+            let at = shaper.gathered_wake_at().expect("somebody waits");
+            assert!(at >= shaper.wake_at().expect("somebody waits"));
+            // A timer is up to a millisecond late.
+            late = (late + 370_001) % 1_000_000;
+            now = at.max(now) + Duration::from_nanos(late);
+        }
+        assert!(wakings <= 4 * 334, "{wakings} wakings in 4 s, {leaves} leaves");
+        let part = bytes as f64 / (4.0 * total as f64);
+        assert!((0.997..1.003).contains(&part), "{part} of {total} B/s, {leaves} leaves");
     }
-    assert!(wakings <= 4 * 334, "{wakings} wakings in 4 s");
-    let part = bytes as f64 / (4.0 * 50_000_000.0);
-    assert!((0.998..1.003).contains(&part), "{part} of the total");
-}
-
-#[test]
-fn few_leaves_are_woken_for_at_their_time() {
-    let mut sim = Sim::new(rate(1_000_000), 1);
-    for leaf in 0..10 {
-        sim.join(leaf, Rate::UNLIMITED, assigned(100_000));
-        sim.shapers[0].request(LeafKey(leaf), 1 << 20, Moment::ZERO);
-    }
-    while sim.shapers[0].poll(Moment::from_nanos(1)).is_some() {}
-    assert_eq!(sim.shapers[0].gathered_wake_at(), sim.shapers[0].wake_at());
 }

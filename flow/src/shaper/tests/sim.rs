@@ -1,5 +1,7 @@
 //! A little world: leaves with endless (or paced) files on shapers in virtual time, and what each got when.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use crate::shaper::{LeafRates, Shaper, ShaperConfig, SharedBucket};
@@ -40,6 +42,15 @@ pub(super) struct Sim {
     pub(super) late_ns_max: u64,
     /// Whether the driver sleeps until what falls due can be done together, as a worker does.
     pub(super) gathers: bool,
+    /// How long a leaf takes to ask again after a release.
+    pub(super) asks_after_ns: u64,
+    /// Leaves that ask again, and when.
+    asking: BinaryHeap<Reverse<(u64, u64)>>,
+    /// Until when each driver sleeps; `None`: until somebody asks.
+    wakes: Vec<Option<u64>>,
+    /// Which worker goes first where several wake at once; it takes turns.
+    first: usize,
+    pub(super) wakings: u64,
     seed: u64,
 }
 
@@ -56,6 +67,11 @@ impl Sim {
             backlogged: Vec::new(),
             late_ns_max: 0,
             gathers: false,
+            asks_after_ns: 0,
+            asking: BinaryHeap::new(),
+            wakes: vec![None; workers],
+            first: 0,
+            wakings: 0,
             seed: 1,
         }
     }
@@ -110,31 +126,68 @@ impl Sim {
         }
     }
 
-    /// Runs until `until`, then stands there.
+    /// Runs until `until`, then stands there. Each worker sleeps and wakes for itself.
     pub(super) fn run(&mut self, until: u64) {
+        // What changed since the last run rang everybody's bell.
+        self.wakes.fill(Some(self.now));
         loop {
-            let soonest = (0..self.shapers.len()).filter_map(|worker| self.poll(worker)).min();
-            let Some(wake) = soonest else { break };
-            let wake = wake.max(self.now + 1) + self.lateness();
-            if wake > until {
-                break;
+            self.ask_again();
+            self.first += 1;
+            for nth in 0..self.shapers.len() {
+                let worker = (self.first + nth) % self.shapers.len();
+                if self.wakes[worker].is_some_and(|at| at <= self.now) {
+                    self.poll(worker);
+                }
             }
-            self.now = wake;
+            let asks = self.asking.peek().map(|&Reverse((at, _))| at);
+            let soonest = self.wakes.iter().copied().flatten().chain(asks).min();
+            let Some(next) = soonest.filter(|&at| at <= until) else { break };
+            self.now = next.max(self.now);
         }
         self.now = self.now.max(until);
     }
 
-    /// Polls one worker dry; its next wake.
-    fn poll(&mut self, worker: usize) -> Option<u64> {
-        let now = self.at();
-        let shaper = &mut self.shapers[worker];
-        while let Some(release) = shaper.poll(now) {
-            let leaf = release.leaf.0;
-            self.sent.push(Sent { at: self.now, leaf, bytes: release.bytes });
-            if self.backlogged[leaf as usize] {
-                shaper.request(release.leaf, u32::MAX, now);
+    /// Leaves whose last release is used up ask for the next; a worker that is to do something about it wakes.
+    fn ask_again(&mut self) {
+        while let Some(&Reverse((at, leaf))) = self.asking.peek() {
+            if at > self.now {
+                break;
+            }
+            self.asking.pop();
+            let (now, worker) = (self.at(), self.worker(leaf));
+            if !self.backlogged[leaf as usize] {
+                continue;
+            }
+            let is_due = self.shapers[worker].request(LeafKey(leaf), u32::MAX, now);
+            let sleeps_until = self.wakes[worker].unwrap_or(u64::MAX);
+            if is_due || self.wake(worker).is_some_and(|at| at < sleeps_until) {
+                self.wakes[worker] = Some(self.now);
             }
         }
+    }
+
+    /// Polls one worker dry, and lets it sleep.
+    fn poll(&mut self, worker: usize) {
+        let now = self.at();
+        self.wakings += 1;
+        while let Some(release) = self.shapers[worker].poll(now) {
+            let leaf = release.leaf.0;
+            self.sent.push(Sent { at: self.now, leaf, bytes: release.bytes });
+            if !self.backlogged[leaf as usize] {
+                continue;
+            }
+            if self.asks_after_ns == 0 {
+                self.shapers[worker].request(release.leaf, u32::MAX, now);
+            } else {
+                self.asking.push(Reverse((self.now + self.asks_after_ns, leaf)));
+            }
+        }
+        let lateness = self.lateness();
+        self.wakes[worker] = self.wake(worker).map(|at| at.max(self.now + 1) + lateness);
+    }
+
+    fn wake(&self, worker: usize) -> Option<u64> {
+        let shaper = &self.shapers[worker];
         let wake = if self.gathers { shaper.gathered_wake_at() } else { shaper.wake_at() };
         wake.map(Moment::as_nanos)
     }

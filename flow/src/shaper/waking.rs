@@ -1,0 +1,69 @@
+//! When a worker is woken, and what it leaves to those who come a moment later.
+//!
+//! Wakings are gathered on a grid: one by one they were dearer than what they were for. So permission lies unclaimed when a worker
+//! wakes, and whoever asks first would have it, but for the holds below.
+
+use super::bucket::rate_changes;
+use super::clock::{NANOS_PER_MILLI, NEVER, SLACK_NS};
+use super::shaper::Shaper;
+use super::tier::Tier;
+use crate::Moment;
+
+/// Within the 5 ms of unspent time that the total remembers at least: being late costs no rate.
+const GATHER_NS: u64 = 4 * NANOS_PER_MILLI;
+
+/// A leaf that was released asks again within this time, if it is going to.
+const ASKS_AGAIN_NS: u64 = NANOS_PER_MILLI / 2;
+
+/// With so much unclaimed whoever is waited for does not come: from then on waiting would cost rate.
+const FULL_NS: u64 = SLACK_NS * 9 / 10;
+
+impl Shaper {
+    /// When to poll next: now or earlier when something can go, `None` when nothing waits for time.
+    pub fn wake_at(&self) -> Option<Moment> {
+        self.wake(1)
+    }
+
+    /// When to poll next for the processor's sake: as [`wake_at`](Self::wake_at), but what falls due within 4 ms (2 ms among several
+    /// workers) is done at once, in one waking of the thread and with warm caches.
+    pub fn gathered_wake_at(&self) -> Option<Moment> {
+        self.wake(if self.total.has_one_worker() { GATHER_NS } else { GATHER_NS / 2 })
+    }
+
+    /// When to poll next, on a grid that is the same for all: whoever falls due in between does not move it.
+    fn wake(&self, grid_ns: u64) -> Option<Moment> {
+        let changes = (self.parked > 0 && self.changes_seen != rate_changes()).then(|| self.next_notice_at());
+        let tier = Tier::ALL.into_iter().find(|&tier| self.tree.has_backlog(tier));
+        let root = tier.map(|tier| self.total.ready_at(self.total.reserve_ns(tier, self.worker)));
+        let root = root.filter(|&at| at != NEVER);
+        let soonest = [root, changes, self.wheel.next_deadline()].into_iter().flatten().min()?;
+        let at = soonest.div_ceil(grid_ns).saturating_mul(grid_ns);
+        // Off the grid: on it those who are waited for come.
+        let held = tier.filter(|_| root == Some(soonest)).map_or(0, |tier| self.held_until(tier));
+        Some(Moment::from_nanos(at.max(held)))
+    }
+
+    /// Until when what lies unclaimed is left to those in the tiers before: to a leaf that is about to ask again, and, by background,
+    /// to foreground that waits on another worker.
+    pub(super) fn held_until(&self, tier: Tier) -> u64 {
+        let elsewhere = tier == Tier::Background && self.total.foreground() > u32::from(self.foreground);
+        let until = if elsewhere { NEVER } else { self.total.held_until(tier) };
+        if until <= self.now { 0 } else { until.min(self.total.ready_at(FULL_NS)) }
+    }
+
+    /// Tells the total whether foreground waits here.
+    pub(super) fn note_waiting(&mut self) {
+        self.note_foreground(self.tree.has_backlog(Tier::Guaranteed) || self.tree.has_backlog(Tier::Lent));
+    }
+
+    pub(super) fn note_foreground(&mut self, waits: bool) {
+        if std::mem::replace(&mut self.foreground, waits) != waits {
+            self.total.note_foreground(waits);
+        }
+    }
+
+    /// Somebody who would go in `tier` has just been released, and asks again in a moment: what that will take is not lent.
+    pub(super) fn hold_below(&self, tier: Tier) {
+        self.total.hold_below(tier, self.now + ASKS_AGAIN_NS);
+    }
+}
