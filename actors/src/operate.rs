@@ -65,17 +65,14 @@ impl Console for NodeConsole {
         let shared = self.shared();
         let book = shared.book.load();
         let registry = &shared.registry;
-        let total = |direction: Direction| {
-            let assigned = book.plans[direction.index()].iter().flat_map(|plan| &plan.leaves).map(|leaf| leaf.assigned);
-            RatesView {
-                desired_bytes_per_second: registry
-                    .sessions
-                    .iter()
-                    .try_fold(0_u64, |sum, session| Some(sum.saturating_add(session.desired(direction).limit()?))),
-                allowed_bytes_per_second: shared.totals[direction.index()].rate().limit(),
-                assigned_bytes_per_second: sum(assigned),
-                achieved_bytes_per_second: shared.achieved[direction.index()].load(Relaxed),
-            }
+        let total = |direction: Direction| RatesView {
+            desired_bytes_per_second: registry
+                .sessions
+                .iter()
+                .try_fold(0_u64, |sum, session| Some(sum.saturating_add(session.desired(direction).limit()?))),
+            allowed_bytes_per_second: shared.totals[direction.index()].rate().limit(),
+            assigned_bytes_per_second: book.totals[direction.index()].assigned.unwrap_or(Rate::ZERO).limit(),
+            achieved_bytes_per_second: shared.achieved[direction.index()].load(Relaxed),
         };
         ready(StatusView {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -388,8 +385,4 @@ impl<'a> Scene<'a> {
 
 fn add(sum: Option<u64>, rate: Rate) -> Option<u64> {
     Some(sum?.saturating_add(rate.limit()?))
-}
-
-fn sum(rates: impl Iterator<Item = Rate>) -> Option<u64> {
-    rates.fold(Some(0), add)
 }

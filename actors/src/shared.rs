@@ -157,6 +157,8 @@ pub struct TotalView {
     pub allowed: Option<Rate>,
     /// Learnt.
     pub capacity: Option<Rate>,
+    /// What all transfers were assigned together; `None` before the first round.
+    pub assigned: Option<Rate>,
 }
 
 /// What all actors share.

@@ -20,8 +20,6 @@ use crate::measure::{Outcome, PROGRAM, median};
 const SETTLE: Duration = Duration::from_secs(3);
 /// At 200 MB/s more than a gigabyte.
 const WINDOW: Duration = Duration::from_secs(6);
-/// As many alternating runs at most: five would take 20 minutes.
-const RUNS: u64 = 3;
 
 const PRECISE: &str = "[shaping]\nbulk_on = \"off\"\n";
 const BULK: &str = "[shaping]\nbulk_on = \"2B/s\"\nbulk_off = \"1B/s\"\n";
@@ -63,7 +61,17 @@ impl Contest {
     /// Together some 200 MB/s, so that the node has time to spare; and without a limit.
     pub(crate) fn rows(self) -> Vec<Row> {
         let rows: &[(usize, u64)] = match self {
-            Self::Modes => &[(200, 1_000), (100, 2_000), (20, 10_000), (8, 25_000), (4, 50_000), (2, 100_000), (64, 0)],
+            Self::Modes => &[
+                (2000, 50),
+                (1000, 200),
+                (200, 1_000),
+                (100, 2_000),
+                (20, 10_000),
+                (8, 25_000),
+                (4, 50_000),
+                (2, 100_000),
+                (64, 0),
+            ],
             Self::Congestion => &[(2000, 50), (1000, 200), (100, 2_000)],
         };
         rows.iter().map(|(connections, kilobytes)| Row { connections: *connections, kilobytes: *kilobytes }).collect()
@@ -118,7 +126,7 @@ impl Entrant {
 pub(crate) fn compare(bench: &Bench, contest: Contest, rows: &[Row]) -> Outcome<()> {
     let entrants = contest.entrants();
     let entrants: Vec<_> = entrants.into_iter().filter(|(_, entrant)| entrant.is_wanted(bench)).collect();
-    let (runs, window) = (bench.runs.min(RUNS), bench.window.min(WINDOW));
+    let (runs, window) = (bench.runs, bench.window.min(WINDOW));
     let mut lines = bench.report.lines(contest.name());
     for row in rows {
         let mut all: Vec<Vec<Run>> = entrants.iter().map(|_| Vec::new()).collect();

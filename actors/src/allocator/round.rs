@@ -124,10 +124,12 @@ impl Allocator {
         let snapshot = self.snapshot(direction, tracks, &conducts);
         let plan = allocation::allocate(&snapshot, &self.shared.config.knobs);
         let mut showings = Vec::with_capacity(tracks.len());
+        let mut assigned = Rate::ZERO;
         for ((track, conduct), leaf) in tracks.iter_mut().zip(&conducts).zip(&plan.leaves) {
             showings.extend(Showing::of(track, conduct, leaf.binding, leaf.class));
             track.demand = leaf.demand;
             track.binding = Some(leaf.binding);
+            assigned = assigned.saturating_add(leaf.assigned);
             self.rests.after_leaf();
         }
         book.jain[index] = jain_index(showings);
@@ -135,6 +137,7 @@ impl Allocator {
             limit: self.limit(direction).limit().map(Rate::from_bytes_per_second),
             allowed: plan.total.limit().map(Rate::from_bytes_per_second),
             capacity: self.totals[index].capacity(),
+            assigned: Some(assigned),
         };
         self.measure(direction, &plan, &snapshot, book, cause);
         book.conducts[index] = conducts;
