@@ -1,8 +1,10 @@
-//! The hostile peer over QUIC: streams without end, tokens that are not its own, handshakes by the hundred, datagrams of any
-//! size. Its neighbours and the newcomers of this file go over QUIC as well.
+//! The hostile peer over QUIC: tokens that are not its own, handshakes by the hundred, datagrams of any size. Its neighbours and
+//! the newcomers of this file go over QUIC as well.
 
 #[path = "early.rs"]
 mod early;
+#[path = "streams.rs"]
+mod streams;
 
 use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},
@@ -16,22 +18,19 @@ use evenkeel::{
     identity::{Identity, StateDir},
     transport::{Credentials, client_config},
 };
-use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream, TransportErrorCode};
+use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream};
 use tokio::time::timeout;
 use wire::{
     ALPN_CONTROL, ALPN_DATA, Begin, DATA_HEADER_BYTES, DataHeader, DataPreface, FrameDecoder, Goodbye, GoodbyeCode,
-    Message, Put, Token, Ways, Welcome,
+    Hello, Message, Put, Token, Ways, Welcome,
 };
 
 use crate::{
     foe::{PATIENCE, frames, get, hello, ping},
-    generous::Generous,
     stage::{Counts, Neighbour, connections_fall_to, node, serves_on},
     support::{Server, wait_until},
 };
 
-/// Far more than anybody may open.
-const STREAMS: u64 = 10_000;
 /// Handshakes under way from which on the node asks newcomers for proof (`src/transport/quic/listener.rs`).
 const UNPROVEN_MAX: usize = 256;
 
@@ -122,10 +121,14 @@ pub(crate) struct Session {
 
 impl Session {
     async fn over(connection: Connection) -> Self {
+        Self::saying(hello(), connection).await
+    }
+
+    async fn saying(hello: Hello, connection: Connection) -> Self {
         let (sending, receiving) = connection.open_bi().await.unwrap();
         let (decoder, welcome) = (FrameDecoder::default(), Welcome::default());
         let mut session = Self { connection, sending, receiving, decoder, welcome };
-        session.say(&Message::Hello(hello())).await;
+        session.say(&Message::Hello(hello)).await;
         let welcome = session.hear(|message| match message {
             Message::Welcome(welcome) => Some(welcome.clone()),
             _ => None,
@@ -189,97 +192,6 @@ impl Data {
             other => panic!("{other}"),
         }
     }
-}
-
-#[test]
-fn ten_thousand_streams_end_the_session_of_who_opens_them() {
-    driven(streams_without_end());
-}
-
-async fn streams_without_end() {
-    let server = node("");
-    let counts = Counts::of(&server);
-    let neighbour = Neighbour::getting(&server);
-    let foe = Foe::new(&server);
-    let memory = server.memory_bytes();
-    let before = counts.violations("transport");
-    for round in 1..=3 {
-        let config = ClientConfig::new(Arc::new(Generous(foe.tls(ALPN_CONTROL), STREAMS)));
-        let session = Session::over(foe.connect(foe.peers, config).await).await;
-        let mut streams = Vec::new();
-        for _ in 1..STREAMS {
-            let Ok(Ok((mut stream, _))) = timeout(PATIENCE, session.connection.open_bi()).await else { break };
-            if stream.write_all(b"one more").await.is_err() {
-                break;
-            }
-            streams.push(stream);
-        }
-        match timeout(PATIENCE, session.connection.closed()).await.expect("the link stays open") {
-            ConnectionError::ConnectionClosed(close) => {
-                assert_eq!(close.error_code, TransportErrorCode::STREAM_LIMIT_ERROR, "{close}");
-            }
-            other => panic!("{other}"),
-        }
-        let counted = before + f64::from(round);
-        wait_until("it is counted", 10, || counts.violations("transport") >= counted);
-    }
-    assert!(server.memory_bytes() < memory + (16 << 20), "{memory} -> {}", server.memory_bytes());
-    serves_on(&server);
-    neighbour.was_undisturbed();
-}
-
-#[test]
-fn ten_thousand_streams_on_a_data_connection_end_its_session() {
-    driven(data_streams_without_end(Ways::Both));
-}
-
-/// Of the kind that carries one way: one may be opened, for a link of that kind.
-#[test]
-fn nor_may_they_be_unidirectional() {
-    driven(data_streams_without_end(Ways::Up));
-}
-
-/// The stream of a link that carries `ways`.
-async fn stream(connection: &Connection, ways: Ways) -> Result<(SendStream, Option<RecvStream>), ConnectionError> {
-    match ways {
-        Ways::Both => connection.open_bi().await.map(|(sending, receiving)| (sending, Some(receiving))),
-        Ways::Down | Ways::Up => connection.open_uni().await.map(|sending| (sending, None)),
-    }
-}
-
-async fn data_streams_without_end(ways: Ways) {
-    let server = node("");
-    let counts = Counts::of(&server);
-    let neighbour = Neighbour::getting(&server);
-    let foe = Foe::new(&server);
-    let (memory, before) = (server.memory_bytes(), counts.violations("transport"));
-    let session = foe.session().await;
-    let config = ClientConfig::new(Arc::new(Generous(foe.tls(ALPN_DATA), STREAMS)));
-    let connection = foe.connect(foe.data_address(&session.welcome), config).await;
-    let mut streams = vec![stream(&connection, ways).await.unwrap()];
-    // The session was granted no other kind.
-    if ways == Ways::Both {
-        streams[0].0.write_all(&DataPreface { token: session.token(0), ways }.encode()).await.unwrap();
-    }
-    for _ in 1..STREAMS {
-        let Ok(Ok((mut sending, receiving))) = timeout(PATIENCE, stream(&connection, ways)).await else { break };
-        if sending.write_all(b"one more").await.is_err() {
-            break;
-        }
-        streams.push((sending, receiving));
-    }
-    match timeout(PATIENCE, connection.closed()).await.expect("the link stays open") {
-        ConnectionError::ConnectionClosed(close) => {
-            assert_eq!(close.error_code, TransportErrorCode::STREAM_LIMIT_ERROR, "{close}");
-        }
-        other => panic!("{other}"),
-    }
-    // If its token was heard before that, it was a link of the session; else it was nobody's yet.
-    let _ = timeout(Duration::from_secs(2), session.connection.closed()).await;
-    println!("violations: {before} -> {}", counts.violations("transport"));
-    assert!(server.memory_bytes() < memory + (16 << 20), "{memory} -> {}", server.memory_bytes());
-    serves_on(&server);
-    neighbour.was_undisturbed();
 }
 
 /// In the middle of a chunk that comes, of one that goes, and of a message.

@@ -20,7 +20,7 @@ use super::{
     CLOSED, CLOSED_TOKEN,
     careful::{CarefulReceiver, UnderWay},
     data_sender::QuicDataSender,
-    halves::{Receiving, Streams, split, split_ways},
+    halves::{Receiving, Streams, further, split, split_ways},
     listener::Reception,
     place::{Hold, Place},
     urgency::UrgentReceiver,
@@ -189,13 +189,16 @@ async fn join(
     (answering, mut receiving): (Option<SendStream>, RecvStream),
 ) -> Result<(DataPreface, Streams), Ended> {
     let preface = read_preface(&mut receiving).await?;
-    let sending = match (preface.ways, answering) {
-        (Ways::Both, Some(stream)) => Some(stream),
-        (Ways::Down, None) => Some(connection.open_uni().await.map_err(|error| ended(&error))?),
-        (Ways::Up, None) => None,
+    let (sending, receiving) = match (preface.ways, answering) {
+        (Ways::Both, Some(stream)) => (Some(stream), Receiving::Stream(receiving)),
+        (Ways::Down, None) => {
+            let stream = connection.open_uni().await.map_err(|error| ended(&error))?;
+            (Some(stream), Receiving::Token(receiving))
+        }
+        (Ways::Up, None) => (None, Receiving::Stream(receiving)),
         (Ways::Both, None) | (Ways::Down | Ways::Up, Some(_)) => return Err(Ended::Fault(LinkFault::Magic)),
     };
-    Ok((preface, Streams { sending, receiving: Receiving::Stream(receiving) }))
+    Ok((preface, Streams { sending, receiving, further: Some(further(connection)) }))
 }
 
 pub(super) async fn read_preface(stream: &mut RecvStream) -> Result<DataPreface, Ended> {

@@ -425,7 +425,7 @@ fn streams_of(
             None
         }
     };
-    Streams { sending, receiving }
+    Streams { sending, receiving, further: None }
 }
 
 /// A stream, if it can be had without waiting.

@@ -36,11 +36,18 @@ pub(super) struct Streams {
     /// Nothing on a link that carries nothing to the peer.
     pub(super) sending: Option<SendStream>,
     pub(super) receiving: Receiving,
+    /// Nothing at the end that dials: it lets the peer open no stream but those of the link.
+    pub(super) further: Option<Further>,
 }
+
+/// Completes when the peer has opened a stream that is none of the link's, or when the connection ends.
+pub(super) type Further = Pin<Box<dyn Future<Output = Result<(), ConnectionError>> + Send>>;
 
 /// What a link receives from.
 pub(super) enum Receiving {
     Stream(RecvStream),
+    /// A stream that has brought a token for a link down, and nothing more may come on it. That it ends says nothing.
+    Token(RecvStream),
     /// A stream that the peer has yet to open. It never does so on a link that carries nothing from it; then this says when the
     /// connection ends.
     Awaited(Pin<Box<dyn Future<Output = Result<RecvStream, ConnectionError>> + Send>>),
@@ -54,9 +61,21 @@ impl Receiving {
     }
 }
 
+/// The next stream that the peer opens, of either kind.
+pub(super) fn further(connection: &Connection) -> Further {
+    let connection = connection.clone();
+    Box::pin(async move {
+        tokio::select! {
+            opened = connection.accept_bi() => opened.map(drop),
+            opened = connection.accept_uni() => opened.map(drop),
+        }
+    })
+}
+
 /// The reading half.
 pub(super) struct ReadHalf {
     stream: Receiving,
+    further: Option<Further>,
     /// What the peer was last told that it may have on its way or unread here.
     window: u32,
     held: Arc<Held>,
@@ -76,38 +95,74 @@ pub(super) fn split(connection: Connection, streams: (SendStream, RecvStream), g
     let held = Arc::new(Held { connection, _guard: Mutex::new(guard) });
     let (sending, receiving) = streams;
     let writer = WriteHalf { stream: sending, closing: None, held: Arc::clone(&held) };
-    (ReadHalf { stream: Receiving::Stream(receiving), window: 0, held }, writer)
+    (ReadHalf { stream: Receiving::Stream(receiving), further: None, window: 0, held }, writer)
 }
 
 /// The same for a link that may carry one way only.
 pub(super) fn split_ways(connection: Connection, streams: Streams, guard: Guard) -> (ReadHalf, Option<WriteHalf>) {
     let held = Arc::new(Held { connection, _guard: Mutex::new(guard) });
-    let Streams { sending, receiving } = streams;
+    let Streams { sending, receiving, further } = streams;
     let writer = sending.map(|stream| WriteHalf { stream, closing: None, held: Arc::clone(&held) });
-    (ReadHalf { stream: receiving, window: 0, held }, writer)
+    (ReadHalf { stream: receiving, further, window: 0, held }, writer)
+}
+
+impl ReadHalf {
+    fn poll_stream(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        loop {
+            match &mut self.stream {
+                Receiving::Stream(stream) => return Pin::new(stream).poll_read(cx, buf),
+                Receiving::Token(stream) => {
+                    ready!(Pin::new(stream).poll_read(cx, buf))?;
+                    return if buf.filled().len() > before { Poll::Ready(Ok(())) } else { Poll::Pending };
+                }
+                Receiving::Awaited(opened) => match ready!(opened.as_mut().poll(cx)) {
+                    Ok(stream) => self.stream = Receiving::Stream(stream),
+                    Err(error) => return Poll::Ready(ended(error)),
+                },
+            }
+        }
+    }
+
+    /// Looks for a further stream while the link's own has nothing to read.
+    fn poll_further(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Some(further) = &mut self.further else { return Poll::Pending };
+        let opened = ready!(further.as_mut().poll(cx));
+        self.further = None;
+        match (opened, &self.stream) {
+            (Ok(()), _) => Poll::Ready(Err(broken("a further stream on a data connection".to_owned()))),
+            (Err(error), Receiving::Token(_)) => Poll::Ready(ended(error)),
+            // The stream says how it ends.
+            (Err(_), _) => self.poll_stream(cx, buf),
+        }
+    }
 }
 
 impl AsyncRead for ReadHalf {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let read = loop {
-            match &mut self.stream {
-                Receiving::Stream(stream) => break ready!(Pin::new(stream).poll_read(cx, buf)),
-                Receiving::Awaited(opened) => match ready!(opened.as_mut().poll(cx)) {
-                    Ok(stream) => self.stream = Receiving::Stream(stream),
-                    // Nothing was said on it, and nothing will be.
-                    Err(ConnectionError::ApplicationClosed(close)) if close.error_code == CLOSED => break Ok(()),
-                    Err(error) => break Err(error.into()),
-                },
-            }
-        };
-        Poll::Ready(read.map_err(|error| match self.held.connection.close_reason() {
+        let mut read = self.poll_stream(cx, buf);
+        if read.is_pending() {
+            read = self.poll_further(cx, buf);
+        }
+        read.map_err(|error| match self.held.connection.close_reason() {
             // Found by this end: the peer has used what it was given no credit for, or spoken no QUIC.
-            Some(ConnectionError::TransportError(fault)) => {
-                io::Error::new(io::ErrorKind::InvalidData, Violation::Transport(fault.to_string()))
-            }
+            Some(ConnectionError::TransportError(fault)) => broken(fault.to_string()),
             _ => error,
-        }))
+        })
     }
+}
+
+/// A connection that ends while nothing is being said on it.
+fn ended(error: ConnectionError) -> io::Result<()> {
+    match error {
+        ConnectionError::ApplicationClosed(close) if close.error_code == CLOSED => Ok(()),
+        error => Err(error.into()),
+    }
+}
+
+/// The peer has broken a rule of the transport.
+fn broken(words: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, Violation::Transport(words))
 }
 
 impl Moded for ReadHalf {

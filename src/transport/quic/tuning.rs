@@ -47,8 +47,8 @@ pub(super) fn control(end: End) -> Arc<TransportConfig> {
 }
 
 /// For data connections: the same, with windows that follow the rate. Who accepts does not know yet which ways the link is to
-/// carry: both over a bidirectional stream, one over the other kind. A second stream is never read, and fills the window of
-/// its own connection.
+/// carry: both over a bidirectional stream, one over the other kind. Who opens another beside that of the link breaks the
+/// protocol.
 pub(super) fn data(end: End) -> Arc<TransportConfig> {
     Arc::new(data_with(end, if matches!(end, End::Accepting) { 1 } else { 0 }))
 }

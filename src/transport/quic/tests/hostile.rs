@@ -4,19 +4,16 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use actors::port::{Dialer as _, LinkError, LinkFault};
 use bytes::BytesMut;
-use quinn::{ConnectionError, Endpoint};
+use quinn::{ConnectionError, Dir, Endpoint};
 use rustls::pki_types::CertificateDer;
 use tokio::{
     net::UdpSocket,
     time::{sleep, timeout},
 };
-use wire::{DataHeader, DataPreface, Ways, encode_message};
+use wire::{DataHeader, DataPreface, Violation, Ways, encode_message};
 
 use super::{
-    super::{
-        CLOSED, CLOSED_TOKEN, QuicConfig, SERVER_NAME, client::KnownNode, tickets::Tickets,
-        tuning::DATA_WINDOW_BYTES_AT_FIRST,
-    },
+    super::{CLOSED, CLOSED_TOKEN, QuicConfig, SERVER_NAME, client::KnownNode, tickets::Tickets},
     relay::{Relay, Way},
     rounds::hello,
 };
@@ -44,7 +41,11 @@ impl Foe {
     }
 
     async fn data_connection(&self, address: SocketAddr) -> quinn::Connection {
-        self.data.connect_with(self.node.data_config(Ways::Both), address, SERVER_NAME).unwrap().await.unwrap()
+        self.data_connection_for(Ways::Both, address).await
+    }
+
+    async fn data_connection_for(&self, ways: Ways, address: SocketAddr) -> quinn::Connection {
+        self.data.connect_with(self.node.data_config(ways), address, SERVER_NAME).unwrap().await.unwrap()
     }
 }
 
@@ -368,27 +369,54 @@ async fn who_opens_ten_thousand_streams_gets_one() {
     serves_on(&mut stage).await;
 }
 
-/// A link is the stream that came first. Another may be opened, since the node can't know which kind will come; it is not read, and
-/// takes no more than the connection's window.
+/// A link is the stream that came first. The node can't know which kind that will be and has to let both be opened; whoever
+/// opens another breaks a rule, whichever ways the link carries, before it has carried anything and later.
 #[tokio::test]
-async fn a_second_stream_of_the_other_kind_holds_back_its_own_link_alone() {
+async fn a_further_stream_on_a_data_connection_is_a_violation() {
     let mut stage = Stage::open(ListenConfig::default());
     let foe = Foe::at(&stage);
-    let data = foe.data_connection(stage.data_address(0)).await;
-    stage.issue(token(1), 0);
-    let (mut sending, _receiving) = data.open_bi().await.unwrap();
-    sending.write_all(&DataPreface { token: token(1), ways: Ways::Both }.encode()).await.unwrap();
-    let (_, mut theirs) = stage.next_arrival().await;
-    let header = DataHeader { len: 4, transfer: 1, offset: 0 };
-    sending.write_all(&[&header.encode()[..], b"data"].concat()).await.unwrap();
-    assert_eq!(receive_chunk(&mut theirs.link.receiver).await.0, header);
-    let mut other = data.open_uni().await.unwrap();
-    let mut taken = 0;
-    while let Ok(written) = timeout(NOTHING, other.write(&[7; 64 << 10])).await {
-        taken += written.unwrap();
-        assert!(taken < 2 * DATA_WINDOW_BYTES_AT_FIRST as usize, "{taken} bytes that nobody reads");
+    let cases = [(Ways::Both, Dir::Uni), (Ways::Up, Dir::Bi), (Ways::Down, Dir::Bi), (Ways::Down, Dir::Uni)];
+    for (index, (ways, further)) in cases.into_iter().enumerate() {
+        for is_used in [false, true] {
+            let mark = token(2 * index as u8 + u8::from(is_used));
+            stage.issue(mark, 0);
+            let data = foe.data_connection_for(ways, stage.data_address(0)).await;
+            let mut sending = match ways {
+                Ways::Both => data.open_bi().await.unwrap().0,
+                Ways::Down | Ways::Up => data.open_uni().await.unwrap(),
+            };
+            sending.write_all(&DataPreface { token: mark, ways }.encode()).await.unwrap();
+            let (_, mut theirs) = stage.next_arrival().await;
+            if is_used && ways != Ways::Down {
+                let header = DataHeader { len: 4, transfer: 1, offset: 0 };
+                sending.write_all(&[&header.encode()[..], b"data"].concat()).await.unwrap();
+                assert_eq!(receive_chunk(&mut theirs.link.receiver).await.0, header);
+            } else if is_used {
+                sending.finish().unwrap();
+                let silent = timeout(NOTHING, receive_header(&mut theirs.link.receiver)).await;
+                assert!(silent.is_err(), "the end of a token says nothing of its link");
+            }
+            // Who has ended the stream of a token has credit for another of its kind, and none before that.
+            if further == Dir::Uni && ways == Ways::Down && !is_used {
+                sending.finish().unwrap();
+            }
+            let opened = async {
+                match further {
+                    Dir::Uni => data.open_uni().await,
+                    Dir::Bi => data.open_bi().await.map(|(sending, _)| sending),
+                }
+            };
+            // Nobody hears of a stream before something is said on it.
+            let opened = async {
+                let mut stream = opened.await.unwrap();
+                stream.write_all(b"one more").await.unwrap();
+                stream
+            };
+            let (_opened, found) = tokio::join!(opened, receive_header(&mut theirs.link.receiver));
+            let found = found.expect_err("a further stream was let be");
+            assert!(matches!(found, LinkError::PeerFault(Violation::Transport(_))), "{ways:?}, {further:?}: {found}");
+        }
     }
-    assert!(timeout(NOTHING, data.closed()).await.is_err());
     serves_on(&mut stage).await;
 }
 
