@@ -6,6 +6,7 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use actors::port::{DataReceiver, DataSender, LinkError, Payload, Pressure, Source};
@@ -83,8 +84,8 @@ impl<R: AsyncRead + Moded + Send + Unpin> DataReceiver for FramedDataReceiver<R>
         self.io.set_mode(mode);
     }
 
-    fn set_rate(&mut self, rate: Rate) {
-        self.io.set_rate(rate);
+    fn set_rate(&mut self, rate: Rate, unread: Duration) {
+        self.io.set_rate(rate, unread);
     }
 }
 

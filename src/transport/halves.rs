@@ -10,6 +10,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use flow::{Mode, Rate};
@@ -39,8 +40,9 @@ pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Unpin + 'static {
 pub(super) trait Moded {
     /// From now on the link is in `mode`.
     fn set_mode(&mut self, mode: Mode);
-    /// It is read at `rate` at most. TCP's window follows the reading by itself.
-    fn set_rate(&mut self, _rate: Rate) {}
+    /// It is read at `rate` at most, and no more is to wait than that brings in `unread`. TCP's window follows the reading by
+    /// itself.
+    fn set_rate(&mut self, _rate: Rate, _unread: Duration) {}
 }
 
 impl<S: Socket> Moded for ReadHalf<S> {

@@ -4,7 +4,8 @@
 use std::{
     fs,
     net::Ipv4Addr,
-    path::Path,
+    path::{Path, PathBuf},
+    slice,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -19,6 +20,7 @@ use evenkeel::{
     },
 };
 use flow::{Class, Rate};
+use wire::DataLinks;
 
 use crate::{
     nat::{Nat, Seen, Way},
@@ -52,33 +54,35 @@ impl Scene {
         Self { server, nat, control, endpoint: format!("{near}:{control}") }
     }
 
-    fn run(&self, wish: Wish, errand: Errand) {
+    fn run(&self, wish: Wish, errands: Vec<Errand>) {
         actix_rt::System::new().block_on(async {
             let state = StateDir::open(Some(Path::new(&self.server.owner()))).unwrap();
             let client = Client::start(state, wish).unwrap();
             let manner = Manner { weight: 1.0, class: Class::Foreground };
-            let outcome = errands::run(&client, &self.endpoint, vec![errand], manner, &mut Nobody).await;
-            assert_eq!(outcome.unwrap().done, 1);
+            let all = errands.len();
+            let outcome = errands::run(&client, &self.endpoint, errands, manner, &mut Nobody).await;
+            assert_eq!(outcome.unwrap().done, all);
             client.settle(Duration::from_secs(2)).await;
         });
     }
 
-    /// Runs `errand` and looks at how long the part of its file is meanwhile.
-    fn watched(&self, part: &str, wish: Wish, errand: Errand) -> Vec<(Instant, u64)> {
+    /// Runs `errands` and looks at how long the files that come of them are meanwhile, together.
+    fn watched(&self, files: &[PathBuf], wish: Wish, errands: Vec<Errand>) -> Vec<(Instant, u64)> {
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
             let watching = scope.spawn(|| {
                 let mut looks = Vec::new();
                 while !is_over.load(Ordering::Relaxed) {
                     // The time first: what comes between the two counts as unread.
-                    if let (at, Ok(meta)) = (Instant::now(), fs::metadata(part)) {
-                        looks.push((at, meta.len()));
+                    let at = Instant::now();
+                    if let Some(lens) = files.iter().map(|file| len_so_far(file)).collect::<Option<Vec<_>>>() {
+                        looks.push((at, lens.iter().sum()));
                     }
                     thread::sleep(Duration::from_millis(20));
                 }
                 looks
             });
-            self.run(wish, errand);
+            self.run(wish, errands);
             is_over.store(true, Ordering::Relaxed);
             watching.join().unwrap()
         })
@@ -100,6 +104,12 @@ impl Scene {
         let looks = looks.iter().filter(|(at, _)| *at >= begin);
         looks.map(|(at, written)| came(*at) - *written as f64).collect()
     }
+}
+
+/// Of a file that comes, under its own name when it is whole; `None`: nothing of it is there.
+fn len_so_far(file: &Path) -> Option<u64> {
+    let part = format!("{}.part", file.display());
+    fs::metadata(part).or_else(|_| fs::metadata(file)).ok().map(|meta| meta.len())
 }
 
 /// No more waited than may, what was read and was on its way to the disk counted as well. One look in a hundred may fall into a
@@ -128,8 +138,35 @@ fn a_get_whose_client_takes_less_than_it_asked_for_waits_at_the_node() {
     let rate = Rate::from_bytes_per_second(RATE);
     let everything = Wish::everything(TransportChoice::Quic);
     let wish = Wish { download: rate, asks: Some(Rate::from_bytes_per_second(100 * RATE)), ..everything };
-    let looks = scene.watched(&format!("{got}.part"), wish, Errand::Get { path: "share/a".into(), landing });
+    let errand = Errand::Get { path: "share/a".into(), landing };
+    let looks = scene.watched(&[got.clone().into()], wish, vec![errand]);
     assert_same(scene.server.share().join("a"), &got);
+    expect_bounded(scene.unread(Way::Down, &looks), RATE as f64);
+}
+
+/// Each link could let as much wait as one does alone.
+#[test]
+fn what_waits_of_gets_over_several_links_is_no_more_together() {
+    const LINKS: u32 = 4;
+    let scene = Scene::open(13, &[]);
+    let (mut files, mut errands) = (Vec::new(), Vec::new());
+    for index in 0..LINKS {
+        noise(&scene.server.share().join(index.to_string()), BYTES / LINKS as usize, index.into());
+        let file = PathBuf::from(scene.server.path(&format!("{index}.got")));
+        let landing = Landing::Chosen { file: file.clone(), tree: file.clone() };
+        errands.push(Errand::Get { path: format!("share/{index}"), landing });
+        files.push(file);
+    }
+    let wish = Wish {
+        download: Rate::from_bytes_per_second(RATE),
+        asks: Some(Rate::from_bytes_per_second(100 * RATE)),
+        data_links: DataLinks { both: 1, down: LINKS - 1, up: 0 },
+        ..Wish::everything(TransportChoice::Quic)
+    };
+    let looks = scene.watched(&files, wish, errands);
+    for (index, file) in files.iter().enumerate() {
+        assert_same(scene.server.share().join(index.to_string()), file);
+    }
     expect_bounded(scene.unread(Way::Down, &looks), RATE as f64);
 }
 
@@ -151,9 +188,9 @@ fn a_put_that_shares_a_node_with_another_waits_at_its_client() {
     let _neighbour = scene.server.spawn_as("other", &["put", &other, &scene.server.at("other"), "--transport", "quic"]);
     let part = scene.server.share().join("other.part");
     wait_until("the neighbour's put runs", 20, || fs::metadata(&part).is_ok_and(|meta| meta.len() > RATE));
-    let part = scene.server.share().join("goes.part");
     let errand = Errand::Put { local: goes.clone().into(), path: "share/goes".into() };
-    let looks = scene.watched(part.to_str().unwrap(), Wish::everything(TransportChoice::Quic), errand);
-    assert_same(&goes, scene.server.share().join("goes"));
+    let gone = scene.server.share().join("goes");
+    let looks = scene.watched(slice::from_ref(&gone), Wish::everything(TransportChoice::Quic), vec![errand]);
+    assert_same(&goes, gone);
     expect_bounded(scene.unread(Way::Up, &looks), RATE as f64);
 }

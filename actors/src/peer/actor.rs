@@ -1,7 +1,6 @@
 //! The actor itself: its state, its lanes, and the dispatch of both. What it does is in the files beside this one.
 
 use std::{
-    cell::Cell,
     collections::{HashMap, VecDeque},
     rc::Rc,
     sync::Arc,
@@ -9,7 +8,7 @@ use std::{
 };
 
 use actix::{Actor, ActorContext, AsyncContext, Context, StreamHandler};
-use flow::{Class, LeafKey, Moment, Rate};
+use flow::{Class, LeafKey, Moment};
 use tokio::sync::mpsc;
 use wire::{
     DataHeader, Exit, GoodbyeCode, Hello, Message, Output, RefusalCode, Session, SessionError, Violation, Ways,
@@ -24,7 +23,7 @@ use crate::{
         backlog::Room,
         client::{First, Next, SessionEvent},
         download::Download,
-        link::{self, Link, Outbox},
+        link::{self, Link, Outbox, Reading},
         membership::Membership,
         serve::Opening,
         upload::Upload,
@@ -96,8 +95,8 @@ pub struct PeerActor {
     pub(super) data_lane: mpsc::Sender<DataMessage>,
     pub(super) outbox: Option<Outbox>,
     pub(super) links: Vec<Option<Link>>,
-    /// The most at which data links are read: the ceiling of the download that may go fastest.
-    pub(super) reads: Rc<Cell<Rate>>,
+    /// How data links are read.
+    pub(super) reading: Rc<Reading>,
     /// Of each data link that it may have: those that a client asks for until it is welcomed, then those that it was granted.
     pub(super) ways: Vec<Ways>,
     /// Transfers whose file is being opened.
@@ -157,7 +156,7 @@ impl PeerActor {
             data_lane,
             outbox: Some(outbox),
             links: Vec::new(),
-            reads: Rc::new(Cell::new(Rate::UNLIMITED)),
+            reading: Rc::default(),
             ways,
             opening,
             uploads: HashMap::new(),
@@ -249,7 +248,7 @@ impl PeerActor {
     /// Data links are read no faster than the download that may go fastest.
     pub(super) fn follow_ceilings(&self) {
         if let Some(most) = self.downloads.values().map(|download| download.rates.ceiling).max() {
-            self.reads.set(most);
+            self.reading.rate.set(most);
         }
     }
 
@@ -266,9 +265,17 @@ impl PeerActor {
             &self.data_lane,
             &self.worker,
             peer,
-            &self.reads,
+            &self.reading,
         )));
+        self.count_reading();
         self.pin_uploads();
+    }
+
+    /// How many data links bring bytes.
+    fn count_reading(&self) {
+        let sender = self.session.role().other();
+        let links = self.links.iter().flatten().filter(|link| link.ways.carry_from(sender)).count();
+        self.reading.links.set(u32::try_from(links).unwrap_or(u32::MAX));
     }
 
     pub(super) fn link_free(&mut self, index: usize) {
@@ -285,6 +292,7 @@ impl PeerActor {
         if let Some(slot) = self.links.get_mut(index) {
             *slot = None;
         }
+        self.count_reading();
         match error {
             Some(LinkError::PeerFault(violation)) => self.violated(violation),
             // The parts stay; the client comes back and resumes. But whoever ends a session in order closes its data links as

@@ -24,7 +24,7 @@ use crate::{
 /// round trip.
 pub(super) const WINDOW_FIRST_BYTES: u64 = 64 * 1024;
 /// Data that may wait unread at the rate in force.
-const UNREAD: Duration = Duration::from_millis(250);
+pub(super) const UNREAD: Duration = Duration::from_millis(250);
 
 /// One download.
 pub(super) struct Download {

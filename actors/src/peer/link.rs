@@ -14,7 +14,7 @@ use wire::{DataHeader, Message, Role, Violation, Ways};
 
 use crate::{
     link_mode::LinkMode,
-    peer::{ControlMessage, DataMessage, backlog::Backlog},
+    peer::{ControlMessage, DataMessage, backlog::Backlog, download::UNREAD},
     port::{ControlReceiver, ControlSender, DataLink, DataReceiver, DataSender, LinkError, Payload, Transport},
     registry::PeerEntry,
     shared::Shared,
@@ -162,6 +162,28 @@ async fn abandoned(lane: &mpsc::Sender<ControlMessage>) {
     tokio::time::sleep(GOODBYE).await;
 }
 
+/// How the data links of a session are read.
+pub(super) struct Reading {
+    /// The most at which any is read: the ceiling of the download that may go fastest.
+    pub(super) rate: Cell<Rate>,
+    /// How many there are that bring bytes.
+    pub(super) links: Cell<u32>,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self { rate: Cell::new(Rate::UNLIMITED), links: Cell::new(0) }
+    }
+}
+
+impl Reading {
+    /// What may wait unread on each link, as time at that rate. They bring no more than it together, and a peer that sends more
+    /// than it may can fill all of them.
+    fn unread(&self) -> Duration {
+        UNREAD / self.links.get().max(1)
+    }
+}
+
 /// Reads a data link into the data lane, as far as there is room and permission to receive.
 async fn read_data(
     link: usize,
@@ -170,7 +192,7 @@ async fn read_data(
     worker: Rc<Worker>,
     peer: Arc<PeerEntry>,
     shown: Rc<Cell<Mode>>,
-    reads: Rc<Cell<Rate>>,
+    reading: Rc<Reading>,
 ) {
     let mut mode = LinkMode::new(worker.shared.clone(), Direction::Download, ModeSwitch::new(worker.now()));
     let backlog = Arc::new(Backlog::default());
@@ -181,13 +203,13 @@ async fn read_data(
             Ok(None) => return place.send(DataMessage::LinkEnded { link, error: None }),
             Err(error) => return place.send(DataMessage::LinkEnded { link, error: Some(error) }),
         };
-        receiver.set_rate(reads.get());
+        receiver.set_rate(reading.rate.get(), reading.unread());
         match poll_fn(|cx| receiver.poll_payload(cx)).await {
             Ok(payload) => {
                 // Paid when it has come: a header is a promise, and what was only promised must cost others nothing. The
                 // next chunk is not read before.
                 worker.arrive(&peer, header.len).await;
-                let quantum = worker.shared.config.shaper.largest(shown.get(), reads.get());
+                let quantum = worker.shared.config.shaper.largest(shown.get(), reading.rate.get());
                 // While the disk writes what came before, this one chunk has been read.
                 let room = backlog.room(header.len, quantum).await;
                 let at = worker.now();
@@ -316,8 +338,8 @@ pub(super) struct Outlet {
 }
 
 impl Link {
-    /// Starts the reader and the writer of data link `index` of a session in which we are `role`; `reads` is the most at which
-    /// it is read.
+    /// Starts the reader and the writer of data link `index` of a session in which we are `role`; `reading` says
+    /// how all of them are read.
     pub(super) fn open(
         index: usize,
         link: DataLink,
@@ -325,13 +347,13 @@ impl Link {
         lane: &mpsc::Sender<DataMessage>,
         worker: &Rc<Worker>,
         peer: Arc<PeerEntry>,
-        reads: &Rc<Cell<Rate>>,
+        reading: &Rc<Reading>,
     ) -> Self {
         let DataLink { transport, ways, receiver, sender, .. } = link;
         let arriving = Rc::new(Cell::new(Mode::Precise));
         let reader = if ways.carry_from(role.other()) {
             let (lane, worker, shown) = (lane.clone(), worker.clone(), arriving.clone());
-            Tether::spawn(read_data(index, receiver, lane, worker, peer, shown, reads.clone()))
+            Tether::spawn(read_data(index, receiver, lane, worker, peer, shown, reading.clone()))
         } else {
             Tether::spawn(watch(index, receiver, lane.clone()))
         };

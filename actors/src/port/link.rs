@@ -8,6 +8,7 @@ use std::{
     net::SocketAddr,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -138,8 +139,8 @@ pub trait DataReceiver: Send {
     /// From now on the link is in `mode`: in bulk it may take more from the kernel at once, up to one quantum that waits here.
     fn set_mode(&mut self, _mode: Mode) {}
     /// From now on the link is read at `rate` at most: a transport with credit of its own lets no more wait unread than that
-    /// brings in a quarter of a second. Credit that was given before cannot be taken back.
-    fn set_rate(&mut self, _rate: Rate) {}
+    /// brings in `unread`. Credit that was given before cannot be taken back.
+    fn set_rate(&mut self, _rate: Rate, _unread: Duration) {}
 }
 
 /// Sends data chunks, one at a time: a chunk is started only after the one before has been flushed.

@@ -229,13 +229,13 @@ impl House {
         let (hears, speaks) = self.dial(name, room);
         let hello = Hello { version: wire::PROTOCOL_VERSION, ..hello };
         assert!(speaks.send(Message::Hello(hello)).await);
-        let (token, ways) = match hears.next().await {
+        let tokens = match hears.next().await {
             Some(Message::Welcome(welcome)) => {
-                (welcome.parsed_tokens().unwrap()[0], welcome.links().ways().next().unwrap())
+                welcome.parsed_tokens().unwrap().into_iter().zip(welcome.links().ways()).collect()
             }
             other => panic!("{other:?}"),
         };
-        Puppet { id: id(name), hears, speaks, token, ways }
+        Puppet { id: id(name), hears, speaks, tokens }
     }
 
     /// Nothing of anybody is left.
@@ -374,14 +374,20 @@ pub(crate) struct Puppet {
     pub(crate) id: PeerId,
     pub(crate) hears: End<Message>,
     pub(crate) speaks: End<Message>,
-    pub(crate) token: Token,
-    pub(crate) ways: Ways,
+    /// For its data links, and which ways they are to carry.
+    pub(crate) tokens: Vec<(Token, Ways)>,
 }
 
 impl Puppet {
-    /// Opens its data link: what it hears, and where it speaks.
+    /// Opens its first data link: what it hears, and where it speaks.
     pub(crate) async fn data(&self, house: &House) -> Result<(End<Chunk>, End<Chunk>), Refusal> {
-        dial_data(&house.node, self.id, self.token, self.ways).await
+        self.data_number(0, house).await
+    }
+
+    /// Opens the data link of that number.
+    pub(crate) async fn data_number(&self, index: usize, house: &House) -> Result<(End<Chunk>, End<Chunk>), Refusal> {
+        let (token, ways) = self.tokens[index];
+        dial_data(&house.node, self.id, token, ways).await
     }
 
     /// The first message that `wanted` makes something of.

@@ -157,7 +157,7 @@ fn a_data_token_is_good_once_and_only_for_its_peer() {
         drop(first);
 
         let honest = house.puppet("reader-b", 64, Vec::new()).await;
-        puppet.token = honest.token;
+        puppet.tokens = honest.tokens.clone();
         assert_eq!(puppet.data(&house).await.err().unwrap().code(), RefusalCode::BadToken);
         assert_eq!(house.counts.get("evenkeel_refusals_total/token"), 2);
     });

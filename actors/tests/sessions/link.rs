@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use actors::port::{
@@ -13,6 +14,7 @@ use actors::port::{
     Remote, Transport,
 };
 use bytes::Bytes;
+use flow::Rate;
 use wire::{DataHeader, Message, PeerId, Role, Ways};
 
 struct Pipe<T> {
@@ -20,6 +22,8 @@ struct Pipe<T> {
     room: usize,
     closed: bool,
     waiting: Vec<Waker>,
+    /// At which rate it is read, and what may wait unread.
+    read_at: Option<(Rate, Duration)>,
 }
 
 impl<T> Pipe<T> {
@@ -42,13 +46,18 @@ impl<T> Drop for End<T> {
 impl<T> End<T> {
     /// A pipe that takes `room` items before its writer must wait.
     pub(crate) fn pair(room: usize) -> (Self, Self) {
-        let pipe = Pipe { queue: VecDeque::new(), room, closed: false, waiting: Vec::new() };
+        let pipe = Pipe { queue: VecDeque::new(), room, closed: false, waiting: Vec::new(), read_at: None };
         let pipe = Arc::new(Mutex::new(pipe));
         (Self(pipe.clone()), Self(pipe))
     }
 
     fn lost() -> LinkError {
         LinkError::Lost(io::ErrorKind::BrokenPipe.into())
+    }
+
+    /// At which rate the other end reads, and what it lets wait unread.
+    pub(crate) fn read_at(&self) -> Option<(Rate, Duration)> {
+        self.0.lock().unwrap().read_at
     }
 
     /// Moves what fits.
@@ -172,6 +181,10 @@ impl DataReceiver for DataIn {
     fn poll_payload(&mut self, _: &mut Context<'_>) -> Poll<Result<Bytes, LinkError>> {
         let (_, payload) = self.current.take().expect("a payload is asked for after its header");
         Poll::Ready(Ok(payload))
+    }
+
+    fn set_rate(&mut self, rate: Rate, unread: Duration) {
+        self.end.0.lock().unwrap().read_at = Some((rate, unread));
     }
 }
 

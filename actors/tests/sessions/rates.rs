@@ -8,7 +8,9 @@ use actors::{
     port::Console,
     view::{Change, LimitsPatch, NodePatch},
 };
+use bytes::Bytes;
 use flow::{Binding, Rate};
+use wire::{Begin, DataHeader, Hello, Message, Put};
 
 use crate::house::{House, config, id, run, until};
 
@@ -123,5 +125,34 @@ fn a_panicking_allocator_begins_anew() {
             .await;
         limit(20_000_000).await.unwrap();
         assert_eq!(visitors[0].outcome(1).await, Ok(()));
+    });
+}
+
+/// A peer that sends more than it may can fill each of them, and they bring no more than the rate together.
+#[test]
+fn what_may_wait_unread_is_divided_among_the_links_that_bring_data() {
+    const BYTES: u64 = 10_000;
+    run(async {
+        let house = House::start(NodeConfig { data_links_max: 3, ..config() });
+        // Two that bring data to the node, one that takes it away.
+        let hello = Hello { data_links: 3, down_links: 1, ..Hello::default() };
+        let puppet = house.puppet_saying("writer-a", 64, hello).await;
+        let put = Put { transfer: 1, path: "share/sent".into(), size: BYTES, mtime_ns: 1, ..Put::default() };
+        puppet.speaks.send(Message::Put(put)).await;
+        puppet.find(|message| matches!(message, Message::Ready(_)).then_some(())).await;
+        puppet.speaks.send(Message::Begin(Begin { transfer: 1, start: 0 })).await;
+        puppet.find(|message| matches!(message, Message::Window(window) if window.limit == BYTES).then_some(())).await;
+        let (_hears, data) = puppet.data(&house).await.unwrap();
+        let mut chunks = (0..BYTES).map(|offset| DataHeader { len: 1, transfer: 1, offset });
+        let mut waits = async |unread: Duration| {
+            while data.read_at().is_none_or(|(_, waits)| waits != unread) {
+                let header = chunks.next().expect("it is never so");
+                assert!(data.send((header, Bytes::from_static(&[7]))).await, "the link lives");
+            }
+        };
+        waits(Duration::from_millis(250)).await;
+        let _down = puppet.data_number(2, &house).await.unwrap();
+        let _other = puppet.data_number(1, &house).await.unwrap();
+        waits(Duration::from_millis(125)).await;
     });
 }

@@ -88,7 +88,7 @@ fn a_chunk_against_the_way_of_its_link_ends_its_session_alone() {
         let house = House::start(config());
         let mut visitor = house.visitor("reader-a").await;
         let puppet = house.puppet_saying("writer-down", LINK_ROOM, asking(1, 1, 0)).await;
-        assert_eq!(puppet.ways, Ways::Down);
+        assert_eq!(puppet.tokens[0].1, Ways::Down);
         let (_hears, speaks) = puppet.data(&house).await.unwrap();
         let header = DataHeader { len: 3, transfer: 1, offset: 0 };
         assert!(speaks.send((header, Bytes::from_static(b"abc"))).await);
@@ -129,7 +129,7 @@ fn a_token_is_good_for_the_ways_that_it_was_given_for() {
         ] {
             for ways in wrong {
                 let mut puppet = house.puppet_saying("writer-a", LINK_ROOM, hello.clone()).await;
-                puppet.ways = ways;
+                puppet.tokens[0].1 = ways;
                 let refusal = puppet.data(&house).await.map(drop).unwrap_err();
                 assert!(refusal.message.contains("carries other ways"), "{refusal}");
             }

@@ -20,9 +20,6 @@ use super::{
     tuning::{DATA_WINDOW_BYTES_MAX, DATA_WINDOW_BYTES_MIN},
 };
 
-/// Data that may wait unread at the rate in force.
-const UNREAD: Duration = Duration::from_millis(250);
-
 /// What ends with the last half.
 struct Held {
     /// Dropping it closes the connection.
@@ -170,8 +167,8 @@ impl Moded for ReadHalf {
     fn set_mode(&mut self, _mode: Mode) {}
 
     /// The window holds what is on its way as well, so it is a round trip wider than what may wait.
-    fn set_rate(&mut self, rate: Rate) {
-        let window = window_for(rate, self.held.connection.rtt());
+    fn set_rate(&mut self, rate: Rate, unread: Duration) {
+        let window = window_for(rate, unread + self.held.connection.rtt());
         // Telling it costs a wake of the connection's task, and often a datagram.
         if window.abs_diff(self.window) > self.window / 8 {
             self.window = window;
@@ -180,10 +177,10 @@ impl Moded for ReadHalf {
     }
 }
 
-/// What may be on its way or unread at `rate`.
-fn window_for(rate: Rate, round_trip: Duration) -> u32 {
+/// What may be on its way or unread: what `rate` brings in `time`.
+fn window_for(rate: Rate, time: Duration) -> u32 {
     let Some(rate) = rate.limit() else { return DATA_WINDOW_BYTES_MAX };
-    let bytes = rate as f64 * (UNREAD + round_trip).as_secs_f64();
+    let bytes = rate as f64 * time.as_secs_f64();
     (bytes as u32).clamp(DATA_WINDOW_BYTES_MIN, DATA_WINDOW_BYTES_MAX)
 }
 
@@ -234,11 +231,11 @@ mod tests {
 
     #[test]
     fn a_quarter_of_a_second_waits_at_most_and_never_less_than_a_few_datagrams() {
-        let rate = Rate::from_bytes_per_second;
-        assert_eq!(window_for(rate(1_000_000), Duration::ZERO), 250_000);
-        assert_eq!(window_for(rate(1_000_000), Duration::from_millis(50)), 300_000);
-        assert_eq!(window_for(rate(1000), Duration::ZERO), DATA_WINDOW_BYTES_MIN);
-        assert_eq!(window_for(rate(u64::from(u32::MAX) * 10), Duration::ZERO), DATA_WINDOW_BYTES_MAX);
-        assert_eq!(window_for(Rate::UNLIMITED, Duration::ZERO), DATA_WINDOW_BYTES_MAX);
+        let (rate, unread) = (Rate::from_bytes_per_second, Duration::from_millis(250));
+        assert_eq!(window_for(rate(1_000_000), unread), 250_000);
+        assert_eq!(window_for(rate(1_000_000), unread + Duration::from_millis(50)), 300_000);
+        assert_eq!(window_for(rate(1000), unread), DATA_WINDOW_BYTES_MIN);
+        assert_eq!(window_for(rate(u64::from(u32::MAX) * 10), unread), DATA_WINDOW_BYTES_MAX);
+        assert_eq!(window_for(Rate::UNLIMITED, unread), DATA_WINDOW_BYTES_MAX);
     }
 }

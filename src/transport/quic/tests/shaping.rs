@@ -2,10 +2,11 @@
 
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
+use actors::port::{DataLink, DataOffer, Pressure};
 use bytes::Bytes;
 use flow::Rate;
 use tokio::time::timeout;
-use wire::DataHeader;
+use wire::{DataHeader, Ways};
 
 use super::{super::tuning::DATA_WINDOW_BYTES_AT_FIRST, relay::Relay};
 use crate::transport::{
@@ -15,24 +16,55 @@ use crate::transport::{
 
 const CHUNK: u32 = 16 << 10;
 
+/// What may wait unread of a session.
+const UNREAD: Duration = Duration::from_millis(250);
+
 #[tokio::test]
 async fn a_quarter_of_a_second_waits_unread_at_the_rate_in_force() {
     let mut stage = Stage::open(ListenConfig::default());
     let (mut ours, mut theirs) = stage.data_link(Over::Quic, token(1), 0).await;
-    let rate = Rate::from_bytes_per_second(400_000);
+    let unread = unread(&mut ours, &mut theirs.link, 400_000, UNREAD).await;
+    assert!((60_000..=120_000).contains(&unread), "{unread} bytes wait at 400 KB/s");
+}
+
+/// The actor gives each link its part of that time; what they take in sum must be no more than one alone would.
+#[tokio::test]
+async fn so_much_waits_unread_on_all_links_of_a_session_together() {
+    const LINKS: u32 = 4;
+    let mut stage = Stage::open(ListenConfig::default());
+    let dialer = stage.dialer_over(Over::Quic, &credentials());
+    let _control = stage.meet(dialer.as_ref()).await;
+    let mut links = Vec::new();
+    for ways in [Ways::Both, Ways::Both, Ways::Down, Ways::Down] {
+        let mark = token(links.len() as u8);
+        stage.issue(mark, 0);
+        let offer = DataOffer { ways, ..stage.offer(Over::Quic, mark, 0) };
+        let ours = dialer.data(offer).await.unwrap();
+        links.push((ours, stage.next_arrival().await.1.link));
+    }
+    let mut sum = 0;
+    for (ours, theirs) in &mut links {
+        sum += unread(ours, theirs, 1_600_000, UNREAD / LINKS).await;
+    }
+    assert!((240_000..=480_000).contains(&sum), "{sum} bytes wait at 1.6 MB/s");
+}
+
+/// Bytes that `theirs` is let send to `ours`, which was read at a rate and is read no more.
+async fn unread(ours: &mut DataLink, theirs: &mut DataLink, rate: u64, unread: Duration) -> u64 {
+    let rate = Rate::from_bytes_per_second(rate);
     let chunk = Bytes::from(vec![3; CHUNK as usize]);
     let header = |at: u64| DataHeader { len: CHUNK, transfer: 1, offset: at * u64::from(CHUNK) };
     // Until the credit of the beginning, which can't be taken back, is used up.
     let read = 3 * u64::from(DATA_WINDOW_BYTES_AT_FIRST / CHUNK);
     let sending = async {
         for at in 0..read {
-            sender(&mut theirs.link.sender).start_send(header(at), chunk.clone().into()).unwrap();
-            poll_fn(|cx| sender(&mut theirs.link.sender).poll_flush(cx)).await.unwrap();
+            sender(&mut theirs.sender).start_send(header(at), chunk.clone().into()).unwrap();
+            poll_fn(|cx| sender(&mut theirs.sender).poll_flush(cx)).await.unwrap();
         }
     };
     let reading = async {
         for _ in 0..read {
-            ours.receiver.set_rate(rate);
+            ours.receiver.set_rate(rate, unread);
             receive_chunk(&mut ours.receiver).await;
         }
     };
@@ -40,18 +72,17 @@ async fn a_quarter_of_a_second_waits_unread_at_the_rate_in_force() {
     // And now nobody reads.
     let mut taken = 0;
     loop {
-        sender(&mut theirs.link.sender).start_send(header(read + taken), chunk.clone().into()).unwrap();
+        sender(&mut theirs.sender).start_send(header(read + taken), chunk.clone().into()).unwrap();
         let flushed =
-            timeout(Duration::from_millis(500), poll_fn(|cx| sender(&mut theirs.link.sender).poll_flush(cx))).await;
+            timeout(Duration::from_millis(500), poll_fn(|cx| sender(&mut theirs.sender).poll_flush(cx))).await;
         if flushed.is_err() {
             break;
         }
         taken += 1;
         assert!(taken < 1000, "nothing stopped the sender");
     }
-    let unread = taken * u64::from(CHUNK);
-    assert!((60_000..=120_000).contains(&unread), "{unread} bytes wait at 400 KB/s");
-    assert_eq!(sender(&mut theirs.link.sender).pressure(), actors::port::Pressure::Receiver);
+    assert_eq!(sender(&mut theirs.sender).pressure(), Pressure::Receiver);
+    taken * u64::from(CHUNK)
 }
 
 #[tokio::test]
