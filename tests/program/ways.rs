@@ -44,6 +44,16 @@ fn who_is_granted_fewer_links_still_has_the_way_that_he_needs() {
 }
 
 #[test]
+fn who_is_granted_one_link_of_two_ways_has_both() {
+    let server = Server::with_config::<&str>("[sessions]\nmax_data_links = 1\n", &[]);
+    noise(&server.share().join("a.bin"), 300_000, 7);
+    let (there, out) = (server.at("a.bin"), server.path("a"));
+    server.run(&["get", &there, "-o", &out, "--data-links", "up:1,down:1"]).expect_code(0);
+    server.run(&["put", &out, &server.at("b.bin"), "--data-links", "up:1,down:1"]).expect_code(0);
+    assert_same(server.share().join("a.bin"), server.share().join("b.bin"));
+}
+
+#[test]
 fn links_that_can_not_carry_what_is_asked_for_are_refused_before_anybody_is_dialled() {
     let refused = |args: [&str; 3], links: &str, words: &str| {
         let said = evenkeel(&[&args[..], &["--data-links", links]].concat()).expect_code(2).err();

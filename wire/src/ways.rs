@@ -60,14 +60,17 @@ impl DataLinks {
         self.both.saturating_add(self.down).saturating_add(self.up)
     }
 
-    /// No more than `max` of them. The kind with the most gives first, so that none of a few kinds goes without a link.
-    pub fn at_most(mut self, max: u32) -> Self {
-        while self.all() > max {
-            let most = self.both.max(self.down).max(self.up);
-            let kind = [&mut self.up, &mut self.down, &mut self.both].into_iter().find(|kind| **kind == most);
+    /// No more than `max` of them. The kind with the most gives first, so that none of a few kinds goes without a link. Where one
+    /// link is left for down and for up, it carries both.
+    pub fn at_most(self, max: u32) -> Self {
+        let mut left = self;
+        while left.all() > max {
+            let most = left.both.max(left.down).max(left.up);
+            let kind = [&mut left.up, &mut left.down, &mut left.both].into_iter().find(|kind| **kind == most);
             kind.into_iter().for_each(|kind| *kind -= 1);
         }
-        self
+        let is_carried = |role| left.carry_from(role) || !self.carry_from(role);
+        if Role::ALL.into_iter().all(is_carried) { left } else { Self::both(max) }
     }
 
     /// Of each link, in the order of its tokens.
@@ -96,7 +99,9 @@ mod tests {
         assert_eq!(cut(1, 0, 0, 8), (1, 0, 0));
         assert_eq!(cut(0, 60, 1, 8), (0, 7, 1));
         assert_eq!(cut(3, 3, 3, 3), (1, 1, 1));
-        assert_eq!(cut(0, 1, 1, 1), (0, 1, 0));
+        assert_eq!(cut(0, 1, 1, 1), (1, 0, 0));
+        assert_eq!(cut(0, 9, 1, 1), (1, 0, 0));
+        assert_eq!(cut(0, 9, 0, 1), (0, 1, 0));
         assert_eq!(cut(1, 1, 1, 1), (1, 0, 0));
     }
 
