@@ -1,12 +1,13 @@
 //! Data links that carry one way only, from those who mean no good.
 
-use std::io::Write as _;
+use std::{io::Write as _, thread, time::Duration};
 
-use wire::{DataPreface, FailureCode, GoodbyeCode, Hello, Ways};
+use wire::{Begin, DataPreface, FailureCode, GoodbyeCode, Hello, Message, Put, Ways};
 
 use crate::{
     foe::{Foe, PATIENCE, get, hello},
-    stage::{Counts, Neighbour, node, serves_on},
+    stage::{Counts, Neighbour, connections_fall_to, node, serves_on},
+    support::wait_until,
 };
 
 /// A hello that asks for two links which carry `ways`.
@@ -74,4 +75,74 @@ fn a_get_that_no_link_can_carry_is_refused_and_the_session_lives() {
     });
     control.ping();
     serves_on(&server);
+}
+
+#[test]
+fn a_token_for_one_way_is_good_once_and_for_its_peer() {
+    let server = node("");
+    let counts = Counts::of(&server);
+    let neighbour = Neighbour::getting(&server);
+    let (foe, other) = (Foe::stranger(&server), Foe::stranger(&server));
+    for ways in [Ways::Down, Ways::Up] {
+        let mut control = foe.session_with(asking(ways));
+        let welcome = control.welcome.clone();
+        let _link = foe.data_carrying(&welcome, 0, ways).unwrap();
+        wait_until("the first link is there", 10, || {
+            let direction = if ways == Ways::Down { "upload" } else { "download" };
+            // Beside that of the neighbour, which carries both ways.
+            server.metric("evenkeel_links", &[&format!("direction=\"{direction}\"")]) == 2.0
+        });
+        counts.refused("token", 2, || {
+            assert!(foe.data_carrying(&welcome, 0, ways).unwrap().is_closed_within(PATIENCE), "{ways:?}, again");
+            assert!(other.data_carrying(&welcome, 1, ways).unwrap().is_closed_within(PATIENCE), "{ways:?}, stolen");
+        });
+        control.ping();
+        drop((control, _link));
+        wait_until("it is gone", 20, || server.metric("evenkeel_sessions", &[]) == 1.0);
+    }
+    serves_on(&server);
+    neighbour.was_undisturbed();
+}
+
+#[test]
+fn who_never_reads_a_link_that_carries_down_holds_only_itself() {
+    let server = node("");
+    // Until its sockets, or its window, are full it has a right to half.
+    let neighbour = Neighbour::getting(&server).with_share(0.5);
+    let (memory, before) = (server.memory_bytes(), server.metric("evenkeel_connections", &[]));
+    let foe = Foe::stranger(&server);
+    let mut control = foe.session_with(asking(Ways::Down));
+    let data = foe.data_carrying(&control.welcome, 0, Ways::Down).unwrap();
+    control.say(&get(1, "share/large", u64::MAX));
+    control.await_message(|message| matches!(message, Message::Opened(_)).then_some(()));
+    for _ in 0..30 {
+        assert!(control.ping() < Duration::from_secs(2));
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert!(server.memory_bytes() < memory + (16 << 20), "{memory} -> {}", server.memory_bytes());
+    serves_on(&server);
+    drop((control, data));
+    connections_fall_to(&server, before, 10);
+    wait_until("only the neighbour's transfer", 10, || server.metric("evenkeel_transfers", &[]) <= 1.0);
+    neighbour.was_undisturbed();
+}
+
+#[test]
+fn a_link_that_carries_up_and_closes_in_a_chunk_ends_its_session_alone() {
+    let server = node("");
+    let neighbour = Neighbour::getting(&server);
+    let before = server.metric("evenkeel_connections", &[]);
+    let foe = Foe::owner(&server);
+    let mut control = foe.session_with(asking(Ways::Up));
+    let mut data = foe.data_carrying(&control.welcome, 0, Ways::Up).unwrap();
+    control.say(&Message::Put(Put { transfer: 1, path: "share/cut".into(), size: 100_000, ..Put::default() }));
+    control.await_message(|message| matches!(message, Message::Ready(_)).then_some(()));
+    control.say(&Message::Begin(Begin { transfer: 1, start: 0 }));
+    data.send_header(1000, 1, 0).unwrap();
+    drop(data);
+    control.expect_end();
+    connections_fall_to(&server, before, 10);
+    assert!(!server.share().join("cut").exists());
+    serves_on(&server);
+    neighbour.was_undisturbed();
 }

@@ -124,13 +124,22 @@ fn a_file_that_changed_between_two_tries_is_fetched_from_its_start() {
 
 #[test]
 fn transfers_survive_a_server_that_is_killed_and_started_again() {
+    a_server_that_is_killed_and_started_again("1", "1");
+}
+
+#[test]
+fn so_do_those_over_links_that_carry_one_way() {
+    a_server_that_is_killed_and_started_again("down:2", "up:2");
+}
+
+fn a_server_that_is_killed_and_started_again(down: &str, up: &str) {
     let server = Server::start(&["--upload-limit", SLOW, "--download-limit", SLOW]);
     noise(&server.share().join("a.bin"), SIZE, 3);
     noise(Path::new(&server.path("b.bin")), SIZE, 4);
     let (from, into, to) = (server.at("a.bin"), server.path("a.bin"), server.at("b.bin"));
     let (local, peers) = (server.path("b.bin"), server.peers.clone());
-    let get = server.spawn(&["get", &from, "-o", &into]);
-    let put = server.spawn(&["put", &local, &to]);
+    let get = server.spawn(&["get", &from, "-o", &into, "--data-links", down]);
+    let put = server.spawn(&["put", &local, &to, "--data-links", up]);
     await_middle(Path::new(&server.path("a.bin.part")));
     await_middle(&server.share().join("b.bin.part"));
     let room = server.kill();
