@@ -11,8 +11,6 @@ mod support;
 mod binding;
 #[path = "program/commands.rs"]
 mod commands;
-#[path = "program/console.rs"]
-mod console;
 #[path = "program/contact.rs"]
 mod contact;
 #[path = "program/firewall.rs"]
@@ -27,8 +25,6 @@ mod nobody;
 mod path;
 #[path = "program/ports.rs"]
 mod ports;
-#[path = "program/reload.rs"]
-mod reload;
 #[path = "program/returning.rs"]
 mod returning;
 #[path = "program/stuck_log.rs"]
@@ -45,12 +41,14 @@ macro_rules! over {
     ($($transport:ident),+) => {
         $(#[path = "program"]
         mod $transport {
+            mod console;
             mod duplex;
             mod ending;
             mod faults;
             mod identity;
             mod limits;
             mod modes;
+            mod reload;
             mod resume;
             mod transfer;
             mod ways;

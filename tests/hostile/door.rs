@@ -4,7 +4,6 @@ use std::{
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
     sync::Arc,
-    time::{Duration, Instant},
 };
 
 use rustls::{
@@ -18,7 +17,7 @@ use socket2::{Domain, Socket, Type};
 use wire::{ALPN_CONTROL, RefusalCode, Welcome};
 
 use crate::{
-    foe::{Foe, PATIENCE, hello},
+    foe::{Foe, PATIENCE},
     line::{shake, tcp},
     stage::{Counts, Neighbour, connections_fall_to, node, serves_on},
 };
@@ -85,19 +84,6 @@ fn silence_ends_with_the_handshake_time() {
     counts.refused("timeout", 1, || {
         let refusal = foe.control().expect_refusal();
         assert_eq!((refusal.code(), refusal.message.as_str()), (RefusalCode::Timeout, "the handshake took too long"));
-    });
-    // Nor does a hello that comes byte by byte get more time.
-    counts.refused("timeout", 1, || {
-        let mut control = foe.control();
-        let began = Instant::now();
-        for byte in crate::foe::frames([&wire::Message::Hello(wire::Hello { agent: "x".repeat(200), ..hello() })]) {
-            if control.say_raw(&[byte]).is_err() {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        control.expect_end();
-        assert!(began.elapsed() > Duration::from_secs(1));
     });
     serves_on(&server);
     neighbour.was_undisturbed();

@@ -1,6 +1,9 @@
 //! Control frames that break the protocol: each is told in words, counted by its rule, and ends that session alone.
 
-use std::time::Duration;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use wire::{
     Begin, Failed, FailureCode, Finished, Get, GoodbyeCode, Hello, List, Message, Pong, Proportion, Proportions, Put,
@@ -55,6 +58,27 @@ fn a_hello_that_cannot_be_is_refused_in_words() {
         });
     }
     assert_eq!(server.metric("evenkeel_sessions", &[]), 1.0, "the neighbour's");
+    serves_on(&server);
+    neighbour.was_undisturbed();
+}
+
+#[test]
+fn a_hello_that_comes_byte_by_byte_gets_no_more_time() {
+    let server = node("");
+    let counts = Counts::of(&server);
+    let neighbour = Neighbour::getting(&server);
+    counts.refused("timeout", 1, || {
+        let mut control = Foe::stranger(&server).control();
+        let began = Instant::now();
+        for byte in frames([&Message::Hello(Hello { agent: "x".repeat(200), ..hello() })]) {
+            if control.say_raw(&[byte]).is_err() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        control.expect_end();
+        assert!(began.elapsed() > Duration::from_secs(1));
+    });
     serves_on(&server);
     neighbour.was_undisturbed();
 }
