@@ -103,6 +103,9 @@ fn hand_over(frontage: &Arc<Frontage>, place: GuestPlace, stream: TcpStream, add
         }
     };
     front.run_on(worker, Box::new(job));
+    // A worker that shares the core goes now. Else it waits until all that want in are accepted, which takes milliseconds in a
+    // burst, and so do those whom it has served for long.
+    std::thread::yield_now();
 }
 
 /// The handshake, then the connection.
