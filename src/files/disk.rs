@@ -17,6 +17,10 @@ use std::{
 
 use tokio::sync::{Semaphore, oneshot};
 
+/// How far a disk thread stands back behind those that answer peers: each level is worth a fifth of a core that others want. A write
+/// copies, and goes on for as long as the kernel lets it.
+const DISK_NICE: i32 = 5;
+
 /// How long a job may keep others waiting.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 pub(super) enum Lane {
@@ -55,7 +59,12 @@ impl DiskPool {
         };
         for index in 0..threads {
             let shared = pool.shared.clone();
-            thread::Builder::new().name(format!("evenkeel-disk-{index}")).spawn(move || shared.serve())?;
+            thread::Builder::new().name(format!("evenkeel-disk-{index}")).spawn(move || {
+                if let Err(error) = host::stand_back(DISK_NICE) {
+                    tracing::debug!(%error, "a disk thread does not stand back");
+                }
+                shared.serve();
+            })?;
         }
         Ok(pool)
     }
