@@ -6,6 +6,7 @@ use std::{
 };
 
 use actors::guest::PeerName;
+use flow::Rate;
 use toml::{Spanned, de::DeTable};
 use tracing::level_filters::LevelFilter;
 
@@ -95,6 +96,10 @@ fn allocation(mut section: Section<'_, '_>) -> AllocationSettings {
 fn shaping(mut section: Section<'_, '_>) -> ShapingSettings {
     let default = ShapingSettings::default();
     let bytes = || value::size(1024..=CHUNK_BYTES_MAX);
+    let bulk_on = section.read("bulk_on", default.bulk_on, value::rate);
+    // Whoever lowers the one mark need not know the other.
+    let half =
+        if bulk_on.is_unlimited() { bulk_on } else { Rate::from_bytes_per_second(bulk_on.bytes_per_second() / 2) };
     let settings = ShapingSettings {
         quantum: section.read(
             "quantum",
@@ -104,8 +109,8 @@ fn shaping(mut section: Section<'_, '_>) -> ShapingSettings {
         quantum_min_bytes: section.read("quantum_min", u64::from(default.quantum_min_bytes), bytes()) as u32,
         quantum_max_bytes: section.read("quantum_max", u64::from(default.quantum_max_bytes), bytes()) as u32,
         quantum_bulk_bytes: section.read("quantum_bulk", u64::from(default.quantum_bulk_bytes), bytes()) as u32,
-        bulk_on: section.read("bulk_on", default.bulk_on, value::rate),
-        bulk_off: section.read("bulk_off", default.bulk_off, value::rate),
+        bulk_on,
+        bulk_off: section.read("bulk_off", default.bulk_off.min(half), value::rate),
     };
     section.finish();
     settings

@@ -168,6 +168,16 @@ fn contradictions_are_refused() {
 }
 
 #[test]
+fn whoever_lowers_one_mark_of_the_modes_need_not_know_the_other() {
+    for (text, off) in [("", 25_000_000), ("bulk_on='2MB/s'", 1_000_000), ("bulk_on='1GB/s'", 25_000_000)] {
+        let config = parse(&format!("[shaping]\n{text}")).expect(text);
+        assert_eq!(config.shaping.bulk_off.bytes_per_second(), off, "{text}");
+    }
+    let never = parse("[shaping]\nbulk_on='off'").expect("never bulk");
+    assert!(never.shaping.bulk_on.is_unlimited());
+}
+
+#[test]
 fn a_bad_list_is_told_whole_and_is_not_taken_for_none() {
     let error = parse("[[group]]\nname='a'\naddresses=['10.0.0.0/33', '10.0.0.0/8', 'x']").expect_err("two are bad");
     let said = error.to_string();
