@@ -38,11 +38,10 @@ fn ctl_shows_a_node_under_load() {
     assert!(transfers.contains("upload") && transfers.contains("download"), "{transfers}");
     let limits = server.ctl(&["limits"]).expect_code(0).out();
     assert!(limits.contains("4.0 MB/s (32 Mbit/s)") && limits.contains("default"), "{limits}");
-    wait_until("a round has explained it", 10, || {
-        server.ctl(&["explain", &stranger[..6]]).expect_code(0).out().contains("held by total")
-    });
-    let own = server.ctl(&["explain", &server.id]).expect_code(0).out();
-    assert!(own.contains("download"), "{own}");
+    // Each began in a round of its own.
+    let explains = |id: &str, words: &str| server.ctl(&["explain", id]).expect_code(0).out().contains(words);
+    wait_until("a round has explained the stranger's", 10, || explains(&stranger[..6], "held by total"));
+    wait_until("a round has explained its own", 10, || explains(&server.id, "download"));
     for path in
         ["/v1/status", "/v1/peers", "/v1/transfers", "/v1/limits", "/v1/groups", &format!("/v1/peers/{stranger}")]
     {

@@ -1,6 +1,6 @@
 //! What peers and operators want reaches the plan.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use actors::{
     NodeConfig,
@@ -70,7 +70,9 @@ fn an_order_is_in_the_plan_when_it_is_answered() {
         let house = House::start(slow());
         let visitor = house.visitor("reader-a").await;
         visitor.get(1, "share/one").await;
-        until("it is under way", || !house.shared().registry.leaves.is_empty()).await;
+        // By then it has waited longer for its rate than for its file to be opened, which is what the plan would name.
+        let moved = || house.shared().moved[0].load(Ordering::Relaxed);
+        until("it waits for its rate", || moved() > 20_000).await;
         let cap = Change(Some(Some(20_000)));
         let patch = NodePatch { upload_cap_bytes_per_second: cap, ..NodePatch::default() };
         let view = house.console().set_peer(id("reader-a").to_string(), patch).await.unwrap();
