@@ -293,7 +293,10 @@ impl Shaper {
     /// When a branch's bucket is open for a tier.
     fn branch_ready_at(&self, id: NodeId, tier: Tier) -> u64 {
         match &self.tree.nodes[id as usize].kind {
-            Kind::Group(bucket) => bucket.ready_at(tier.reserve_ns(self.total.has_one_worker())),
+            Kind::Group(bucket) => {
+                let ready_at = bucket.ready_at(tier.reserve_ns(self.total.has_one_worker()));
+                ready_at.max(self.held_at(bucket, tier))
+            }
             // A peer lives on one worker: nobody's guarantee elsewhere can be in its way. Its own nodes in several groups
             // take turns: the one that drew last leaves the others a quarter of a quantum's time, which its slack covers.
             Kind::Peer { bucket, shared: true } if bucket.is_last_borrower(id) => {
@@ -339,7 +342,7 @@ impl Shaper {
         let key = leaf.key;
         leaf.charge(tier, bytes, now, turn_ns);
         if let Some(next) = leaf.next_tier(now) {
-            self.hold_below(next);
+            self.hold_below(next, group);
         }
         self.settle(index, now);
         self.tree.charge(node, tier, bytes);
@@ -411,7 +414,7 @@ impl Shaper {
         self.changes_seen_at.map_or(0, |at| at + NANOS_PER_MILLI)
     }
 
-    fn bucket(&self, id: NodeId) -> &SharedBucket {
+    pub(super) fn bucket(&self, id: NodeId) -> &SharedBucket {
         match &self.tree.nodes[id as usize].kind {
             Kind::Group(bucket) | Kind::Peer { bucket, .. } => bucket,
             Kind::Root | Kind::Leaf(_) | Kind::Vacant => &self.total,

@@ -3,10 +3,11 @@
 //! Wakings are gathered on a grid: one by one they were dearer than what they were for. So permission lies unclaimed when a worker
 //! wakes, and whoever asks first would have it, but for the holds below.
 
-use super::bucket::rate_changes;
+use super::bucket::{SharedBucket, rate_changes};
 use super::clock::{NANOS_PER_MILLI, NEVER, SLACK_NS};
 use super::shaper::Shaper;
 use super::tier::Tier;
+use super::tree::NodeId;
 use crate::Moment;
 
 /// Within the 5 ms of unspent time that the total remembers at least: being late costs no rate.
@@ -47,8 +48,13 @@ impl Shaper {
     /// to foreground that waits on another worker.
     pub(super) fn held_until(&self, tier: Tier) -> u64 {
         let elsewhere = tier == Tier::Background && self.total.foreground() > u32::from(self.foreground);
-        let until = if elsewhere { NEVER } else { self.total.held_until(tier) };
-        if until <= self.now { 0 } else { until.min(self.total.ready_at(FULL_NS)) }
+        if elsewhere { self.total.ready_at(FULL_NS) } else { self.held_at(&self.total, tier) }
+    }
+
+    /// The same at one bucket, for leaves that are about to ask again.
+    pub(super) fn held_at(&self, bucket: &SharedBucket, tier: Tier) -> u64 {
+        let until = bucket.held_until(tier);
+        if until <= self.now { 0 } else { until.min(bucket.ready_at(FULL_NS)) }
     }
 
     /// Tells the total whether foreground waits here.
@@ -62,8 +68,12 @@ impl Shaper {
         }
     }
 
-    /// Somebody who would go in `tier` has just been released, and asks again in a moment: what that will take is not lent.
-    pub(super) fn hold_below(&self, tier: Tier) {
-        self.total.hold_below(tier, self.now + ASKS_AGAIN_NS);
+    /// Somebody who would go in `tier` has just been released, and asks again in a moment: what that will take of the total is not
+    /// lent, nor is background given what it will take of its group's cap.
+    pub(super) fn hold_below(&self, tier: Tier, group: NodeId) {
+        let until = self.now + ASKS_AGAIN_NS;
+        self.total.hold_below(tier, until);
+        // A group that is closed waits for the grid, so foreground, and whoever asks again himself, must find it open.
+        self.bucket(group).hold_below(tier.max(Tier::Lent), until);
     }
 }

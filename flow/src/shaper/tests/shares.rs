@@ -1,8 +1,10 @@
 //! Who gets how much, against the exact weighted max-min share.
 
+use std::sync::Arc;
+
 use super::sim::{MILLI, SECOND, Sim, assigned, borrowing, rate};
-use crate::shaper::LeafRates;
-use crate::{Class, Rate};
+use crate::shaper::{LeafRates, SharedBucket};
+use crate::{Class, GroupKey, PeerKey, Rate};
 
 /// Exact weighted max-min by bisection on the level: an oracle that shares no line with the shaper.
 fn max_min(capacity: f64, wants: &[(f64, f64)]) -> Vec<f64> {
@@ -279,6 +281,32 @@ fn background_is_not_given_what_foreground_is_about_to_ask_for() {
             sim.check();
             let got = sim.bytes(2 * SECOND, 12 * SECOND, |leaf| leaf == 1) as f64 / 10.0 / total as f64;
             assert!((0.019..0.022).contains(&got), "{got:.3} of {total} B/s");
+        }
+    }
+}
+
+/// It stood at the total alone: under a group's cap of 200 MB/s background had 30 %.
+#[test]
+fn nor_what_foreground_is_about_to_ask_for_under_a_groups_cap() {
+    for cap in [20_000_000, 200_000_000] {
+        for (asks_after, quarters) in [(50_000, 4), (300_000, 4), (50_000, 3), (300_000, 3)] {
+            let mut sim = Sim::new(rate(cap * 3), 1);
+            (sim.late_ns_max, sim.gathers, sim.asks_after_ns) = (MILLI / 4, true, asks_after);
+            sim.shapers[0].put_group(GroupKey(1), Arc::new(SharedBucket::new(rate(cap))), 1.0);
+            let foreground = LeafRates { ceiling: rate(cap * quarters / 4), ..assigned(cap / 2) };
+            let background = LeafRates { class: Class::Background, ..assigned(cap / 50) };
+            sim.join_at(0, PeerKey(0), GroupKey(1), Rate::UNLIMITED, foreground);
+            sim.join_at(1, PeerKey(1), GroupKey(1), Rate::UNLIMITED, background);
+            sim.start(0);
+            sim.start(1);
+            sim.run(12 * SECOND);
+            sim.check();
+            let got = sim.bytes(2 * SECOND, 12 * SECOND, |leaf| leaf == 1) as f64 / 10.0 / cap as f64;
+            let wanted = if quarters == 4 { 0.019..0.022 } else { 0.245..0.255 };
+            assert!(
+                wanted.contains(&got),
+                "{got:.3} of {cap} B/s, {asks_after} ns, foreground up to {quarters} quarters"
+            );
         }
     }
 }
