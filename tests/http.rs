@@ -3,14 +3,10 @@
 #[path = "support/mod.rs"]
 mod support;
 
-#[path = "http/abuse.rs"]
-mod abuse;
 #[path = "http/browser.rs"]
 mod browser;
 #[path = "http/bulk.rs"]
 mod bulk;
-#[path = "http/burst.rs"]
-mod burst;
 #[path = "http/cold.rs"]
 mod cold;
 #[path = "http/crowd.rs"]

@@ -10,16 +10,16 @@ use crate::{
     support::{Server, wait_until},
 };
 
-#[test]
-fn who_never_reads_its_data_holds_only_itself() {
+/// Opens a session, asks for everything and reads none of it: what the node may have on its way fills, and nobody else notices.
+pub(super) fn never_read(open: impl FnOnce(&Foe) -> (Control, Data)) {
     let server = node("");
     // Until its sockets, or its window, are full it has a right to half.
     let neighbour = Neighbour::getting(&server).with_share(0.5);
     let (memory, before) = (server.memory_bytes(), server.metric("evenkeel_connections", &[]));
-    let (mut control, data) = Foe::stranger(&server).session_with_data();
+    let (mut control, data) = open(&Foe::stranger(&server));
     control.say(&get(1, "share/large", u64::MAX));
     control.await_message(|message| matches!(message, Message::Opened(_)).then_some(()));
-    // What the node may have on its way fills; its control link stays quick.
+    // Its control link stays quick.
     for _ in 0..30 {
         assert!(control.ping() < Duration::from_secs(2));
         thread::sleep(Duration::from_millis(100));
@@ -30,6 +30,11 @@ fn who_never_reads_its_data_holds_only_itself() {
     connections_fall_to(&server, before, 10);
     wait_until("only the neighbour's transfer", 10, || server.metric("evenkeel_transfers", &[]) <= 1.0);
     neighbour.was_undisturbed();
+}
+
+#[test]
+fn who_never_reads_its_data_holds_only_itself() {
+    never_read(Foe::session_with_data);
 }
 
 #[test]

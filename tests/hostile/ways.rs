@@ -1,9 +1,10 @@
 //! Data links that carry one way only, from those who mean no good.
 
-use std::{io::Write as _, thread, time::Duration};
+use std::io::Write as _;
 
 use wire::{Begin, DataPreface, FailureCode, GoodbyeCode, Hello, Message, Put, Ways};
 
+use super::data::never_read;
 use crate::{
     foe::{Foe, PATIENCE, get, hello},
     stage::{Counts, Neighbour, connections_fall_to, node, serves_on},
@@ -106,25 +107,11 @@ fn a_token_for_one_way_is_good_once_and_for_its_peer() {
 
 #[test]
 fn who_never_reads_a_link_that_carries_down_holds_only_itself() {
-    let server = node("");
-    // Until its sockets, or its window, are full it has a right to half.
-    let neighbour = Neighbour::getting(&server).with_share(0.5);
-    let (memory, before) = (server.memory_bytes(), server.metric("evenkeel_connections", &[]));
-    let foe = Foe::stranger(&server);
-    let mut control = foe.session_with(asking(Ways::Down));
-    let data = foe.data_carrying(&control.welcome, 0, Ways::Down).unwrap();
-    control.say(&get(1, "share/large", u64::MAX));
-    control.await_message(|message| matches!(message, Message::Opened(_)).then_some(()));
-    for _ in 0..30 {
-        assert!(control.ping() < Duration::from_secs(2));
-        thread::sleep(Duration::from_millis(100));
-    }
-    assert!(server.memory_bytes() < memory + (16 << 20), "{memory} -> {}", server.memory_bytes());
-    serves_on(&server);
-    drop((control, data));
-    connections_fall_to(&server, before, 10);
-    wait_until("only the neighbour's transfer", 10, || server.metric("evenkeel_transfers", &[]) <= 1.0);
-    neighbour.was_undisturbed();
+    never_read(|foe| {
+        let control = foe.session_with(asking(Ways::Down));
+        let data = foe.data_carrying(&control.welcome, 0, Ways::Down).unwrap();
+        (control, data)
+    });
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! What no tool would send: answered or closed, counted, and bounded. Others are served on.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
 
 use crate::{
     bulk::{ALWAYS, NEVER},
@@ -10,6 +13,9 @@ use crate::{
 
 /// Timeouts that a test can wait for.
 const IMPATIENT: &str = "[http]\nhead_timeout = \"1s\"\nidle_timeout = \"1s\"\nstall_timeout = \"1s\"\n";
+
+/// What an address may have open by default.
+const PER_ADDRESS_MAX: usize = 1024;
 
 fn refusals(server: &Server, reason: &str) -> f64 {
     server.metric("evenkeel_refusals_total", &[&format!("reason=\"{reason}\"")])
@@ -199,4 +205,59 @@ fn a_file_that_shrinks_while_it_is_sent_ends_the_connection() {
         let failed = || server.metric("evenkeel_transfers_ended_total", &["outcome=\"failed\""]);
         wait_until("it is counted", 10, || failed() == 1.0);
     }
+}
+
+#[test]
+fn ranges_that_overlap_or_are_negative_mean_what_http_says() {
+    let server = node("", &[]);
+    let content = std::fs::read(server.share().join("file.bin")).unwrap();
+    let mut wire = Wire::to(&server);
+    for (ranges, status, length) in [
+        ("0-99,50-149", 206, 150),
+        ("50-149,0-99,99-100", 206, 150),
+        ("0-,0-,0-", 206, 1_000_000),
+        ("-100", 206, 100),
+        ("-100,-50", 206, 100),
+        ("-2000000", 206, 1_000_000),
+        // These are no ranges, so there is none.
+        ("--5", 200, 1_000_000),
+        ("-5--1", 200, 1_000_000),
+        ("9-5", 200, 1_000_000),
+    ] {
+        let answer = wire.get("file.bin", &format!("Range: bytes={ranges}\r\n"));
+        assert_eq!((answer.status, answer.body.len()), (status, length), "{ranges}");
+        let from =
+            answer.header("content-range").map_or(0, |range| range[6..].split('-').next().unwrap().parse().unwrap());
+        assert_eq!(answer.body, content[from..from + length], "{ranges}");
+    }
+    for ranges in ["-0", "1000000-", "5000000-6000000", "99999999999999999999999-"] {
+        assert_eq!(wire.get("file.bin", &format!("Range: bytes={ranges}\r\n")).status, 416, "{ranges}");
+    }
+}
+
+#[test]
+fn of_five_thousand_connections_from_an_address_all_above_its_limit_are_refused() {
+    const CONNECTIONS: usize = 5000;
+    host::raise_descriptor_limit().unwrap();
+    let server = node("", &[]);
+    let open = || server.metric("evenkeel_http_connections", &[]);
+    let held: Vec<Wire> = (0..PER_ADDRESS_MAX).map(|_| Wire::to(&server)).collect();
+    wait_until("all places of the address are taken", 30, || open() == PER_ADDRESS_MAX as f64);
+    let mut next = Wire::to(&server);
+    let answer = next.hear(true);
+    assert_eq!((answer.status, answer.header("connection")), (429, Some("close")));
+    assert!(next.is_closed());
+    // The others at once: some are told why, all are closed, none is kept.
+    let mut flood: Vec<Wire> = (PER_ADDRESS_MAX + 1..CONNECTIONS).map(|_| Wire::to(&server)).collect();
+    wait_until("each is refused", 60, || refusals(&server, "per_address") == (CONNECTIONS - PER_ADDRESS_MAX) as f64);
+    for wire in &mut flood {
+        let said = wire.hear_to_the_end();
+        assert!(said.is_empty() || said.starts_with("HTTP/1.1 429 "), "{said}");
+    }
+    assert_eq!(open(), PER_ADDRESS_MAX as f64);
+    let mut other = Wire::from_address(&server, Ipv4Addr::new(127, 0, 0, 2).into());
+    assert_eq!(other.get("file.bin", "").body.len(), 1_000_000, "another address is served as ever");
+    drop((held, flood));
+    wait_until("the places are given back", 30, || open() == 1.0);
+    assert_eq!(Wire::to(&server).get("file.bin", "Range: bytes=0-9\r\n").status, 206);
 }

@@ -10,8 +10,7 @@ use std::{
 };
 
 use crate::{
-    abuse::fetch,
-    stage::{Wire, node},
+    stage::{Wire, fetch, node},
     support::{Said as _, Server, wait_until},
 };
 

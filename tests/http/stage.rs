@@ -1,10 +1,17 @@
 //! What the tests of the HTTP front share: nodes, curl, and a socket to speak by hand.
 
+// `tests/neighbour.rs` compiles this file, too, and uses its part of it.
+#![allow(dead_code)]
+
 use std::{
     io::{Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpStream},
     process::{Command, Output},
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    thread,
     time::Duration,
 };
 
@@ -169,4 +176,15 @@ impl Wire {
     pub(crate) fn stream(&self) -> &TcpStream {
         &self.stream
     }
+}
+
+/// Reads what comes of a file without end, and counts it.
+pub(crate) fn fetch(mut wire: Wire, received: Arc<AtomicU64>) -> thread::JoinHandle<()> {
+    wire.say("GET /share/endless.bin HTTP/1.1\r\nHost: h\r\n\r\n");
+    thread::spawn(move || {
+        let mut bytes = vec![0; 1 << 16];
+        while let Ok(count @ 1..) = wire.stream().read(&mut bytes) {
+            received.fetch_add(count as u64, Relaxed);
+        }
+    })
 }
