@@ -4,7 +4,7 @@
 //! no header is folded, and a request has no body. Syntax is `httparse`'s; what it leaves to the caller is decided here.
 
 use actors::port::GuestTerms;
-use http::StatusCode;
+use http::{StatusCode, uri::Authority};
 use httparse::{EMPTY_HEADER, Header};
 
 use super::target::Target;
@@ -263,6 +263,9 @@ impl Fields {
         let wishes = &mut self.wishes;
         if is("host") {
             self.hosts += 1;
+            if !is_host(header.value) {
+                return Err(Refusal::malformed("a Host is a name or an address, and may have a port"));
+            }
         } else if is("content-length") {
             self.lengths += 1;
             let digits = !header.value.is_empty() && header.value.iter().all(u8::is_ascii_digit);
@@ -294,6 +297,11 @@ impl Fields {
         }
         Ok(())
     }
+}
+
+/// What stands in a URI between the slashes, without a user; empty where there is none (RFC 9112, 3.2).
+fn is_host(value: &[u8]) -> bool {
+    value.is_empty() || (!value.contains(&b'@') && Authority::try_from(value).is_ok())
 }
 
 fn once(place: &mut Option<String>, header: &Header<'_>) -> Result<(), Refusal> {

@@ -50,6 +50,13 @@ fn a_head_that_trickles_in_is_whole_with_its_last_byte() {
 }
 
 #[test]
+fn a_host_is_a_name_or_an_address_or_empty() {
+    for host in ["h", "my_host:7480", "127.0.0.1:80", "[::1]:7480", "[fe80::1]", ""] {
+        assert!(read(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).unwrap().is_some(), "{host}");
+    }
+}
+
+#[test]
 fn hostile_shapes_are_refused() {
     for (bytes, expected) in [
         // Where a message ends, nobody may be in doubt.
@@ -76,6 +83,10 @@ fn hostile_shapes_are_refused() {
         ("hello\r\n\r\n", (400, "malformed", true)),
         ("GET / HTTP/1.1\r\n\r\n", (400, "malformed", true)),
         ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", (400, "malformed", true)),
+        ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", (400, "malformed", true)),
+        ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", (400, "malformed", true)),
+        ("GET / HTTP/1.1\r\nHost: user@a\r\n\r\n", (400, "malformed", true)),
+        ("GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", (400, "malformed", true)),
         ("GET / HTTP/1.1\r\nHost: a\r\nRange: bytes=0-\r\nRange: bytes=1-\r\n\r\n", (400, "malformed", true)),
         ("GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n", (400, "malformed", true)),
         // Ours, but not so.
