@@ -79,12 +79,7 @@ impl Worker {
     pub fn install(index: usize, shared: Arc<Shared>) {
         let clock = shared.clock;
         let shaper = |direction: Direction| {
-            let mut config = shared.config.shaper;
-            if direction == Direction::Download {
-                // Pieces are what senders are granted at a time, and what may be unread at once.
-                config.quantum_bytes_of_many = config.quantum_bytes_max;
-            }
-            let mut shaper = Shaper::new(shared.totals[direction.index()].clone(), config, clock.now());
+            let mut shaper = Shaper::new(shared.totals[direction.index()].clone(), shared.config.shaper, clock.now());
             for group in &shared.groups {
                 let weight = group.settings.load().weight;
                 shaper.put_group(group.key, group.buckets[direction.index()].clone(), weight);

@@ -69,7 +69,6 @@ fn shaper(config: &Config) -> ShaperConfig {
         quantum_ms: config.shaping.quantum.as_millis() as u32,
         quantum_bytes_at_first: config.shaping.quantum_min_bytes,
         quantum_bytes_max: config.shaping.quantum_max_bytes,
-        quantum_bytes_of_many: config.shaping.quantum_bulk_bytes,
         quantum_bytes_bulk: config.shaping.quantum_bulk_bytes,
         marks: Marks { on: config.shaping.bulk_on, off: config.shaping.bulk_off },
         ..ShaperConfig::default()

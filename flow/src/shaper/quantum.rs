@@ -7,8 +7,7 @@ use super::{
 use crate::Rate;
 
 /// Sizes of quanta. DESIGN section 6 starts from 400 ms of rate and at most 64 KiB; measured beside servers that send a second's worth
-/// at a time, a visit costs about 10 us and 0.25 us per KiB, and with 1 s and 128 KiB thousands of leaves cost less there; with
-/// 256 KiB those of 200 KB/s a quarter less still.
+/// at a time, a visit costs about 10 us and 0.25 us per KiB, and with 1 s and 128 KiB thousands of leaves cost less there.
 #[derive(Copy, Clone, Debug)]
 pub struct ShaperConfig {
     /// Milliseconds of its rate that a leaf gets at once when there are many leaves. Few get as little as an 80th of it:
@@ -21,8 +20,6 @@ pub struct ShaperConfig {
     pub quantum_bytes_at_first: u32,
     /// The most for a leaf on a link in precise mode.
     pub quantum_bytes_max: u32,
-    /// The same for one of many, as far as the limits above it do not feel it.
-    pub quantum_bytes_of_many: u32,
     /// The most for one on a link in bulk mode.
     pub quantum_bytes_bulk: u32,
     /// Where links change their modes.
@@ -36,7 +33,6 @@ impl Default for ShaperConfig {
             quantum_bytes_min: 1 << 10,
             quantum_bytes_at_first: 8 << 10,
             quantum_bytes_max: 128 << 10,
-            quantum_bytes_of_many: 256 << 10,
             quantum_bytes_bulk: 256 << 10,
             marks: Marks::default(),
         }
@@ -45,17 +41,9 @@ impl Default for ShaperConfig {
 
 impl ShaperConfig {
     /// The quantum of one of `leaves` leaves that is guaranteed `guarantee`, went at `pace` bytes per second and may go at
-    /// `own`, its ceiling, and at `above`, every limit above it, on a link in `mode`.
-    pub(crate) fn quantum(&self, mode: Mode, leaves: usize, guarantee: Rate, pace: u64, own: Rate, above: Rate) -> u32 {
-        let ceiling = own.min(above);
-        let most = match mode {
-            Mode::Precise if leaves >= MANY_LEAVES => self.unfelt(self.quantum_bytes_of_many, above),
-            _ => self.most(mode, ceiling),
-        };
-        self.sized(most, leaves, guarantee, pace, ceiling)
-    }
-
-    fn sized(&self, most: u32, leaves: usize, guarantee: Rate, pace: u64, ceiling: Rate) -> u32 {
+    /// `ceiling`, on a link in `mode`.
+    pub(crate) fn quantum(&self, mode: Mode, leaves: usize, guarantee: Rate, pace: u64, ceiling: Rate) -> u32 {
+        let most = self.most(mode, ceiling);
         if guarantee.min(ceiling).is_unlimited() {
             return most;
         }
@@ -74,27 +62,23 @@ impl ShaperConfig {
 
     /// The largest quantum on a link in `mode` that is to carry `ceiling` at most, whoever gets it.
     pub fn largest(&self, mode: Mode, ceiling: Rate) -> u32 {
-        self.sized(self.most(mode, ceiling), MANY_LEAVES, Rate::ZERO, u64::MAX, ceiling)
+        self.quantum(mode, MANY_LEAVES, Rate::ZERO, u64::MAX, ceiling)
     }
 
     /// The largest quantum below a limit of `rate`, whoever gets it: what somebody's turn may take.
     pub(crate) fn turn(&self, leaves: usize, rate: Rate) -> u32 {
-        let most = self.quantum_bytes_bulk.max(self.quantum_bytes_of_many);
-        self.sized(self.unfelt(most, rate), leaves, Rate::ZERO, u64::MAX, rate)
+        self.quantum(Mode::Bulk, leaves, Rate::ZERO, u64::MAX, rate)
     }
 
     fn most(&self, mode: Mode, ceiling: Rate) -> u32 {
         match mode {
             Mode::Precise => self.quantum_bytes_max,
-            Mode::Bulk => self.unfelt(self.quantum_bytes_bulk, ceiling),
+            Mode::Bulk => {
+                let share = ceiling.bytes_per_second() / BULK_PARTS_OF_A_SECOND;
+                let (least, most) = (u64::from(self.quantum_bytes_max), u64::from(self.quantum_bytes_bulk));
+                share.clamp(least.min(most), most) as u32
+            }
         }
-    }
-
-    /// `most`, as far as a limit of `rate` does not feel it; it bears what precise mode takes.
-    fn unfelt(&self, most: u32, rate: Rate) -> u32 {
-        let share = rate.bytes_per_second() / LARGE_PARTS_OF_A_SECOND;
-        let (least, most) = (u64::from(self.quantum_bytes_max), u64::from(most));
-        share.clamp(least.min(most), most) as u32
     }
 
     fn bytes_per_second(&self, quantum_bytes: u32) -> u64 {
@@ -108,7 +92,7 @@ const VISITS_PER_SECOND: u64 = 2_500;
 const VISITS_PER_SECOND_OF_MANY: u64 = 1_000;
 /// A large quantum is at most this part of what every limit above the leaf lets through in a second: 0.5 %, so that a second
 /// exceeds its limit by less than 1 % (the other half is what the buckets remember).
-const LARGE_PARTS_OF_A_SECOND: u64 = 200;
+const BULK_PARTS_OF_A_SECOND: u64 = 200;
 
 /// Into how many parts a full quantum is cut at most when leaves are few.
 const FEW: u64 = 80;
@@ -117,74 +101,51 @@ const FEW: u64 = 80;
 mod tests {
     use super::*;
 
-    fn quantum(guarantee: u64, pace: u64, above: u64) -> u32 {
+    fn quantum(guarantee: u64, pace: u64, ceiling: u64) -> u32 {
         let rate = Rate::from_bytes_per_second;
-        ShaperConfig::default().quantum(Mode::Precise, 10_000, rate(guarantee), pace, Rate::UNLIMITED, rate(above))
+        ShaperConfig::default().quantum(Mode::Precise, 10_000, rate(guarantee), pace, rate(ceiling))
     }
 
     #[test]
     fn scales_with_the_rate() {
         let unlimited = u64::MAX;
-        assert_eq!(quantum(unlimited, 0, unlimited), 256 << 10);
+        assert_eq!(quantum(unlimited, 0, unlimited), 128 << 10);
         // Of a rate that nobody knows yet.
         assert_eq!(quantum(0, 0, unlimited), 8 << 10);
         assert_eq!(quantum(0, 0, 1024), 1 << 10);
         assert_eq!(quantum(5_000, 0, unlimited), 5_000);
         assert_eq!(quantum(100_000, 0, 50_000), 50_000);
-        assert_eq!(quantum(0, 10_000_000, unlimited), 256 << 10);
-        assert_eq!(quantum(200_000, 0, 1_000_000_000), 200_000, "a second's worth");
+        assert_eq!(quantum(0, 10_000_000, unlimited), 128 << 10);
         assert_eq!(quantum(unlimited, 0, 100_000), 100_000);
-    }
-
-    #[test]
-    fn one_of_many_gets_more_at_once_where_the_limits_above_do_not_feel_it() {
-        assert_eq!(quantum(1_000_000, 0, 40_000_000), 200_000, "0.5 % of a second");
-        assert_eq!(quantum(1_000_000, 0, 5_000_000), 128 << 10);
-        let rate = Rate::from_bytes_per_second;
-        let of = |leaves, own| {
-            ShaperConfig::default().quantum(Mode::Precise, leaves, rate(own), 0, rate(own), rate(1_000_000_000))
-        };
-        assert_eq!(of(5_000, 200_000), 200_000, "its own ceiling is no limit that it shares");
-        assert_eq!(of(255, 20_000_000), 128 << 10, "few have no need of it");
     }
 
     #[test]
     fn few_leaves_go_in_smaller_steps() {
         let rate = Rate::from_bytes_per_second(200_000);
-        let quantum =
-            |leaves| ShaperConfig::default().quantum(Mode::Precise, leaves, rate, 0, Rate::UNLIMITED, Rate::UNLIMITED);
+        let quantum = |leaves| ShaperConfig::default().quantum(Mode::Precise, leaves, rate, 0, Rate::UNLIMITED);
         assert_eq!(quantum(1), 8 << 10);
         let fast = Rate::from_bytes_per_second(1_000_000);
-        assert_eq!(
-            ShaperConfig::default().quantum(Mode::Precise, 50, fast, 0, Rate::UNLIMITED, Rate::UNLIMITED),
-            20_000
-        );
+        assert_eq!(ShaperConfig::default().quantum(Mode::Precise, 50, fast, 0, Rate::UNLIMITED), 20_000);
         assert_eq!(quantum(250), 20_000);
         assert_eq!(quantum(500), 100_000);
-        assert_eq!(quantum(1_001), 200_000);
-        assert_eq!(quantum(100_000), 200_000);
+        assert_eq!(quantum(1_001), 131_072);
+        assert_eq!(quantum(100_000), 131_072);
         let slow = Rate::from_bytes_per_second(30_000);
-        assert_eq!(
-            ShaperConfig::default().quantum(Mode::Precise, 1, slow, 0, Rate::UNLIMITED, Rate::UNLIMITED),
-            8 << 10
-        );
+        assert_eq!(ShaperConfig::default().quantum(Mode::Precise, 1, slow, 0, Rate::UNLIMITED), 8 << 10);
     }
 
     #[test]
     fn bulk_is_larger_only_where_the_limits_do_not_feel_it() {
         let rate = Rate::from_bytes_per_second;
-        let bulk = |pace, ceiling| {
-            ShaperConfig::default().quantum(Mode::Bulk, 5_000, Rate::ZERO, pace, rate(ceiling), Rate::UNLIMITED)
-        };
+        let bulk = |pace, ceiling| ShaperConfig::default().quantum(Mode::Bulk, 5_000, Rate::ZERO, pace, rate(ceiling));
         assert!(bulk(0, 100_000_000) <= 8 << 10, "a slow leaf is not made coarse by its link");
         assert_eq!(bulk(10_000_000, u64::MAX), 256 << 10);
         assert_eq!(bulk(10_000_000, 1_000_000_000), 256 << 10);
         assert_eq!(bulk(10_000_000, 40_000_000), 200_000, "0.5 % of a second");
         assert_eq!(bulk(10_000_000, 5_000_000), 128 << 10);
-        let nothing =
-            ShaperConfig::default().quantum(Mode::Bulk, 1, Rate::UNLIMITED, 0, Rate::UNLIMITED, Rate::UNLIMITED);
+        let nothing = ShaperConfig::default().quantum(Mode::Bulk, 1, Rate::UNLIMITED, 0, Rate::UNLIMITED);
         assert_eq!(nothing, 256 << 10);
         let fine = ShaperConfig { quantum_bytes_bulk: 32 << 10, ..ShaperConfig::default() };
-        assert_eq!(fine.quantum(Mode::Bulk, 1, Rate::UNLIMITED, 0, Rate::UNLIMITED, Rate::UNLIMITED), 32 << 10);
+        assert_eq!(fine.quantum(Mode::Bulk, 1, Rate::UNLIMITED, 0, Rate::UNLIMITED), 32 << 10);
     }
 }

@@ -268,10 +268,10 @@ impl Shaper {
         let leaf = &self.leaves[index as usize];
         let peer = self.tree.parent(leaf.node);
         let group = self.tree.parent(peer);
-        let above = self.bucket(peer).rate().min(self.bucket(group).rate()).min(self.total.rate());
+        let ceiling =
+            leaf.rates.ceiling.min(self.bucket(peer).rate()).min(self.bucket(group).rate()).min(self.total.rate());
         let pace = if tier == Tier::Guaranteed { 0 } else { leaf.pace.after_waiting(self.now) };
-        let (guarantee, own) = (leaf.guarantee.rate(), leaf.rates.ceiling);
-        self.config.quantum(leaf.mode, self.leaf_of.len(), guarantee, pace, own, above)
+        self.config.quantum(leaf.mode, self.leaf_of.len(), leaf.guarantee.rate(), pace, ceiling)
     }
 
     /// Walks down to the leaf whose turn it is, parking branches whose bucket is found empty. `None`: look again.
