@@ -123,18 +123,26 @@ fn print(scenes: &[Scene]) {
         );
     }
     let (two, one) = (&scenes[0], &scenes[1]);
-    let seen: [(&str, Pick); 3] = [
-        ("separate", |take| take.separate[1]),
-        ("backlogged", |take| take.backlogged[1]),
-        ("readable to written", |take| take.wire[1]),
+    // What the line itself takes is in both builds and neither's doing; only the backlogged session is behind it.
+    let line_ms = two.line.map_or(0.0, |line| 2e3 * line.one_way.as_secs_f64());
+    let seen: [(&str, f64, Pick); 3] = [
+        ("separate", 0.0, |take| take.separate[1]),
+        ("backlogged", line_ms, |take| take.backlogged[1]),
+        ("readable to written", 0.0, |take| take.wire[1]),
     ];
-    for (name, pick) in seen {
-        let (ms, share) = (of(two, &pick), of(two, &pick) / of(one, &pick));
-        // On a line that takes longer by itself it says nothing.
-        let in_time = if two.line.is_none() { verdict(ms <= P99_MS_MAX) } else { "not asked" };
+    for (name, line_ms, pick) in seen {
+        let (ms, joined_ms) = (of(two, &pick), of(one, &pick));
         println!(
-            "p99, {name}: {ms:.3} ms (at most {P99_MS_MAX}: {in_time}), {share:.3} of one connection (at most a third: {})",
-            verdict(share <= SHARE_MAX)
+            "p99, {name}: {ms:.3} ms, {:.3} of one connection (at most a third: {})",
+            ms / joined_ms,
+            verdict(ms <= SHARE_MAX * joined_ms)
+        );
+        let (waits_ms, joined_ms) = (ms - line_ms, joined_ms - line_ms);
+        let beyond = if line_ms > 0.0 { format!(" beyond the line's {line_ms:.0} ms") } else { String::new() };
+        let share = waits_ms / joined_ms;
+        println!(
+            "    waits{beyond} {waits_ms:.3} ms (at most {P99_MS_MAX}: {}), {share:.3} of one connection",
+            verdict(waits_ms <= P99_MS_MAX)
         );
     }
 }
