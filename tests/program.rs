@@ -45,6 +45,7 @@ macro_rules! over {
             mod duplex;
             mod ending;
             mod faults;
+            mod gone;
             mod identity;
             mod limits;
             mod modes;

@@ -111,10 +111,16 @@ async fn data_streams_without_end(ways: Ways) {
 /// One that it has credit for, since the node can't know with which kind a link will begin.
 #[test]
 fn a_further_stream_on_a_data_connection_ends_its_session() {
-    driven(a_further_stream());
+    driven(a_further_stream(ALPN_DATA));
 }
 
-async fn a_further_stream() {
+/// One that a control connection has credit for because a data link may come with its ticket.
+#[test]
+fn so_does_one_on_a_control_connection() {
+    driven(a_further_stream(ALPN_CONTROL));
+}
+
+async fn a_further_stream(on: &[u8]) {
     let server = node("");
     let counts = Counts::of(&server);
     let neighbour = Neighbour::getting(&server);
@@ -124,7 +130,8 @@ async fn a_further_stream() {
     let (welcome, token) = (session.welcome.clone(), session.token(0));
     let link = foe.data(&welcome, token).await;
     let before = counts.violations("transport");
-    let mut further = link.connection.open_uni().await.unwrap();
+    let connection = if on == ALPN_DATA { link.connection.clone() } else { session.connection.clone() };
+    let mut further = connection.open_uni().await.unwrap();
     further.write_all(b"one more").await.unwrap();
     let goodbye = session.hear(|message| match message {
         Message::Goodbye(goodbye) => Some(goodbye.clone()),
@@ -132,7 +139,7 @@ async fn a_further_stream() {
     });
     let goodbye = goodbye.await;
     assert_eq!(goodbye.code(), GoodbyeCode::Violation);
-    assert!(goodbye.message.contains("a further stream on a data connection"), "{}", goodbye.message);
+    assert!(goodbye.message.contains("a further stream on a connection that has its own"), "{}", goodbye.message);
     session.ends().await;
     assert_eq!(counts.violations("transport"), before + 1.0);
     connections_fall_to(&server, connections, 10);

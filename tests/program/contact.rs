@@ -22,6 +22,7 @@ use evenkeel::{
     },
 };
 use flow::{Class, Rate};
+use wire::DataLinks;
 
 use crate::{
     nat::{Line, Nat, Way},
@@ -77,7 +78,12 @@ impl Scene {
     }
 
     fn client(&self) -> Client {
-        Client::start(StateDir::open(Some(Path::new(&self.server.owner()))).unwrap(), WISH).unwrap()
+        self.client_with(WISH.data_links)
+    }
+
+    fn client_with(&self, data_links: DataLinks) -> Client {
+        let state = StateDir::open(Some(Path::new(&self.server.owner()))).unwrap();
+        Client::start(state, Wish { data_links, ..WISH }).unwrap()
     }
 
     fn flights(&self, port: u16) -> Flights {
@@ -219,6 +225,26 @@ fn a_get_on_return_takes_one_datagram_each_way_and_then_its_data() {
         assert!((2.0..2.8).contains(&whole), "{whole}");
         // With the second a word that the file is open may be lost, which is said again one round trip later.
         assert!((2.0..3.3).contains(&lossy), "{lossy}");
+    });
+}
+
+/// The node's bytes come over a stream that it opens itself, once the token is there.
+#[test]
+fn a_get_on_return_over_a_link_that_carries_down_alone_takes_no_more() {
+    let scene = Scene::open();
+    actix_rt::System::new().block_on(async {
+        let client = scene.client_with(DataLinks { both: 0, down: 1, up: 0 });
+        let first = scene.get(&client).await;
+        assert!((3.0..4.0).contains(&first.round_trips), "{}", first.round_trips);
+        let mut returns = Vec::new();
+        for _ in 0..3 {
+            let back = scene.get(&client).await;
+            let sent = (back.control[0], back.data[0]);
+            assert_eq!(sent, ((Way::Up, 1), (Way::Up, 1)), "{:?} {:?}", back.control, back.data);
+            returns.push(back);
+        }
+        let soonest = soonest(&returns, |back| Some(back.round_trips));
+        assert!((2.0..2.8).contains(&soonest), "{soonest}");
     });
 }
 

@@ -39,9 +39,15 @@ fn a_get_whose_data_ports_are_shut_goes_on_over_tcp_and_one_over_quic_alone_says
     let nat = Nat::before(Ipv4Addr::LOCALHOST.into(), NEAR.into(), &[control, control + 1], Ipv4Addr::LOCALHOST.into());
     nat.close(control + 1);
     connections(control);
-    let (from, out) = (format!("{NEAR}:{control}/share/a.bin"), server.path("a.bin"));
-    server.run(&["get", &from, "-o", &out, "--transport", "auto"]).expect_code(0);
-    assert_same(server.share().join("a.bin"), &out);
+    let from = format!("{NEAR}:{control}/share/a.bin");
+    for (index, links) in ["1", "2", "down", "up,down:2"].into_iter().enumerate() {
+        let out = server.path(&format!("{index}.bin"));
+        server.run(&["get", &from, "-o", &out, "--transport", "auto", "--data-links", links]).expect_code(0);
+        assert_same(server.share().join("a.bin"), &out);
+    }
+    let (out, to) = (server.path("0.bin"), format!("{NEAR}:{control}/share/b.bin"));
+    server.run(&["put", &out, &to, "--transport", "auto", "--data-links", "up"]).expect_code(0);
+    assert_same(&out, server.share().join("b.bin"));
     assert!(nat.seen().iter().any(|seen| seen.port == control), "control went over UDP");
     let alone = server.spawn(&["get", &from, "-o", &server.path("b.bin"), "--transport", "quic"]);
     let port = format!("UDP port {} for data did not", control + 1);

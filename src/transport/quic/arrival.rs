@@ -69,7 +69,12 @@ impl Arrival {
         }
         let (guard, settled) = met.hold.split();
         let early = settled.map(|settled| UnderWay { connection: met.connection.clone(), settled });
-        let (reader, writer) = split(met.connection, streams, Some(guard));
+        #[cfg(not(feature = "one-connection"))]
+        let further = Some(further(&met.connection));
+        // Data links are further streams there.
+        #[cfg(feature = "one-connection")]
+        let further = None;
+        let (reader, writer) = split(met.connection, streams, further, Some(guard));
         let link = ControlLink {
             remote,
             receiver: Box::new(UrgentReceiver::here(CarefulReceiver::new(FramedControlReceiver::new(reader), early))),

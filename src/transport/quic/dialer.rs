@@ -224,7 +224,7 @@ impl Target {
     fn link(&self, connection: Connection, streams: (SendStream, RecvStream), remote: Remote) -> ControlLink {
         #[cfg(feature = "one-connection")]
         self.joined.lock().unwrap_or_else(std::sync::PoisonError::into_inner).replace(connection.clone());
-        let (reader, writer) = split(connection, streams, Some(Box::new(self.client.count_link())));
+        let (reader, writer) = split(connection, streams, None, Some(Box::new(self.client.count_link())));
         ControlLink {
             remote,
             receiver: Box::new(FramedControlReceiver::new(reader)),

@@ -87,12 +87,17 @@ pub(super) struct WriteHalf {
 
 type Closing = Pin<Box<dyn Future<Output = Result<Option<VarInt>, StoppedError>> + Send>>;
 
-/// Splits a link over one stream; `guard` lives as long as either half.
-pub(super) fn split(connection: Connection, streams: (SendStream, RecvStream), guard: Guard) -> (ReadHalf, WriteHalf) {
+/// Splits a link over one stream; `guard` lives as long as either half. `further` as in [`Streams`].
+pub(super) fn split(
+    connection: Connection,
+    streams: (SendStream, RecvStream),
+    further: Option<Further>,
+    guard: Guard,
+) -> (ReadHalf, WriteHalf) {
     let held = Arc::new(Held { connection, _guard: Mutex::new(guard) });
     let (sending, receiving) = streams;
     let writer = WriteHalf { stream: sending, closing: None, held: Arc::clone(&held) };
-    (ReadHalf { stream: Receiving::Stream(receiving), further: None, window: 0, held }, writer)
+    (ReadHalf { stream: Receiving::Stream(receiving), further, window: 0, held }, writer)
 }
 
 /// The same for a link that may carry one way only.
@@ -127,7 +132,7 @@ impl ReadHalf {
         let opened = ready!(further.as_mut().poll(cx));
         self.further = None;
         match (opened, &self.stream) {
-            (Ok(()), _) => Poll::Ready(Err(broken("a further stream on a data connection".to_owned()))),
+            (Ok(()), _) => Poll::Ready(Err(broken("a further stream on a connection that has its own".to_owned()))),
             (Err(error), Receiving::Token(_)) => Poll::Ready(ended(error)),
             // The stream says how it ends.
             (Err(_), _) => self.poll_stream(cx, buf),

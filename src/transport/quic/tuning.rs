@@ -36,9 +36,11 @@ pub(super) enum End {
 pub(super) fn control(end: End) -> Arc<TransportConfig> {
     let mut config = common(end);
     config
-        // Its one stream is bounded by the connection's window. This one is remembered with a ticket, and a data link that comes
-        // with that ticket begins with it: quinn never widens an early stream's window to what the handshake then says.
+        // Its one stream is bounded by the connection's window. These two are remembered with a ticket, and a data link that comes
+        // with that ticket begins with them: quinn never widens an early stream's window to what the handshake then says, and
+        // without a stream of its kind a link that carries one way would show its token a round trip later.
         .stream_receive_window(VarInt::from_u32(DATA_WINDOW_BYTES_MAX))
+        .max_concurrent_uni_streams(VarInt::from_u32(one_way_streams(end)))
         .receive_window(VarInt::from_u32(CONTROL_WINDOW_BYTES))
         .send_window(CONTROL_SEND_BYTES);
     #[cfg(feature = "one-connection")]
@@ -50,7 +52,15 @@ pub(super) fn control(end: End) -> Arc<TransportConfig> {
 /// carry: both over a bidirectional stream, one over the other kind. Who opens another beside that of the link breaks the
 /// protocol.
 pub(super) fn data(end: End) -> Arc<TransportConfig> {
-    Arc::new(data_with(end, if matches!(end, End::Accepting) { 1 } else { 0 }))
+    Arc::new(data_with(end, one_way_streams(end)))
+}
+
+/// That the other end may open.
+fn one_way_streams(end: End) -> u32 {
+    match end {
+        End::Accepting => 1,
+        End::Dialling => 0,
+    }
 }
 
 /// For who dials a data connection over which bytes only come: the node opens the stream.
