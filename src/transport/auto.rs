@@ -27,12 +27,15 @@ pub struct AutoDialer {
     tcp: Arc<TcpDialer>,
     /// Whether the last control link went over TCP: data links go the same way.
     over_tcp: Arc<AtomicBool>,
+    /// Whether a data link of the last control link's session came through over QUIC. The next session asks anew: a firewall may
+    /// have shut the ports, which is perhaps why there is one.
+    data_came: Arc<AtomicBool>,
 }
 
 impl AutoDialer {
     /// Both must dial the same endpoint.
     pub fn new(quic: QuicDialer, tcp: TcpDialer) -> Self {
-        Self { quic: Arc::new(quic), tcp: Arc::new(tcp), over_tcp: Arc::default() }
+        Self { quic: Arc::new(quic), tcp: Arc::new(tcp), over_tcp: Arc::default(), data_came: Arc::default() }
     }
 }
 
@@ -40,6 +43,7 @@ impl Dialer for AutoDialer {
     fn control(&self) -> PortFuture<Result<ControlLink, LinkError>> {
         let (quic, tcp, over_tcp) = (Arc::clone(&self.quic), Arc::clone(&self.tcp), Arc::clone(&self.over_tcp));
         over_tcp.store(false, Relaxed);
+        self.data_came.store(false, Relaxed);
         let instead = move || -> PortFuture<Result<ControlLink, LinkError>> {
             tracing::debug!("nobody answers over QUIC: dialling over TCP");
             let (dialled, over_tcp) = (tcp.control(), Arc::clone(&over_tcp));
@@ -56,25 +60,26 @@ impl Dialer for AutoDialer {
         if self.over_tcp.load(Relaxed) {
             return self.tcp.data(offer);
         }
-        let (quic, tcp) = (Arc::clone(&self.quic), Arc::clone(&self.tcp));
+        let (quic, tcp, data_came) = (Arc::clone(&self.quic), Arc::clone(&self.tcp), Arc::clone(&self.data_came));
         Box::pin(async move {
-            match quic.data_passes() {
-                // Others got through: if this one does not, it is no firewall.
-                Some(true) => return quic.data(offer).await,
-                Some(false) => {}
-                None => match timeout(DATA_SILENCE, quic.data(offer.clone())).await {
-                    Ok(dialled) => {
-                        quic.note_data(true);
-                        return dialled;
+            if data_came.load(Relaxed) {
+                // Others of this session got through just now: if this one does not, it is no firewall.
+                return quic.data_beside_tcp(offer).await;
+            }
+            if !quic.data_is_shut() {
+                if let Ok(dialled) = timeout(DATA_SILENCE, quic.data_beside_tcp(offer.clone())).await {
+                    if dialled.is_ok() {
+                        data_came.store(true, Relaxed);
                     }
-                    Err(_) => {
-                        tracing::info!(
-                            port = offer.endpoint,
-                            "no answer from the node's UDP port for data: data goes over TCP"
-                        );
-                        quic.note_data(false);
-                    }
-                },
+                    return dialled;
+                }
+                tracing::info!(
+                    port = offer.endpoint,
+                    "no answer from the node's UDP port for data: data goes over TCP"
+                );
+                if !data_came.load(Relaxed) {
+                    quic.note_data_shut();
+                }
             }
             if let Some((address, peer)) = quic.answered() {
                 tcp.follow(address, peer);

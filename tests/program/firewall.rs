@@ -1,6 +1,7 @@
 //! A firewall that lets one port through, over UDP as over TCP, and the ports for data of no session over UDP.
 
 use std::{
+    fs::{self, File},
     io,
     net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
     thread,
@@ -14,9 +15,12 @@ use crate::{
 
 const NEAR: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 4);
 
+/// The same of another test.
+const NEXT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 5);
+
 /// Carries connections to `port` of the node.
-fn connections(port: u16) {
-    let near = TcpListener::bind((NEAR, port)).unwrap();
+fn connections(near: Ipv4Addr, port: u16) {
+    let near = TcpListener::bind((near, port)).unwrap();
     thread::spawn(move || {
         for client in near.incoming().flatten() {
             let node = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
@@ -38,7 +42,7 @@ fn a_get_whose_data_ports_are_shut_goes_on_over_tcp_and_one_over_quic_alone_says
     noise(&server.share().join("a.bin"), 300_000, 1);
     let nat = Nat::before(Ipv4Addr::LOCALHOST.into(), NEAR.into(), &[control, control + 1], Ipv4Addr::LOCALHOST.into());
     nat.close(control + 1);
-    connections(control);
+    connections(NEAR, control);
     let from = format!("{NEAR}:{control}/share/a.bin");
     for (index, links) in ["1", "2", "down", "up,down:2"].into_iter().enumerate() {
         let out = server.path(&format!("{index}.bin"));
@@ -52,4 +56,31 @@ fn a_get_whose_data_ports_are_shut_goes_on_over_tcp_and_one_over_quic_alone_says
     let alone = server.spawn(&["get", &from, "-o", &server.path("b.bin"), "--transport", "quic"]);
     let port = format!("UDP port {} for data did not", control + 1);
     wait_until("it names the port", 30, || alone.words().contains(&port));
+}
+
+/// A firewall that looks on for a while and then drops what it does not know. The link is given up after 30 s of silence
+/// (`src/transport/quic/tuning.rs`); the session that comes then finds the ports shut.
+#[test]
+fn a_get_whose_data_ports_are_shut_on_its_way_is_finished_over_tcp() {
+    const BYTES: usize = 3_000_000;
+    let control = free_ports([Ipv4Addr::LOCALHOST, NEXT], 2);
+    let (listen, data) = (format!("127.0.0.1:{control}"), format!("127.0.0.1:{}", control + 1));
+    let server = Server::with_config("[node]\nworkers = 1\n", &["--listen", &listen, "--listen-data", &data]);
+    noise(&server.share().join("a.bin"), BYTES, 1);
+    let nat = Nat::before(Ipv4Addr::LOCALHOST.into(), NEXT.into(), &[control, control + 1], Ipv4Addr::LOCALHOST.into());
+    connections(NEXT, control);
+    // Of a node with nobody else the silence would teach it that its line is narrow, and the rest would come as slowly.
+    File::create(server.share().join("other.bin")).unwrap().set_len(1 << 30).unwrap();
+    let other = ["get", &server.at("other.bin"), "-o", &server.path("other.bin"), "--bwlimit", "2MB/s"];
+    let _other = server.spawn(&other);
+    let (from, out) = (format!("{NEXT}:{control}/share/a.bin"), server.path("a.bin"));
+    let client = server.spawn(&["get", &from, "-o", &out, "--transport", "auto", "--bwlimit", "500kB/s"]);
+    let part = format!("{out}.part");
+    wait_until("bytes come", 20, || fs::metadata(&part).is_ok_and(|meta| meta.len() >= 500_000));
+    assert!(nat.seen().iter().any(|seen| seen.port == control + 1), "data went over UDP");
+    nat.close(control + 1);
+    let (code, words) = client.wait(90);
+    assert_eq!(code, 0, "{words}");
+    assert_same(server.share().join("a.bin"), &out);
+    assert_eq!(words.matches("trying again").count(), 1, "{words}");
 }

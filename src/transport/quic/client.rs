@@ -5,8 +5,8 @@ use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -70,8 +70,8 @@ pub(super) struct KnownNode {
     control_tickets: Arc<Tickets>,
     /// Where its last control link went, and who answered.
     answered: Mutex<Option<(SocketAddr, PeerId)>>,
-    /// Whether its ports for data answer, where that was asked.
-    data_passes: OnceLock<bool>,
+    /// Its ports for data did not answer.
+    data_is_shut: AtomicBool,
 }
 
 impl KnownNode {
@@ -82,7 +82,7 @@ impl KnownNode {
             data: base.data(Arc::new(Tickets::or_else(Arc::clone(&control_tickets))))?,
             control_tickets,
             answered: Mutex::new(None),
-            data_passes: OnceLock::new(),
+            data_is_shut: AtomicBool::new(false),
         })
     }
 
@@ -105,14 +105,14 @@ impl KnownNode {
         *lock(&self.answered)
     }
 
-    /// Whether its ports for data answer; `None`: nobody knows.
-    pub(super) fn data_passes(&self) -> Option<bool> {
-        self.data_passes.get().copied()
+    /// Whether its ports for data did not answer when they were asked.
+    pub(super) fn data_is_shut(&self) -> bool {
+        self.data_is_shut.load(Relaxed)
     }
 
-    /// The first finding holds as long as this process.
-    pub(super) fn note_data(&self, passes: bool) {
-        let _ = self.data_passes.set(passes);
+    /// They did not: holds as long as this process. That they do is never kept: a firewall may shut them at any time.
+    pub(super) fn note_data_shut(&self) {
+        self.data_is_shut.store(true, Relaxed);
     }
 
     /// A handshake with it is done.

@@ -76,14 +76,20 @@ impl QuicDialer {
         self.target.node.answered()
     }
 
-    /// Whether the node's ports for data answer; `None`: nobody knows.
-    pub(crate) fn data_passes(&self) -> Option<bool> {
-        self.target.node.data_passes()
+    /// Whether the node's ports for data did not answer when they were asked.
+    pub(crate) fn data_is_shut(&self) -> bool {
+        self.target.node.data_is_shut()
     }
 
-    /// Whether they did.
-    pub(crate) fn note_data(&self, passes: bool) {
-        self.target.node.note_data(passes);
+    /// They did not.
+    pub(crate) fn note_data_shut(&self) {
+        self.target.node.note_data_shut();
+    }
+
+    /// The link that [`Dialer::data`] gives, where TCP is tried as well: the words of its error don't say to try it.
+    pub(crate) fn data_beside_tcp(&self, offer: DataOffer) -> PortFuture<Result<DataLink, LinkError>> {
+        let target = Arc::clone(&self.target);
+        Box::pin(async move { target.data(offer).await })
     }
 
     /// The link that [`Dialer::control`] gives, where another may take its place: `instead` is asked if nobody has answered
@@ -107,14 +113,24 @@ impl Dialer for QuicDialer {
         Box::pin(async move {
             match target.node.returning() {
                 Some(known) => target.come_back(known, None),
-                None => target.first_contact().await,
+                None => target.first_contact().await.map_err(advise),
             }
         })
     }
 
     fn data(&self, offer: DataOffer) -> PortFuture<Result<DataLink, LinkError>> {
-        let target = Arc::clone(&self.target);
-        Box::pin(async move { target.data(offer).await })
+        let dialled = self.data_beside_tcp(offer);
+        Box::pin(async move { dialled.await.map_err(advise) })
+    }
+}
+
+/// What to do about silence where nothing but QUIC was tried.
+fn advise(error: LinkError) -> LinkError {
+    match error {
+        LinkError::Lost(error) if error.kind() == io::ErrorKind::TimedOut => {
+            LinkError::Lost(io::Error::new(error.kind(), format!("{error}; `--transport tcp` does without")))
+        }
+        error => error,
     }
 }
 
@@ -195,7 +211,10 @@ impl Target {
         let Some(instead) = instead else {
             let limit_ms = self.config.handshake_ms;
             let in_time = timeout(Duration::from_millis(limit_ms), answered).await;
-            return in_time.unwrap_or_else(|_| Outcome::Failed(self.silent()));
+            return match in_time.unwrap_or_else(|_| Outcome::Failed(self.silent())) {
+                Outcome::Failed(error) => Outcome::Failed(advise(error)),
+                outcome => outcome,
+            };
         };
         let answered = async {
             match answered.await {
@@ -314,7 +333,7 @@ impl Target {
             let (endpoint, port) = (&self.endpoint, address.port());
             let words = format!(
                 "{endpoint} answers over QUIC, but its UDP port {port} for data did not within {limit_ms} ms: let every firewall \
-                 between pass the ports that `evenkeel serve` names (`--listen-data` chooses them); `--transport tcp` does without"
+                 between pass the ports that `evenkeel serve` names (`--listen-data` chooses them)"
             );
             Err(LinkError::Lost(io::Error::new(io::ErrorKind::TimedOut, words)))
         })
@@ -369,8 +388,7 @@ impl Target {
 
     fn silent(&self) -> LinkError {
         let words = format!(
-            "{} did not answer over QUIC within {} ms: is it up, and does every firewall between let UDP through? \
-             `--transport tcp` does without",
+            "{} did not answer over QUIC within {} ms: is it up, and does every firewall between let UDP through?",
             self.endpoint, self.config.handshake_ms
         );
         LinkError::Lost(io::Error::new(io::ErrorKind::TimedOut, words))

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::relay::Relay;
 use crate::transport::{
-    AutoDialer, DialConfig, ListenConfig, QuicClient, QuicDialer, data_route,
+    AutoDialer, DialConfig, ListenConfig, QuicClient, QuicDialer, TcpDialer, data_route,
     tests::stage::{Expect, Stage, credentials, dialer, receive_chunk, send_chunk, sender, token},
 };
 use actors::port::DataOffer;
@@ -37,8 +37,11 @@ impl Scene {
     }
 
     fn auto(&self) -> AutoDialer {
-        let tcp = dialer(self.stage.address, &credentials(), Expect(Some(self.stage.server.peer_id())));
-        AutoDialer::new(self.quic(10_000), tcp)
+        AutoDialer::new(self.quic(10_000), self.tcp())
+    }
+
+    fn tcp(&self) -> TcpDialer {
+        dialer(self.stage.address, &credentials(), Expect(Some(self.stage.server.peer_id())))
     }
 
     fn offer(&self, byte: u8) -> DataOffer {
@@ -74,6 +77,36 @@ async fn where_only_control_passes_data_goes_over_tcp_and_the_next_knows_at_once
     let began = Instant::now();
     assert_eq!(scene.data(&next, 3).await.transport, Transport::Tcp);
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+}
+
+/// What got through before says nothing of now: a firewall may have begun to drop UDP in between.
+#[tokio::test]
+async fn where_data_got_through_until_its_ports_were_shut_the_next_session_moves_it_over_tcp() {
+    let mut scene = Scene::open().await;
+    scene.blocked.let_up(usize::MAX);
+    let auto = scene.auto();
+    let (_ours, _, _theirs) = scene.stage.meet(&auto).await;
+    assert_eq!(scene.data(&auto, 1).await.transport, Transport::Quic);
+    scene.blocked.let_up(0);
+    let next = scene.auto();
+    let (ours, _, _theirs) = scene.stage.meet(&next).await;
+    assert_eq!(ours.remote.transport, Transport::Quic);
+    assert_eq!(scene.data(&next, 2).await.transport, Transport::Tcp);
+}
+
+/// The advice is for who chose QUIC alone.
+#[tokio::test]
+async fn where_tcp_is_tried_as_well_the_words_do_not_say_to_try_it() {
+    let mut scene = Scene::open().await;
+    scene.blocked.let_up(usize::MAX);
+    let auto = AutoDialer::new(scene.quic(500), scene.tcp());
+    let _links = scene.stage.meet(&auto).await;
+    assert_eq!(scene.data(&auto, 1).await.transport, Transport::Quic);
+    scene.blocked.let_up(0);
+    let Err(LinkError::Lost(error)) = auto.data(scene.offer(2)).await else { panic!("a link") };
+    let words = error.to_string();
+    let port = format!("UDP port {} for data did not", scene.blocked.address.port());
+    assert!(words.contains(&port) && !words.contains("--transport"), "{words}");
 }
 
 #[tokio::test]
