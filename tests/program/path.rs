@@ -105,10 +105,14 @@ fn a_session_survives_a_translator_that_gives_it_other_ports_and_another_address
     let args = ["get", &from, "-o", &out, "--transport", "quic", "--state", &state];
     let client = Client::spawn_under(&peer.wrapper(), &args);
     let part = format!("{out}.part");
+    let here = || fs::metadata(&part).map_or(0, |meta| meta.len());
     for (step, outside) in [OUTSIDE[0], OUTSIDE[1], OUTSIDE[0], OUTSIDE[1]].into_iter().enumerate() {
         let wanted = 2_000_000 * (step as u64 + 1);
-        wait_until("the transfer goes on", 20, || fs::metadata(&part).is_ok_and(|meta| meta.len() >= wanted));
+        wait_until("the transfer goes on", 20, || here() >= wanted);
         nat.rebind(address(outside));
+        // Who only receives has nothing to say, and shows where it is by its next ping.
+        let reached = here() + 500_000;
+        wait_until("bytes come to the new place", 6, || here() >= reached);
     }
     let (code, words) = client.wait(60);
     assert_eq!(code, 0, "{words}");

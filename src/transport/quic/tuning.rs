@@ -18,12 +18,15 @@ pub(super) const DATA_WINDOW_BYTES_MIN: u32 = 16 << 10;
 pub(super) const DATA_WINDOW_BYTES_MAX: u32 = 16 << 20;
 /// What a data link may have written and not acknowledged before its path is known.
 pub(super) const DATA_SEND_BYTES_AT_FIRST: u64 = 256 << 10;
-/// Silence after which a connection is given up: two packets of the one below may be lost. Nobody says that a process was
-/// killed, as the kernel does for TCP.
+/// Silence after which a connection is given up. Nobody says that a process was killed, as the kernel does for TCP.
 const IDLE_MAX_SECONDS: u32 = 30;
-/// The dialling side sends something on a silent link, so that neither end nor a firewall between gives it up; many firewalls
-/// forget UDP after 30 s.
-const KEEPALIVE: Duration = Duration::from_secs(10);
+/// The dialling side sends something on a link that was silent for so long, so that neither end nor a firewall between gives it up;
+/// many firewalls forget UDP after 30 s. It is also how a node learns that a client has moved: who waits for what the node has to
+/// say has nothing to say himself, and until then it goes to where he was.
+const CONTROL_KEEPALIVE: Duration = Duration::from_secs(5);
+/// Of a data link it is waited for with a file under way. Where bytes move none is sent; a silent link costs a datagram each way
+/// in that time.
+const DATA_KEEPALIVE: Duration = Duration::from_secs(2);
 
 /// Which end of a connection.
 #[derive(Copy, Clone, Debug)]
@@ -34,7 +37,7 @@ pub(super) enum End {
 
 /// For control connections.
 pub(super) fn control(end: End) -> Arc<TransportConfig> {
-    let mut config = common(end);
+    let mut config = common(end, CONTROL_KEEPALIVE);
     config
         // Its one stream is bounded by the connection's window. These two are remembered with a ticket, and a data link that comes
         // with that ticket begins with them: quinn never widens an early stream's window to what the handshake then says, and
@@ -69,7 +72,7 @@ pub(super) fn data_down() -> Arc<TransportConfig> {
 }
 
 fn data_with(end: End, one_way_streams: u32) -> TransportConfig {
-    let mut config = common(end);
+    let mut config = common(end, DATA_KEEPALIVE);
     config
         .max_concurrent_uni_streams(VarInt::from_u32(one_way_streams))
         .stream_receive_window(VarInt::from_u32(DATA_WINDOW_BYTES_MAX))
@@ -78,12 +81,12 @@ fn data_with(end: End, one_way_streams: u32) -> TransportConfig {
     config
 }
 
-fn common(end: End) -> TransportConfig {
+fn common(end: End, keepalive: Duration) -> TransportConfig {
     let mut config = TransportConfig::default();
     // The one stream of a link that carries both ways is opened by who dials.
     let (streams, keepalive) = match end {
         End::Accepting => (1, None),
-        End::Dialling => (0, Some(KEEPALIVE)),
+        End::Dialling => (0, Some(keepalive)),
     };
     config
         .keep_alive_interval(keepalive)
