@@ -227,6 +227,7 @@ fn announce(config: &Config, identity: &Identity, addresses: &Addresses) -> io::
         writeln!(out, "\nno share is public: mark one `public = true` in the configuration, or add --open")?;
     }
     writeln!(out, "\ntry next, in another terminal:")?;
+    let [peers, admin] = [*peers, *admin].map(transport::destination);
     let program = std::env::args().next().unwrap_or_else(|| "evenkeel".into());
     if let Some(share) = config.shares.first() {
         writeln!(out, "  {program} ls {peers}/{}", share.name)?;
@@ -237,7 +238,7 @@ fn announce(config: &Config, identity: &Identity, addresses: &Addresses) -> io::
             }
         }
     }
-    if let (Some(guests), Some(share)) = (guests, shown) {
+    if let (Some(guests), Some(share)) = (guests.map(transport::destination), shown) {
         writeln!(out, "  curl {scheme}://{guests}/{}/", share.name)?;
     }
     writeln!(out, "  {program} ctl --admin http://{admin} status")?;

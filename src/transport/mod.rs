@@ -18,6 +18,7 @@ mod auto;
 mod control_frames;
 mod credentials;
 mod data_frames;
+mod destination;
 mod dialer;
 mod farewell;
 mod halves;
@@ -36,6 +37,7 @@ mod tests;
 
 pub use auto::AutoDialer;
 pub use credentials::{Credentials, CredentialsError};
+pub use destination::destination;
 pub use dialer::{DialConfig, Pins, TcpDialer};
 pub use listener::{ListenConfig, Listener};
 pub use quic::{QuicClient, QuicConfig, QuicDialer, QuicListener};

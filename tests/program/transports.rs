@@ -32,6 +32,32 @@ fn a_node_that_gets_no_udp_port_says_so_and_serves_over_tcp() {
     assert_eq!(server.metric("evenkeel_payload_bytes_total", &["transport=\"quic\""]), 0.0);
 }
 
+/// What a node says to try next is said of the address that it listens on, which may be all of its machine's.
+#[test]
+fn a_node_that_listens_everywhere_is_reached_as_it_says_and_at_that_address_over_each_transport() {
+    for (everywhere, here) in [("0.0.0.0", "127.0.0.1"), ("[::]", "[::1]")] {
+        if let Err(why) = UdpSocket::bind(format!("{here}:0")) {
+            println!("SKIPPED: this machine has no {here}: {why}");
+            continue;
+        }
+        let server = Server::start(&["--listen", &format!("{everywhere}:0")]);
+        let port = server.peers.rsplit(':').next().unwrap().to_owned();
+        let words = server.words();
+        assert!(words.contains(&format!(" ls {here}:{port}/share")), "{words}");
+        noise(&server.share().join("a.bin"), 300_000, 1);
+        for (index, host) in [everywhere, here].into_iter().enumerate() {
+            let before = server.metric("evenkeel_payload_bytes_total", &["transport=\"quic\""]);
+            for transport in ["tcp", "quic", "auto"] {
+                let (from, out) = (format!("{host}:{port}/share/a.bin"), server.path(&format!("{transport}-{index}")));
+                server.run(&["get", &from, "-o", &out, "--transport", transport]).expect_code(0);
+                assert_same(server.share().join("a.bin"), out);
+            }
+            let over_quic = server.metric("evenkeel_payload_bytes_total", &["transport=\"quic\""]) - before;
+            assert_eq!(over_quic, 600_000.0, "{host}");
+        }
+    }
+}
+
 #[test]
 fn a_transport_that_is_none_is_refused_with_those_that_are() {
     let said = crate::support::evenkeel(&["ls", "h:1", "--transport", "sctp"]).expect_code(2).err();

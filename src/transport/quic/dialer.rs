@@ -15,6 +15,7 @@ use super::{
     super::{
         DialConfig, Pins,
         control_frames::{FramedControlReceiver, FramedControlSender},
+        destination::destination,
         dialer::{foreign, two_servers, unresolved},
     },
     QuicClient, SERVER_NAME,
@@ -295,7 +296,7 @@ impl Target {
 
     async fn resolve(&self) -> Result<Vec<SocketAddr>, LinkError> {
         let found = lookup_host(self.endpoint.as_str()).await;
-        Ok(found.map_err(|error| unresolved(&self.endpoint, error))?.collect())
+        Ok(found.map_err(|error| unresolved(&self.endpoint, error))?.map(destination).collect())
     }
 
     async fn data(&self, offer: DataOffer) -> Result<DataLink, LinkError> {
@@ -467,7 +468,10 @@ async fn data_address(endpoint: &str, control: SocketAddr) -> Result<SocketAddr,
             address.set_port(port);
             Ok(address)
         }
-        None => lookup_host(endpoint).await.ok().and_then(|mut found| found.next()).ok_or_else(unusable),
+        None => {
+            let found = lookup_host(endpoint).await.ok().and_then(|mut found| found.next());
+            found.map(destination).ok_or_else(unusable)
+        }
     }
 }
 
