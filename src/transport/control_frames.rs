@@ -75,6 +75,11 @@ pub(super) fn cut_short(what: &str) -> LinkError {
 pub(super) fn unread(error: io::Error) -> LinkError {
     match error.downcast::<Violation>() {
         Ok(violation) => LinkError::PeerFault(violation),
+        // TLS alone finds an end like this, and has the words of a manual for it.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            let words = "the connection ended without a word; the program at its other end may have been killed";
+            LinkError::Lost(io::Error::new(error.kind(), words))
+        }
         Err(error) => LinkError::Lost(error),
     }
 }

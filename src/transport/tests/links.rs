@@ -70,6 +70,18 @@ async fn both_sides_prove_who_they_are(over: Over) {
     }
 }
 
+/// As when its program was killed: the kernel ends the connection, and TLS does not.
+#[tokio::test]
+async fn a_link_that_ends_without_a_word_is_lost_in_words_for_a_person() {
+    let mut stage = Stage::open(ListenConfig::default());
+    let dialer = stage.dialer_over(Over::Tcp, &credentials());
+    let (mut ours, _, theirs) = stage.meet(dialer.as_ref()).await;
+    drop(theirs);
+    let Err(LinkError::Lost(error)) = receive(&mut ours.receiver).await else { panic!("it was not lost") };
+    let words = error.to_string();
+    assert!(words.contains("without a word") && !words.contains("https"), "{words}");
+}
+
 async fn a_close_is_clean_and_gives_the_admission_back(over: Over) {
     let mut stage = Stage::open(ListenConfig::default());
     let dialer = stage.dialer_over(over, &credentials());
