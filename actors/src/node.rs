@@ -28,6 +28,7 @@ use crate::{
     port::{ControlLink, Dialer, Files, Policy},
     registry::{NodeSettings, Registry},
     shared::{EarlyBell, GroupEntry, GroupRule, NodeConfig, PlanBook, Shared},
+    view::QuicView,
     worker::Worker,
 };
 
@@ -62,6 +63,7 @@ pub struct Node {
     pub(crate) started: std::time::Instant,
     pub(crate) drained: watch::Sender<bool>,
     pub(crate) listen: ArcSwap<String>,
+    pub(crate) quic: ArcSwap<QuicView>,
 }
 
 /// How many connections are open, in all and by address.
@@ -154,6 +156,7 @@ impl Node {
             started: std::time::Instant::now(),
             drained: watch::Sender::new(false),
             listen: ArcSwap::from_pointee(String::new()),
+            quic: ArcSwap::default(),
         })
     }
 
@@ -162,9 +165,10 @@ impl Node {
         &self.shared
     }
 
-    /// Says where peers connect, for the status.
-    pub fn set_listen(&self, address: SocketAddr) {
+    /// Says where peers connect, over QUIC as well, for the status.
+    pub fn set_listen(&self, address: SocketAddr, quic: QuicView) {
         self.listen.store(Arc::new(address.to_string()));
+        self.quic.store(Arc::new(quic));
     }
 
     pub(crate) fn worker_count(&self) -> usize {

@@ -21,8 +21,8 @@ use crate::{
     registry::{LeafEntry, NodeSettings, PeerEntry, SessionEntry},
     shared::{Conduct, GroupEntry, Shared},
     view::{
-        DirectionView, Explanation, GroupView, LimitView, LimitsPatch, LimitsView, NodePatch, PeerView, RatesView,
-        StatusView, TransferView,
+        DirectionView, Explanation, GroupView, LimitView, LimitsPatch, LimitsView, NodePatch, PeerView, QuicView,
+        RatesView, StatusView, TransferView,
     },
 };
 
@@ -88,6 +88,7 @@ impl Console for NodeConsole {
             jain_index: book.jain[Direction::Upload.index()],
             shares: shared.config.shares.clone(),
             listen: self.0.listen.load().to_string(),
+            quic: QuicView::clone(&self.0.quic.load()),
         })
     }
 

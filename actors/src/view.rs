@@ -3,6 +3,8 @@
 //! All rates are bytes per second. A limit of `null` is unlimited; in orders, `null` or 0 lifts a limit, `null` takes back
 //! a weight or a class, and an absent field changes nothing.
 
+use std::fmt;
+
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::port::{FileEntry, FileKind};
@@ -74,6 +76,29 @@ pub struct StatusView {
     pub shares: Vec<String>,
     /// Where peers connect.
     pub listen: String,
+    /// The same over QUIC.
+    pub quic: QuicView,
+}
+
+/// Where peers connect over QUIC, or why nowhere.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct QuicView {
+    /// For control; `null`: QUIC is off.
+    pub listen: Option<String>,
+    /// UDP ports for data, of each worker.
+    pub data_ports: Vec<u16>,
+    /// Why it is off; `null` where it is not.
+    pub off: Option<String>,
+}
+
+impl fmt::Display for QuicView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(listen) = &self.listen else {
+            return write!(f, "off: {}", self.off.as_deref().unwrap_or("nobody listens"));
+        };
+        let data: Vec<_> = self.data_ports.iter().map(u16::to_string).collect();
+        write!(f, "{listen} (UDP), data on {}", data.join(", "))
+    }
 }
 
 /// One direction's limits of a node of the tree.

@@ -102,6 +102,7 @@ fn listeners(config: &Config, sheet: &mut Sheet) {
         let message = format!("data, {data}, and peers, {}, can't share a port", config.listen.peers);
         fault_at_written(["listen.data", "listen.peers"], message, sheet);
     }
+    data_ports(config, sheet);
     if let Some(data) = config.listen.data.filter(|data| !takes_all(data.ip(), config.listen.peers.ip())) {
         let (peers, port) = (config.listen.peers, data.port());
         let message = format!(
@@ -117,6 +118,26 @@ fn listeners(config: &Config, sheet: &mut Sheet) {
         );
         fault_at_written(["listen.admin", "admin.token"], message, sheet);
     }
+}
+
+/// There is one for each worker, from `listen.data` on.
+fn data_ports(config: &Config, sheet: &mut Sheet) {
+    let Some(first) = config.listen.data.filter(|data| data.port() != 0) else { return };
+    let (workers, peers) = (config.node.workers_here(), config.listen.peers);
+    let mut ports =
+        (0..workers).map(|index| u16::try_from(index).ok().and_then(|index| first.port().checked_add(index)));
+    let is_that_of_peers = |port: u16| port != first.port() && overlap(SocketAddr::new(first.ip(), port), peers);
+    let why = if ports.clone().any(|port| port.is_none()) {
+        "there are not that many left".to_owned()
+    } else if ports.any(|port| port.is_some_and(is_that_of_peers)) {
+        format!("that of peers, {peers}, is among them")
+    } else {
+        return;
+    };
+    let message = format!(
+        "data links have a UDP port for each of {workers} workers, from {first} on, and {why}: write another port"
+    );
+    fault_at_written(["listen.data", "node.workers"], message, sheet);
 }
 
 /// Whether a socket at `one` takes whatever comes to an address for which one at `other` listens. `[::]` takes IPv4 as well.

@@ -17,6 +17,13 @@ pub struct NodeSettings {
     pub drain: Duration,
 }
 
+impl NodeSettings {
+    /// Worker threads that there will be here.
+    pub fn workers_here(&self) -> usize {
+        if self.workers == 0 { host::cores() } else { self.workers }
+    }
+}
+
 impl Default for NodeSettings {
     fn default() -> Self {
         Self { state_dir: None, workers: 0, drain: Duration::from_secs(30) }

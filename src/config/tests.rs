@@ -147,6 +147,8 @@ fn contradictions_are_refused() {
         ("[listen]\ndata='[::1]:7600'", 2, "[::1]:7600 does not take them there: write 127.0.0.1:7600"),
         ("[listen]\npeers='0.0.0.0:7400'\ndata='127.0.0.1:7600'", 3, "write 0.0.0.0:7600"),
         ("[listen]\npeers='[::]:7400'\ndata='0.0.0.0:7600'", 3, "write [::]:7600"),
+        ("[node]\nworkers=2\n[listen]\ndata='127.0.0.1:65535'", 4, "not that many left"),
+        ("[node]\nworkers=3\n[listen]\ndata='127.0.0.1:7398'", 4, "that of peers, 127.0.0.1:7400, is among them"),
         ("[sessions]\nkeepalive='60s'", 2, "shorter than dead"),
         ("[shaping]\nquantum_min='256KiB'", 2, "above quantum_max"),
         ("[shaping]\nquantum_bulk='16KiB'", 2, "below quantum_max"),

@@ -26,7 +26,7 @@ pub(super) fn node_config(config: &Config, id: PeerId) -> NodeConfig {
     NodeConfig {
         id,
         agent: agent(),
-        workers: if config.node.workers == 0 { host::cores() } else { config.node.workers },
+        workers: config.node.workers_here(),
         sessions_max: config.sessions.max,
         per_address_max: config.sessions.per_address_max,
         data_links_max: config.sessions.max_data_links as usize,

@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use actors::Node;
+use actors::{Node, view::QuicView};
 
 use super::compose;
 use crate::{
@@ -17,13 +17,15 @@ const TRIES: usize = 32;
 pub(super) struct Doors {
     tcp: Listener,
     quic: Result<QuicListener, io::Error>,
+    /// What a person is told of it.
+    view: QuicView,
 }
 
 impl Doors {
-    /// Binds them. A node that has no UDP serves TCP.
+    /// Binds them. A node that has no UDP serves TCP, unless its operator has named the port for data.
     ///
     /// # Errors
-    /// When the TCP port cannot be had, with words for the operator.
+    /// When a port cannot be had that must be, with words for the operator.
     pub(super) fn bind(node: &Arc<Node>, config: &Config, credentials: &Credentials) -> io::Result<Self> {
         let mut tries = 0;
         loop {
@@ -38,9 +40,14 @@ impl Doors {
                 continue;
             }
             if let Err(error) = &quic {
+                if config.listen.data.is_some() {
+                    let words = format!("{error}; without `listen.data` (`--listen-data`) it would do without QUIC");
+                    return Err(io::Error::new(error.kind(), words));
+                }
                 tracing::warn!(%error, "peers are served over TCP only");
             }
-            return Ok(Self { tcp, quic });
+            let view = view(&quic);
+            return Ok(Self { tcp, quic, view });
         }
     }
 
@@ -49,17 +56,9 @@ impl Doors {
         self.tcp.local_addr()
     }
 
-    /// What a person is told of QUIC.
-    pub(super) fn quic_words(&self) -> String {
-        let ports = |listener: &QuicListener| Ok::<_, io::Error>((listener.local_addr()?, listener.data_ports()?));
-        match self.quic.as_ref().map(ports) {
-            Ok(Ok((control, data))) => {
-                let data: Vec<_> = data.iter().map(u16::to_string).collect();
-                format!("{control} (UDP), data on {}", data.join(", "))
-            }
-            Ok(Err(error)) => format!("off: {error}"),
-            Err(error) => format!("off: {error}"),
-        }
+    /// Where peers connect over QUIC.
+    pub(super) fn quic(&self) -> &QuicView {
+        &self.view
     }
 
     /// Opens them; aborting the tasks closes them.
@@ -68,4 +67,13 @@ impl Doors {
         accepting.extend(self.quic.ok().map(|listener| actix_rt::spawn(listener.run())));
         accepting
     }
+}
+
+fn view(quic: &io::Result<QuicListener>) -> QuicView {
+    let on = |listener: &QuicListener| {
+        let listen = Some(listener.local_addr()?.to_string());
+        Ok(QuicView { listen, data_ports: listener.data_ports()?, off: None })
+    };
+    let off = |error: &io::Error| QuicView { off: Some(error.to_string()), ..QuicView::default() };
+    quic.as_ref().map_or_else(off, |listener| on(listener).unwrap_or_else(|error| off(&error)))
 }

@@ -92,7 +92,7 @@ async fn attend(
 ) -> Result<(), Failure> {
     let doors = Doors::bind(node, config, credentials).map_err(machine)?;
     let peers = doors.address().map_err(machine)?;
-    node.set_listen(peers);
+    node.set_listen(peers, doors.quic().clone());
     let http = http(node, config, places.guests)?;
     let guests = http.as_ref().map(HttpListener::local_addr).transpose().map_err(machine)?;
     let admin_config = admin::AdminConfig {
@@ -103,7 +103,7 @@ async fn attend(
     let console = Arc::new(NodeConsole(node.clone()));
     let admin = admin::Server::bind(config.listen.admin, console, admin_config).map_err(machine)?;
     let addresses =
-        Addresses { peers, quic: doors.quic_words(), admin: admin.address(), metrics: page.address(), guests };
+        Addresses { peers, quic: doors.quic().to_string(), admin: admin.address(), metrics: page.address(), guests };
     // Before anybody is told that there is a node: whoever reads it may signal at once.
     let mut signals = Signals::listen().map_err(machine)?;
     let mut reload = Reload::listen(NodeConsole(node.clone()), source, config.clone()).map_err(machine)?;

@@ -1,6 +1,8 @@
 //! The choice between transports, and a node that has only one.
 
-use std::net::UdpSocket;
+use std::{fs, net::UdpSocket};
+
+use serde_json::{Value, json};
 
 use crate::support::{Client, Said as _, Server, assert_same, noise, wait_until};
 
@@ -21,6 +23,11 @@ fn a_node_that_gets_no_udp_port_says_so_and_serves_over_tcp() {
     let server = Server::start(&["--listen", &address]);
     let words = server.words();
     assert!(words.contains("quic     off: cannot listen on UDP") && words.contains("another process"), "{words}");
+    let status = server.ctl(&["status"]).expect_code(0).out();
+    assert!(status.contains(&format!("off: cannot listen on UDP {address}")), "{status}");
+    let quic = &server.get("/v1/status")["quic"];
+    assert!(quic["off"].as_str().unwrap().contains("another process"), "{quic}");
+    assert_eq!((&quic["listen"], &quic["data_ports"]), (&Value::Null, &json!([])));
     noise(&server.share().join("a.bin"), 300_000, 1);
     for transport in ["tcp", "auto"] {
         let out = server.path(transport);
@@ -73,6 +80,33 @@ fn data_links_go_to_the_port_that_the_operator_chose() {
     let args = ["get", &server.at("a.bin"), "-o", &server.path("a"), "--transport", "quic", "--data-links", "3"];
     server.run(&args).expect_code(0);
     assert_same(server.share().join("a.bin"), server.path("a"));
+}
+
+/// What the operator wrote is what he gets, or he is told at once: not a node without QUIC.
+#[test]
+fn a_node_whose_named_ports_for_data_cannot_be_had_does_not_start() {
+    let room = tempfile::tempdir().unwrap();
+    let config = room.path().join("evenkeel.toml");
+    fs::create_dir(room.path().join("share")).unwrap();
+    fs::write(&config, "[node]\nworkers = 2\n[[share]]\nname = \"share\"\npath = \"share\"\n").unwrap();
+    let said = |code, flags: &[&str]| {
+        let args = [&["--config", config.to_str().unwrap()], flags].concat();
+        Server::command(room.path(), &args).output().unwrap().expect_code(code).err()
+    };
+    for (flags, why) in [
+        (["--listen", "127.0.0.1:0", "--listen-data", "127.0.0.1:65535"], "there are not that many left"),
+        (
+            ["--listen", "127.0.0.1:8400", "--listen-data", "127.0.0.1:8399"],
+            "that of peers, 127.0.0.1:8400, is among them",
+        ),
+    ] {
+        let words = said(64, &flags);
+        assert!(words.contains("--listen-data: listen.data:") && words.contains(why), "{words}");
+    }
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let words = said(71, &["--listen-data", &address]);
+    assert!(words.contains(&format!("cannot listen on UDP {address}")) && words.contains("listen.data"), "{words}");
 }
 
 /// A figure of the demo's verdict.

@@ -19,6 +19,7 @@ pub(super) fn status(view: &StatusView) -> String {
     row("state", view.state.clone());
     row("started", format!("{} ago", show_seconds(view.uptime_seconds)));
     row("listens on", view.listen.clone());
+    row("over QUIC", view.quic.to_string());
     row("shares", view.shares.join(", "));
     row("peers", format!("{} in {} sessions, {} transfers", view.peers, view.sessions, view.transfers));
     row("workers", view.workers.to_string());

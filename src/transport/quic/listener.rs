@@ -208,16 +208,17 @@ impl Reception {
 fn nth_port(first: SocketAddr, index: usize, control: u16) -> io::Result<SocketAddr> {
     let mut address = first;
     if first.port() != 0 {
-        let none = |why: &str| {
-            io::Error::other(format!(
+        let none = |kind, why: &str| {
+            let words = format!(
                 "data links have a UDP port for each worker, from {first} on, and for worker {index} {why}: choose another first \
                  one for data (`--listen-data`)"
-            ))
+            );
+            io::Error::new(kind, words)
         };
         let port = u16::try_from(index).ok().and_then(|index| first.port().checked_add(index));
-        let port = port.ok_or_else(|| none("there is none left"))?;
+        let port = port.ok_or_else(|| none(io::ErrorKind::InvalidInput, "there is none left"))?;
         if port == control {
-            return Err(none("it would be that of control"));
+            return Err(none(io::ErrorKind::AddrInUse, "it would be that of control"));
         }
         address.set_port(port);
     }
