@@ -13,6 +13,8 @@ mod cold;
 mod crowd;
 #[path = "http/files.rs"]
 mod files;
+#[path = "http/gone.rs"]
+mod gone;
 #[path = "http/groups.rs"]
 mod groups;
 #[path = "http/hostile.rs"]

@@ -12,12 +12,12 @@ use crate::{
 };
 
 /// Timeouts that a test can wait for.
-const IMPATIENT: &str = "[http]\nhead_timeout = \"1s\"\nidle_timeout = \"1s\"\nstall_timeout = \"1s\"\n";
+pub(crate) const IMPATIENT: &str = "[http]\nhead_timeout = \"1s\"\nidle_timeout = \"1s\"\nstall_timeout = \"1s\"\n";
 
 /// What an address may have open by default.
 const PER_ADDRESS_MAX: usize = 1024;
 
-fn refusals(server: &Server, reason: &str) -> f64 {
+pub(crate) fn refusals(server: &Server, reason: &str) -> f64 {
     server.metric("evenkeel_refusals_total", &[&format!("reason=\"{reason}\"")])
 }
 

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::support::{Server, noise};
 
@@ -99,7 +99,19 @@ impl Wire {
 
     /// Connects from an address of this machine.
     pub(crate) fn from_address(server: &Server, from: IpAddr) -> Self {
+        Self::made(server, from, None)
+    }
+
+    /// Connects, and takes next to nothing that it does not read.
+    pub(crate) fn narrow(server: &Server) -> Self {
+        Self::made(server, [127, 0, 0, 1].into(), Some(8192))
+    }
+
+    fn made(server: &Server, from: IpAddr, receive_buffer_bytes: Option<usize>) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        if let Some(bytes) = receive_buffer_bytes {
+            socket.set_recv_buffer_size(bytes).unwrap();
+        }
         socket.bind(&SocketAddr::new(from, 0).into()).unwrap();
         socket.connect(&server.http.parse::<SocketAddr>().unwrap().into()).unwrap();
         let stream: TcpStream = socket.into();
@@ -170,6 +182,16 @@ impl Wire {
     /// Whether the node closes now, saying nothing more.
     pub(crate) fn is_closed(&mut self) -> bool {
         self.heard.is_empty() && self.read() == 0
+    }
+
+    /// Goes without a goodbye.
+    pub(crate) fn reset(self) {
+        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    /// The socket alone.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
     }
 
     /// The socket.

@@ -13,14 +13,14 @@ const QUICK: &str = "[allocation]\ninterval = \"500ms\"\nearly = \"100ms\"\n";
 const KB: f64 = 1e3;
 
 /// A node that takes signed terms, and the key file.
-struct Signed {
-    server: Server,
+pub(crate) struct Signed {
+    pub(crate) server: Server,
     key: String,
     _room: tempfile::TempDir,
 }
 
 impl Signed {
-    fn start(args: &[&str]) -> Self {
+    pub(crate) fn start(args: &[&str]) -> Self {
         let room = tempfile::tempdir().unwrap();
         let key = room.path().join("signing.key");
         fs::write(&key, "correct horse battery staple, twice\n").unwrap();
@@ -32,14 +32,14 @@ impl Signed {
     }
 
     /// What `evenkeel sign` prints for a path of the share.
-    fn sign(&self, path: &str, terms: &[&str]) -> String {
+    pub(crate) fn sign(&self, path: &str, terms: &[&str]) -> String {
         let address = url(&self.server, path);
         let said = evenkeel(&[&["sign", &address, "--key", &self.key], terms].concat()).expect_code(0).out();
         said.trim_end().to_owned()
     }
 
     /// The path and query of an address of this node.
-    fn target<'a>(&self, address: &'a str) -> &'a str {
+    pub(crate) fn target<'a>(&self, address: &'a str) -> &'a str {
         address.strip_prefix(&format!("http://{}", self.server.http)).unwrap()
     }
 

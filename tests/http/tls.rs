@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A node that speaks HTTPS, and where its certificate lies.
-fn secured(http: &str) -> (Server, TempDir, String) {
+pub(crate) fn secured(http: &str) -> (Server, TempDir, String) {
     let certificates = tempfile::tempdir().unwrap();
     let at = |name: &str| certificates.path().join(name).to_str().unwrap().to_owned();
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();

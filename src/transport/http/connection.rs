@@ -7,8 +7,9 @@ use std::{
     future::poll_fn,
     mem::MaybeUninit,
     net::SocketAddr,
+    pin::pin,
     sync::Arc,
-    task::Poll,
+    task::{Context, Poll},
     time::{Duration, SystemTime},
 };
 
@@ -19,13 +20,13 @@ use tokio::io::ReadBuf;
 use super::{
     Frontage, answer,
     head::{self, HEAD_BYTES_MAX, Refusal},
-    rows::{End, Row},
+    rows::{End, Patience, Row},
     stream::Stream,
 };
 
 /// Read at once; a request of a browser has one to two thousand bytes.
 const READ_BYTES: usize = 4 * 1024;
-/// How long the other side may take to close after our last word, and what it may still send: then a connection reset can't
+/// How long the other side may take to close when it has our last word, and what it may still send: then a connection reset can't
 /// take that word away from it.
 const PARTING: Duration = Duration::from_secs(2);
 const PARTING_BYTES_MAX: usize = 256 * 1024;
@@ -42,6 +43,8 @@ pub(super) enum Stop {
     Late,
     /// The operator closed it.
     Over,
+    /// The node is going down, and nothing is being sent.
+    Down,
     /// The file could not be read to its end: what was promised can't be sent.
     File(actors::port::FileError),
 }
@@ -51,6 +54,7 @@ impl From<End> for Stop {
         match end {
             End::Late => Self::Late,
             End::Over => Self::Over,
+            End::Down => Self::Down,
         }
     }
 }
@@ -63,6 +67,8 @@ enum Heard {
     Bad(Refusal),
     /// Nothing more.
     Nothing,
+    /// Nothing, and the operator has closed it.
+    Over,
 }
 
 /// A connection on its worker.
@@ -96,7 +102,10 @@ impl Connection {
                     }
                 }
                 Heard::Bad(refusal) => return Box::pin(self.turn_away(refusal)).await,
+                // The answer before may still be on its way.
+                Heard::Nothing if self.stream.backlog_bytes() > 0 => return Box::pin(self.part()).await,
                 Heard::Nothing => return,
+                Heard::Over => return self.give_up(&Stop::Over),
             }
             patience = self.frontage.config.idle_timeout;
         }
@@ -118,6 +127,7 @@ impl Connection {
                 Ok(_) if was_empty => self.row.idle(head_timeout),
                 Ok(_) => {}
                 Err(Stop::Late) if !was_empty => return Heard::Bad(Refusal::too_slow()),
+                Err(Stop::Over) => return Heard::Over,
                 Err(_) => return Heard::Nothing,
             }
         }
@@ -159,7 +169,10 @@ impl Connection {
                 self.turn_away(refusal).await;
                 return false;
             }
-            Err(refusal) => return self.refuse(&refusal).await.is_ok(),
+            Err(refusal) => {
+                let refused = self.refuse(&refusal).await;
+                return refused.inspect_err(|stop| self.give_up(stop)).is_ok();
+            }
         };
         let lasts = request.lasts();
         match self.answer(request).await {
@@ -169,14 +182,34 @@ impl Connection {
                 false
             }
             Err(stop) => {
-                self.note(&stop);
+                self.give_up(&stop);
                 false
             }
         }
     }
 
-    fn note(&self, stop: &Stop) {
+    /// Waits for what is not the client's to do, and no longer than the connection lasts.
+    pub(super) async fn meanwhile<T>(&self, deed: impl Future<Output = T>) -> Result<T, Stop> {
+        let (mut deed, mut lost) = (pin!(deed), pin!(self.stream.lost()));
+        poll_fn(|cx| {
+            if let Some(end) = self.row.poll_end(cx) {
+                return Poll::Ready(Err(end.into()));
+            }
+            match deed.as_mut().poll(cx) {
+                Poll::Ready(done) => Poll::Ready(Ok(done)),
+                Poll::Pending => lost.as_mut().poll(cx).map(|()| Err(Stop::Lost)),
+            }
+        })
+        .await
+    }
+
+    /// Nothing more is said on it. What a client would not take, or shall not have, the kernel does not keep for it: closed as usual, a
+    /// socket is there until its last byte was taken.
+    fn give_up(&self, stop: &Stop) {
         let address = self.address;
+        if matches!(stop, Stop::Late | Stop::Over) && self.stream.backlog_bytes() > 0 {
+            self.stream.reset_when_dropped();
+        }
         match stop {
             Stop::Late => self.frontage.front.refused("stalled"),
             Stop::File(error) => {
@@ -185,7 +218,7 @@ impl Connection {
                     tracing::info!(%address, code = %error.code, suppressed, "an answer was cut short: {words}");
                 }
             }
-            Stop::Lost | Stop::Over => {}
+            Stop::Lost | Stop::Over | Stop::Down => {}
         }
     }
 
@@ -200,24 +233,87 @@ impl Connection {
     /// Says why a request is not served, and closes.
     async fn turn_away(&mut self, refusal: Refusal) {
         self.row.busy();
-        if self.refuse(&refusal).await.is_ok() {
-            self.part().await;
+        match self.refuse(&refusal).await {
+            Ok(()) => self.part().await,
+            Err(stop) => self.give_up(&stop),
         }
     }
 
-    /// Ends our side, and listens a moment longer.
+    /// Ends our side, and lets go when the client has taken everything, or takes nothing.
     async fn part(&mut self) {
-        self.row.idle(PARTING);
-        if poll_fn(|cx| self.stream.poll_shutdown(cx)).await.is_err() {
-            return;
+        self.input = Vec::new();
+        let parted = match self.say_goodbye().await {
+            Ok(()) => self.settle().await,
+            stopped => stopped,
+        };
+        if let Err(stop) = parted {
+            self.give_up(&stop);
         }
-        let mut heard = 0;
-        while heard < PARTING_BYTES_MAX {
-            self.input = Vec::new();
-            match self.read().await {
-                Ok(0) | Err(_) => return,
-                Ok(bytes) => heard += bytes,
+    }
+
+    /// Ends our side, and listens until the client has ended its own; a moment only, once it has taken our last word.
+    async fn say_goodbye(&mut self) -> Result<(), Stop> {
+        let Self { stream, row, frontage, .. } = self;
+        let mut patience = Patience::new(frontage.config.stall_timeout);
+        let (mut is_said, mut is_taken, mut heard) = (false, false, 0);
+        poll_fn(|cx| {
+            if !is_said {
+                match stream.poll_shutdown(cx) {
+                    Poll::Ready(Ok(())) => is_said = true,
+                    Poll::Ready(Err(_)) => return Poll::Ready(Err(Stop::Lost)),
+                    // A cipher's last word needs room as any other.
+                    Poll::Pending => {}
+                }
             }
+            if is_said && hear_out(stream, cx, &mut heard).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            match stream.backlog_bytes() {
+                0 if is_taken => {}
+                0 if is_said => {
+                    is_taken = true;
+                    row.idle(PARTING);
+                }
+                left => patience.look(row, left),
+            }
+            match row.poll_end(cx) {
+                Some(End::Late) if is_taken => Poll::Ready(Ok(())),
+                Some(end) => Poll::Ready(Err(end.into())),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Waits until the client has taken everything.
+    async fn settle(&self) -> Result<(), Stop> {
+        if self.stream.backlog_bytes() == 0 {
+            return Ok(());
+        }
+        self.row.busy();
+        let mut patience = Patience::new(self.frontage.config.stall_timeout);
+        let taken = poll_fn(|_| match self.stream.backlog_bytes() {
+            0 => Poll::Ready(()),
+            left => {
+                patience.look(&self.row, left);
+                Poll::Pending
+            }
+        });
+        self.meanwhile(taken).await
+    }
+}
+
+/// Reads and forgets what the client still says, until it ends its side, or has said too much.
+fn hear_out(stream: &mut Stream, cx: &mut Context<'_>, heard: &mut usize) -> Poll<()> {
+    loop {
+        let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
+        let mut buffer = ReadBuf::uninit(&mut bytes);
+        match stream.poll_read(cx, &mut buffer) {
+            Poll::Ready(Ok(())) if !buffer.filled().is_empty() && *heard < PARTING_BYTES_MAX => {
+                *heard += buffer.filled().len();
+            }
+            Poll::Ready(_) => return Poll::Ready(()),
+            Poll::Pending => return Poll::Pending,
         }
     }
 }

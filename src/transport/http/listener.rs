@@ -1,9 +1,12 @@
 //! The port for guests: accepts, asks for admission, hands each connection to the worker where its address lives.
 
 use std::{
+    future::poll_fn,
     io,
     net::{self, SocketAddr},
+    pin::Pin,
     sync::Arc,
+    task::Poll,
     time::SystemTime,
 };
 
@@ -19,8 +22,8 @@ use super::{
     Frontage, HttpConfig,
     answer::{self, Head},
     connection::Connection,
-    rows::Row,
-    stream::Stream,
+    rows::{End, Row},
+    stream::{Stream, reset_when_dropped},
 };
 use crate::transport::{
     farewell::Farewells,
@@ -110,8 +113,13 @@ fn hand_over(frontage: &Arc<Frontage>, place: GuestPlace, stream: TcpStream, add
 
 /// The handshake, then the connection.
 async fn shake(frontage: Arc<Frontage>, address: SocketAddr, row: Row, tls: TlsAcceptor, stream: TcpStream) {
-    let shaken = tokio::time::timeout(frontage.config.head_timeout, tls.accept(stream)).await;
-    match shaken {
+    row.idle(frontage.config.head_timeout);
+    let mut shaking = tls.accept(stream);
+    let shaken = poll_fn(|cx| match row.poll_end(cx) {
+        Some(end) => Poll::Ready(Err(end)),
+        None => Pin::new(&mut shaking).poll(cx).map(Ok),
+    });
+    match shaken.await {
         Ok(Ok(stream)) => {
             let stream = Stream::Tls(Box::new(stream));
             tokio::task::spawn_local(Connection::new(frontage, address, row, stream).serve());
@@ -120,7 +128,12 @@ async fn shake(frontage: Arc<Frontage>, address: SocketAddr, row: Row, tls: TlsA
             tracing::debug!(%address, %error, "a TLS handshake failed");
             frontage.front.refused("tls");
         }
-        Err(_) => frontage.front.refused("handshake_timeout"),
+        Err(end) => {
+            shaking.get_ref().into_iter().for_each(reset_when_dropped);
+            if end == End::Late {
+                frontage.front.refused("handshake_timeout");
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{ops::Range, sync::Arc, time::SystemTime};
 
-use actors::port::{FileError, FileKind, GuestRequest, GuestTerms, Source, Viewer};
+use actors::port::{FileError, FileKind, FilePage, GuestRequest, GuestTerms, Source, Viewer};
 use http::StatusCode;
 use wire::FailureCode;
 
@@ -43,7 +43,8 @@ impl Connection {
             return self.say(&request, StatusCode::NOT_FOUND, "there is no such file").await;
         }
         let began = tokio::time::Instant::now();
-        let opened = self.frontage.front.files().open_source(request.target.path.clone()).await;
+        let opening = self.frontage.front.files().open_source(request.target.path.clone());
+        let opened = self.meanwhile(opening).await?;
         self.frontage.front.waited("open", began.elapsed());
         match opened {
             Ok(_) if request.target.is_directory => {
@@ -224,7 +225,7 @@ impl Connection {
     /// A directory's names, page by page; nothing is kept of the pages before.
     async fn list(&mut self, request: &Request) -> Result<(), Stop> {
         let path = request.target.path.clone();
-        let mut page = match self.page(&path, String::new()).await {
+        let mut page = match self.page(&path, String::new()).await? {
             Ok(page) => page,
             Err(error) => {
                 let (status, words) = status_of(&error);
@@ -255,7 +256,7 @@ impl Connection {
             let sent = self.send_text(&mut sending, &chunk, offset).await;
             offset += chunk.len() as u64;
             let Some(after) = after.filter(|_| sent.is_ok()) else { return ended(sending, sent) };
-            page = match self.page(&path, after).await {
+            page = match self.page(&path, after).await? {
                 Ok(page) => page,
                 // The directory went away: the listing ends without its end, and the client notices.
                 Err(error) => return ended(sending, Err(Stop::File(error))),
@@ -263,14 +264,15 @@ impl Connection {
         }
     }
 
-    async fn page(&self, path: &str, after: String) -> Result<actors::port::FilePage, FileError> {
+    async fn page(&self, path: &str, after: String) -> Result<Result<FilePage, FileError>, Stop> {
         let began = tokio::time::Instant::now();
-        let listed = self.frontage.front.files().list(path.to_owned(), false, after, Viewer { write: false }).await;
+        let listing = self.frontage.front.files().list(path.to_owned(), false, after, Viewer { write: false });
+        let listed = self.meanwhile(listing).await?;
         self.frontage.front.waited("open", began.elapsed());
         if let Ok(page) = &listed {
             self.frontage.front.hidden(page.hidden_names());
         }
-        listed
+        Ok(listed)
     }
 
     /// The transfer of this request; `None` when the node takes none any more.
@@ -289,7 +291,7 @@ fn ended(sending: Sending, sent: Result<(), Stop>) -> Result<(), Stop> {
     match &sent {
         Ok(()) => sending.done(),
         Err(Stop::File(_)) => sending.failed(),
-        Err(Stop::Lost | Stop::Late | Stop::Over) => drop(sending),
+        Err(Stop::Lost | Stop::Late | Stop::Over | Stop::Down) => drop(sending),
     }
     sent
 }

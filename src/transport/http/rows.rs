@@ -27,8 +27,10 @@ thread_local! {
 pub(super) enum End {
     /// Its deadline has passed.
     Late,
-    /// The operator closed it, or the node is going down.
+    /// The operator closed it.
     Over,
+    /// The node is going down, and nothing is being sent.
+    Down,
 }
 
 /// All rows of the current thread.
@@ -57,7 +59,18 @@ impl Line {
     fn renew(&mut self, is_idle: bool, is_watching: bool, time: Option<Duration>) {
         (self.is_idle, self.is_watching) = (is_idle, is_watching);
         self.deadline = time.map(|time| Instant::now() + time);
-        self.end = self.end.filter(|end| *end == End::Over);
+        self.end = self.end.filter(|end| *end != End::Late);
+    }
+
+    /// Why it is to end now, if it is.
+    fn due(&self, now: Instant, is_draining: bool) -> Option<End> {
+        if self.place.is_over() {
+            Some(End::Over)
+        } else if is_draining && self.is_idle {
+            Some(End::Down)
+        } else {
+            self.deadline.is_some_and(|deadline| deadline <= now).then_some(End::Late)
+        }
     }
 }
 
@@ -121,6 +134,32 @@ impl Row {
     }
 }
 
+/// How long a client may take nothing of what the socket holds. One that takes anything is alive, however long it needs for what is
+/// under way.
+pub(super) struct Patience {
+    time: Duration,
+    left_bytes: Option<u64>,
+}
+
+impl Patience {
+    /// `time` from the first look on, and from each that finds less.
+    pub(super) fn new(time: Duration) -> Self {
+        Self { time, left_bytes: None }
+    }
+
+    /// The connection of `row` waits, and its socket holds so much that was not taken.
+    pub(super) fn look(&mut self, row: &Row, left_bytes: u64) {
+        if self.left_bytes.replace(left_bytes).is_none_or(|before| left_bytes < before) {
+            row.blocked(self.time);
+        }
+    }
+
+    /// Whether there was a wait.
+    pub(super) fn was_needed(&self) -> bool {
+        self.left_bytes.is_some()
+    }
+}
+
 impl Drop for Row {
     fn drop(&mut self) {
         let line = self.rows.rows.borrow_mut()[self.index].take();
@@ -148,9 +187,7 @@ impl Rows {
         let mut rows = self.rows.borrow_mut();
         for line in rows.iter_mut().flatten() {
             if line.end.is_none() {
-                let is_over = line.place.is_over() || (is_draining && line.is_idle);
-                let is_late = line.deadline.is_some_and(|deadline| deadline <= now);
-                line.end = if is_over { Some(End::Over) } else { is_late.then_some(End::Late) };
+                line.end = line.due(now, is_draining);
             }
             if line.end.is_some() || line.is_watching {
                 due.extend(line.waker.take());

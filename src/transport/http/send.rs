@@ -20,7 +20,7 @@ use flow::{Limiter, Mode};
 
 use super::{
     connection::{Connection, Stop},
-    rows::Row,
+    rows::Patience,
     stream::Stream,
 };
 use crate::transport::{halves::poll_direct, pressure::Limits};
@@ -66,8 +66,7 @@ impl Sending {
 
     fn took(&mut self, bytes: usize, offset: u64, stream: &Stream) {
         if self.unasked == 0 {
-            // A socket that is gone holds nothing.
-            self.passage.in_socket(host::unacked_bytes(stream.tcp()).unwrap_or(0));
+            self.passage.in_socket(stream.backlog_bytes());
         }
         self.unasked = (self.unasked + 1) % ASKED_EVERY;
         self.passage.sent(bytes as u32, offset);
@@ -102,7 +101,7 @@ impl Connection {
         let mut cold = Bytes::new();
         while at < span.end {
             let wanted = if cold.is_empty() { (span.end - at).min(WISH_BYTES_MAX) } else { cold.len() as u64 };
-            let permit = permission(&self.row, sending, wanted as u32).await?;
+            let permit = self.permission(sending, wanted as u32).await?;
             let sent = match cold.is_empty() {
                 true => self.push_file(sending, source, at, permit).await?,
                 false => {
@@ -124,11 +123,16 @@ impl Connection {
         Ok(())
     }
 
+    /// Waits for the turn of a transfer that has bytes ready.
+    async fn permission(&self, sending: &mut Sending, wanted: u32) -> Result<u32, Stop> {
+        self.meanwhile(poll_fn(|cx| sending.passage.poll_permit(wanted, cx))).await
+    }
+
     /// Reads from a disk, which may take a while.
     async fn load(&self, sending: &mut Sending, source: &dyn Source, at: u64, len: u32) -> Result<Bytes, Stop> {
         sending.passage.hold(Limiter::Disk);
         let began = tokio::time::Instant::now();
-        let loaded = source.read(at, len).await.map_err(Stop::File);
+        let loaded = self.meanwhile(source.read(at, len)).await?.map_err(Stop::File);
         self.frontage.front.waited("read", began.elapsed());
         loaded
     }
@@ -138,7 +142,7 @@ impl Connection {
         let mut sent = 0;
         while sent < text.len() {
             let wanted = (text.len() - sent).min(WISH_BYTES_MAX as usize);
-            let permit = permission(&self.row, sending, wanted as u32).await? as usize;
+            let permit = self.permission(sending, wanted as u32).await? as usize;
             let piece = &text[sent..sent + permit.min(wanted)];
             self.push(Piece::Memory(piece), Some(&mut *sending), offset + sent as u64).await?;
             sent += piece.len();
@@ -191,9 +195,8 @@ impl Connection {
     /// whenever the socket is full. Returns how much it was: less only of a file that has become shorter.
     async fn push(&mut self, piece: Piece<'_>, mut sending: Option<&mut Sending>, offset: u64) -> Result<usize, Stop> {
         let Self { stream, row, frontage, .. } = self;
-        let stall_timeout = frontage.config.stall_timeout;
         let (mut sent, mut told) = (0, 0);
-        let mut backlog = None;
+        let mut patience = Patience::new(frontage.config.stall_timeout);
         let mut tell = |sent: usize, sending: &mut Option<&mut Sending>, stream: &Stream| {
             if let Some(sending) = sending.as_mut().filter(|_| sent > told) {
                 sending.took(sent - told, offset + sent as u64, stream);
@@ -220,11 +223,7 @@ impl Connection {
                         if let Some(sending) = sending.as_mut() {
                             sending.blocked(stream);
                         }
-                        // A client that takes anything is alive, however long it needs for what is under way.
-                        let left = host::unacked_bytes(stream.tcp()).unwrap_or(0);
-                        if backlog.replace(left).is_none_or(|before| left < before) {
-                            row.blocked(stall_timeout);
-                        }
+                        patience.look(row, stream.backlog_bytes());
                         return row.poll_end(cx).map_or(Poll::Pending, |end| Poll::Ready(Err(end.into())));
                     }
                 }
@@ -232,7 +231,7 @@ impl Connection {
         })
         .await;
         tell(sent, &mut sending, stream);
-        if backlog.is_some() {
+        if patience.was_needed() {
             row.busy();
         }
         pushed.map(|()| sent)
@@ -269,13 +268,4 @@ impl Piece<'_> {
             (Self::Pages { .. }, None) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
         }
     }
-}
-
-/// Waits for the turn of a transfer that has bytes ready.
-async fn permission(row: &Row, sending: &mut Sending, wanted: u32) -> Result<u32, Stop> {
-    poll_fn(|cx| match row.poll_end(cx) {
-        Some(end) => Poll::Ready(Err(end.into())),
-        None => sending.passage.poll_permit(wanted, cx).map(Ok),
-    })
-    .await
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::server::TlsStream;
@@ -27,6 +27,22 @@ impl Stream {
             Self::Plain(stream) => stream,
             Self::Tls(stream) => stream.get_ref().0,
         }
+    }
+
+    /// Bytes that the client's kernel has not acknowledged; a socket that is gone holds none.
+    pub(super) fn backlog_bytes(&self) -> u64 {
+        host::unacked_bytes(self.tcp()).unwrap_or(0)
+    }
+
+    /// Completes when the connection is no more: reset, or given up by the kernel. Not when the client has ended its side, for it
+    /// may still read, and not when more requests lie in the socket. The reactor knows; the kernel is not asked.
+    pub(super) async fn lost(&self) {
+        let _ = self.tcp().ready(Interest::ERROR).await;
+    }
+
+    /// What the socket still holds goes with it, and the client hears of that.
+    pub(super) fn reset_when_dropped(&self) {
+        reset_when_dropped(self.tcp());
     }
 
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -66,4 +82,10 @@ impl Stream {
             Self::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
         }
     }
+}
+
+/// What a socket still holds goes with it, and the client hears of that.
+pub(super) fn reset_when_dropped(tcp: &TcpStream) {
+    // One that is gone holds nothing.
+    let _ = tcp.set_zero_linger();
 }
