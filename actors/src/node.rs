@@ -3,7 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -20,6 +20,7 @@ use wire::{Hello, PeerId};
 use crate::{
     allocator::Allocator,
     clock::Clock,
+    guest::Crowd,
     metric::NodeMetrics,
     peer::{
         ControlMessage, PeerActor, Start,
@@ -60,6 +61,8 @@ pub struct Node {
     workers: Vec<ArbiterHandle>,
     arbiters: std::sync::Mutex<Vec<Arbiter>>,
     pub(crate) connections: Arc<Connections>,
+    /// Who comes through doors for guests, once there is one.
+    pub(crate) crowd: OnceLock<Arc<Crowd>>,
     pub(crate) started: std::time::Instant,
     pub(crate) drained: watch::Sender<bool>,
     pub(crate) listen: ArcSwap<String>,
@@ -153,6 +156,7 @@ impl Node {
             workers: handles,
             arbiters: std::sync::Mutex::new(arbiters),
             connections: Arc::default(),
+            crowd: OnceLock::new(),
             started: std::time::Instant::now(),
             drained: watch::Sender::new(false),
             listen: ArcSwap::from_pointee(String::new()),

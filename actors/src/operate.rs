@@ -14,7 +14,7 @@ use flow::{
 
 use crate::{
     allocator::{Order, Standings, Target},
-    guest::{PeerName, parse_peer},
+    guest::{PeerName, address_of, parse_peer},
     node::Node,
     peer::ControlMessage,
     port::{Console, OperateError, PortFuture},
@@ -43,6 +43,12 @@ impl NodeConsole {
     /// Why they contradict what is here: floors of live transfers that could not be kept.
     pub async fn adopt(&self, standings: Standings) -> Result<(), OperateError> {
         self.order(Order::Standings(standings)).await
+    }
+
+    /// Closes the connections of a guest, who may be no peer any more; whether there were any.
+    fn eject(&self, id: &str) -> bool {
+        let address = parse_peer(&id.to_ascii_lowercase()).ok().and_then(|id| address_of(&id));
+        address.zip(self.0.crowd.get()).is_some_and(|(address, crowd)| crowd.eject(address))
     }
 
     fn order(&self, order: Order) -> PortFuture<Result<(), OperateError>> {
@@ -166,8 +172,10 @@ impl Console for NodeConsole {
     }
 
     fn disconnect(&self, id: String) -> PortFuture<Result<(), OperateError>> {
+        let ejected = self.eject(&id);
         let peer = match Scene::new(self.shared()).find(&id) {
             Ok(peer) => peer,
+            Err(_) if ejected => return ready(Ok(())),
             Err(error) => return ready(Err(error)),
         };
         let sessions: Vec<_> = self

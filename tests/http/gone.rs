@@ -159,3 +159,20 @@ fn requests_that_are_reset_while_they_wait_for_their_turn_end_at_once() {
     assert_eq!(half.hear(true).body.len(), 1_000_000);
     assert!(half.is_closed());
 }
+
+#[test]
+fn an_operator_closes_the_idle_connections_of_an_address_that_is_no_peer_any_more() {
+    let server = node("", &[]);
+    let (mut idle, mut other) = (Wire::to(&server), Wire::from_address(&server, [127, 0, 0, 2].into()));
+    for wire in [&mut idle, &mut other] {
+        assert_eq!(wire.get("file.bin", "Range: bytes=0-9\r\n").status, 206);
+    }
+    let nobody = serde_json::Value::Array(Vec::new());
+    wait_until("nobody is a peer", 20, || server.get("/v1/peers") == nobody);
+    server.ctl(&["disconnect", "http:127.0.0.1"]).expect_code(0);
+    assert!(idle.is_closed());
+    wait_until("its place is given back", 10, || connections(&server) == 1.0);
+    let absent = server.ctl(&["disconnect", "http:127.0.0.1"]).expect_code(1);
+    assert!(absent.err().contains("no peer http:127.0.0.1 is here"), "{}", absent.err());
+    assert_eq!(other.get("file.bin", "Range: bytes=0-9\r\n").status, 206);
+}

@@ -44,7 +44,8 @@ impl Door {
     /// A door of `node`.
     pub fn new(node: Arc<Node>, limits: GuestLimits) -> Arc<Self> {
         let lingering_max = limits.connections_max.div_ceil(LINGERING_PART);
-        Arc::new(Self { node, limits, crowd: Arc::new(Crowd { lingering_max, ..Crowd::default() }) })
+        let crowd = node.crowd.get_or_init(|| Arc::new(Crowd { lingering_max, ..Crowd::default() })).clone();
+        Arc::new(Self { node, limits, crowd })
     }
 
     fn refuse(&self, refusal: GuestRefusal) -> GuestRefusal {
@@ -55,7 +56,7 @@ impl Door {
 
 /// Who has connections.
 #[derive(Default)]
-pub(super) struct Crowd {
+pub(crate) struct Crowd {
     all: AtomicUsize,
     /// Addresses so far: they take turns over the workers.
     turn: AtomicUsize,
@@ -73,11 +74,13 @@ struct Party {
 }
 
 impl Crowd {
-    /// All connections that the address has now are over; those that come later are not.
-    pub(super) fn eject(&self, address: IpAddr) {
-        if let Some(mut party) = self.by_address.get_mut(&shared_address(address)) {
+    /// All connections that the address has now are over; those that come later are not. Whether it has any.
+    pub(crate) fn eject(&self, address: IpAddr) -> bool {
+        let party = self.by_address.get_mut(&shared_address(address));
+        party.is_some_and(|mut party| {
             std::mem::take(&mut party.over).store(true, Relaxed);
-        }
+            true
+        })
     }
 
     /// A place for one more address to be remembered, given back on drop; `None` when there are enough.

@@ -41,8 +41,8 @@ pub fn only_address_of(id: &PeerId) -> Option<IpAddr> {
     address_of(id).filter(IpAddr::is_ipv4)
 }
 
-/// The address of a guest; `None` for a peer with a key.
-fn address_of(id: &PeerId) -> Option<IpAddr> {
+/// The address of a guest, of IPv6 the first of its /64; `None` for a peer with a key.
+pub(crate) fn address_of(id: &PeerId) -> Option<IpAddr> {
     let octets: [u8; 16] = id.as_bytes().strip_prefix(&TAG)?.try_into().ok()?;
     Some(IpAddr::from(octets).to_canonical())
 }

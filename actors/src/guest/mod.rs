@@ -18,4 +18,6 @@ pub use door::{Door, GuestLimits};
 pub use id::{PeerName, guest_id, only_address_of, parse_peer};
 
 pub(crate) use attend::Guests;
+pub(crate) use door::Crowd;
+pub(crate) use id::address_of;
 pub(crate) use passage::PermitSlot;
