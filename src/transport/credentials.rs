@@ -51,6 +51,13 @@ impl Credentials {
         self.peer_id
     }
 
+    /// The same with so many bytes beside the certificate.
+    #[cfg(test)]
+    pub(super) fn beside(mut self, bytes: usize) -> Self {
+        self.cert_chain.push(CertificateDer::from(vec![0; bytes]));
+        self
+    }
+
     /// The certificate, alone in its chain.
     pub(super) fn cert_chain(&self) -> Vec<CertificateDer<'static>> {
         self.cert_chain.clone()

@@ -14,12 +14,12 @@ use std::{
 use evenkeel::transport::client_config;
 use quinn::{ClientConfig, Connection, RecvStream, SendStream, crypto::rustls::QuicClientConfig};
 use rustls::client::Resumption;
-use wire::{ALPN_CONTROL, DesiredRates, FrameDecoder, Hello, Message, Put, Welcome};
+use wire::{ALPN_CONTROL, ALPN_DATA, DesiredRates, FrameDecoder, Hello, List, Message, Put, Welcome};
 
 use super::{Foe, Session, driven, one_way};
 use crate::{
     foe::{frames, get, hello},
-    stage::{Counts, Neighbour, connections_fall_to, node, serves_on},
+    stage::{Counts, Neighbour, connections_fall_to, node, node_waiting, serves_on},
     support::{Server, wait_until},
 };
 
@@ -266,4 +266,56 @@ async fn never_coming() {
     connections_fall_to(&server, before, 15);
     serves_on(&server);
     neighbour.was_undisturbed();
+}
+
+/// All that comes back for `flight`, bytes, whose sender never answers.
+fn answered(node: SocketAddr, flight: &[Vec<u8>]) -> usize {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    // Longer than from one asking whether anybody is there to the next.
+    socket.set_read_timeout(Some(Duration::from_secs(4))).unwrap();
+    for datagram in flight {
+        socket.send_to(datagram, node).unwrap();
+    }
+    let mut room = [0; 2048];
+    std::iter::from_fn(|| socket.recv(&mut room).ok()).sum()
+}
+
+#[test]
+fn nobody_is_sent_more_than_three_times_what_he_sent_before_he_has_proven_his_address() {
+    driven(unproven());
+}
+
+/// With a handshake or with more, on both kinds of sockets, for as long as a handshake may take and longer.
+async fn unproven() {
+    // The node asks again after one second and after three.
+    let server = node_waiting("5s", "");
+    let newcomer = Foe::new(&server);
+    let returning = Returning::after(Foe::new(&server), 1).await;
+    let session = newcomer.session().await;
+    let (control, data) = (newcomer.peers, newcomer.data_address(&session.welcome));
+    let mut flights = Vec::new();
+    for (address, alpn) in [(control, ALPN_CONTROL), (data, ALPN_DATA)] {
+        let tap = Tap::before(address, false);
+        let config = ClientConfig::new(newcomer.tls(alpn));
+        let _connecting = newcomer.endpoint.connect_with(config, tap.address, "evenkeel").unwrap();
+        flights.push((address, tap.flight().await));
+    }
+    let tap = Tap::before(control, false);
+    let list = Message::List(List { request: 1, path: "share".into(), ..List::default() });
+    let words = [Message::Hello(hello()), get(1, "share/small", 1000), list];
+    let _said = returning.say(tap.address, &words).await.expect("a ticket");
+    flights.push((control, tap.flight().await));
+    let threads: Vec<_> = flights
+        .into_iter()
+        .map(|(address, flight)| {
+            let sent: usize = flight.iter().map(Vec::len).sum();
+            (sent, thread::spawn(move || answered(address, &flight)))
+        })
+        .collect();
+    for (sent, answers) in threads {
+        let answers = answers.join().unwrap();
+        assert!(answers > 2 * sent && answers <= 3 * sent, "{answers} bytes for {sent}");
+    }
+    drop(session);
+    serves_on(&server);
 }

@@ -22,13 +22,18 @@ const SERENITY: f64 = 0.6;
 /// A node that anybody may read, limited to [`LIMIT`], with a short handshake; `config` is appended to its configuration
 /// (its first lines belong to `[sessions]`).
 pub(crate) fn node(config: &str) -> Server {
+    node_waiting("2s", config)
+}
+
+/// The same; a handshake may take so long.
+pub(crate) fn node_waiting(handshake: &str, config: &str) -> Server {
     let room = tempfile::tempdir().unwrap();
     let share = room.path().join("share");
     fs::create_dir(&share).unwrap();
     noise(&share.join("large"), NEIGHBOUR_BYTES, 1);
     noise(&share.join("small"), 100_000, 2);
     let file = room.path().join("node.toml");
-    fs::write(&file, format!("[sessions]\nhandshake = \"2s\"\n{config}")).unwrap();
+    fs::write(&file, format!("[sessions]\nhandshake = \"{handshake}\"\n{config}")).unwrap();
     let share = format!("share={}", share.display());
     let limit = LIMIT.to_string();
     let args = ["--config", file.to_str().unwrap(), "--share", &share, "--open", "--upload-limit", &limit];

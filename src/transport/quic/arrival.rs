@@ -20,6 +20,7 @@ use super::{
     CLOSED, CLOSED_TOKEN,
     careful::{CarefulReceiver, UnderWay},
     data_sender::QuicDataSender,
+    door::Door,
     halves::{Receiving, Streams, further, split, split_ways},
     listener::Reception,
     place::{Hold, Place},
@@ -30,6 +31,7 @@ use super::{
 pub(super) struct Arrival {
     place: Place,
     incoming: Incoming,
+    door: Arc<Door>,
     deadline: Instant,
 }
 
@@ -42,17 +44,17 @@ struct Met {
 
 impl Arrival {
     /// The clock of the handshake starts now.
-    pub(super) fn new(place: Place, incoming: Incoming) -> Self {
+    pub(super) fn new(place: Place, incoming: Incoming, door: Arc<Door>) -> Self {
         let deadline = Instant::now() + Duration::from_millis(place.reception().config.handshake_ms);
-        Self { place, incoming, deadline }
+        Self { place, incoming, door, deadline }
     }
 
     /// On `worker`: becomes a control link.
     pub(super) async fn finish_control(self, worker: usize) {
-        let Self { place, incoming, deadline } = self;
+        let Self { place, incoming, door, deadline } = self;
         let (reception, address) = (Arc::clone(place.reception()), place.address());
         let arriving = async {
-            let met = meet(incoming, place, deadline, Place::may_say_hello).await?;
+            let met = meet(incoming, &door, place, deadline, Place::may_say_hello).await?;
             let streams = first_stream(&met.connection).await?;
             Ok((met, streams))
         };
@@ -86,11 +88,11 @@ impl Arrival {
 
     /// On the worker of this data socket: becomes a data link.
     pub(super) async fn finish_data(self) {
-        let Self { place, incoming, deadline } = self;
+        let Self { place, incoming, door, deadline } = self;
         let (reception, address) = (Arc::clone(place.reception()), place.address());
         let arriving = async {
             // A token takes nothing that its session does not have already.
-            let met = meet(incoming, place, deadline, |_| true).await?;
+            let met = meet(incoming, &door, place, deadline, |_| true).await?;
             let first = first_data_stream(&met.connection).await?;
             match join(&met.connection, first).await {
                 Ok((preface, streams)) => Ok((met, preface, streams)),
@@ -142,11 +144,12 @@ pub(super) fn data_link(
 /// it has proven its address.
 async fn meet(
     incoming: Incoming,
+    door: &Door,
     mut place: Place,
     deadline: Instant,
     may_be_heard: fn(&mut Place) -> bool,
 ) -> Result<Met, Ended> {
-    let connecting = incoming.accept().map_err(|error| ended(&error))?;
+    let connecting = door.accept(incoming).map_err(|error| ended(&error))?;
     let Ok((connection, mut handshake)) = connecting.into_0rtt() else { return Err(Ended::Fault(LinkFault::Lost)) };
     if let Some(peer) = peer_of(&connection)
         && may_be_heard(&mut place)

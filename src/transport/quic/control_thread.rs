@@ -6,10 +6,10 @@
 
 use std::{io, net::UdpSocket, thread};
 
-use quinn::{Endpoint, EndpointConfig, ServerConfig};
+use quinn::{Endpoint, EndpointConfig};
 use tokio::sync::oneshot;
 
-use super::{runtime::LaneRuntime, socket};
+use super::{door::Door, runtime::LaneRuntime, socket};
 
 /// The control endpoint of a node. Its thread goes on after a drop as long as it has connections.
 pub(super) struct ControlThread {
@@ -23,7 +23,7 @@ impl ControlThread {
     ///
     /// # Errors
     /// When there can be no such thread, or the socket cannot be registered with its runtime.
-    pub(super) async fn start(control: UdpSocket, own: EndpointConfig, config: ServerConfig) -> io::Result<Self> {
+    pub(super) async fn start(control: UdpSocket, own: EndpointConfig, door: Door) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (opened, opening) = oneshot::channel();
         let (listening, dropped) = oneshot::channel();
@@ -32,7 +32,7 @@ impl ControlThread {
                 tracing::debug!(%error, "the thread of the control socket gets no short turns");
             }
             runtime.block_on(async move {
-                let endpoint = socket::endpoint(control, own, Some(config), LaneRuntime::Control);
+                let endpoint = socket::endpoint(control, own, Some(&door), LaneRuntime::Control);
                 let kept = endpoint.as_ref().ok().cloned();
                 // Whoever asked is gone if nobody takes it.
                 if opened.send(endpoint).is_err() {

@@ -19,6 +19,7 @@ use super::{
     super::{Credentials, listener::explain},
     arrival::Arrival,
     control_thread::ControlThread,
+    door::Door,
     place::Place,
     reset,
     socket::{self, CONTROL_BUFFER_BYTES, DATA_BUFFER_BYTES},
@@ -151,9 +152,10 @@ impl QuicListener {
             };
             front.run_on(index, Box::new(job));
         }
-        let thread = ControlThread::start(control, control_config, reception.control.clone()).await?;
+        let door = Arc::new(Door::new(reception.control.clone()));
+        let thread = ControlThread::start(control, control_config, Door::clone(&door)).await?;
         while let Some(incoming) = thread.endpoint().accept().await {
-            let Some(arrival) = reception.greet(incoming, &reception.control) else { continue };
+            let Some(arrival) = reception.greet(incoming, &door) else { continue };
             let worker = reception.turn.fetch_add(1, Relaxed) % reception.front.workers().max(1);
             let job = move || drop(tokio::task::spawn_local(arrival.finish_control(worker)));
             reception.front.run_on(worker, Box::new(job));
@@ -165,19 +167,20 @@ impl QuicListener {
 impl Reception {
     /// On worker `index`: takes the data links of its sessions.
     async fn take_data(self: Arc<Self>, index: usize, socket: UdpSocket, control: UdpSocket) {
-        let endpoint: Endpoint = match socket::data_endpoint(socket, control, Some(self.data.clone())) {
+        let door = Arc::new(Door::new(self.data.clone()));
+        let endpoint: Endpoint = match socket::data_endpoint(socket, control, Some(&door)) {
             Ok(endpoint) => endpoint,
             Err(error) => return tracing::error!(%error, index, "QUIC data links are not taken"),
         };
         while let Some(incoming) = endpoint.accept().await {
-            if let Some(arrival) = self.greet(incoming, &self.data) {
+            if let Some(arrival) = self.greet(incoming, &door) {
                 tokio::task::spawn_local(arrival.finish_data());
             }
         }
     }
 
     /// Admission, before anything is done for the connection.
-    fn greet(self: &Arc<Self>, incoming: Incoming, config: &quinn::ServerConfig) -> Option<Arrival> {
+    fn greet(self: &Arc<Self>, incoming: Incoming, door: &Arc<Door>) -> Option<Arrival> {
         let address = incoming.remote_address();
         let is_crowded = self.handshakes.load(Relaxed) >= self.config.handshakes_unproven_max;
         if is_crowded && !incoming.remote_address_validated() {
@@ -194,10 +197,10 @@ impl Reception {
             false => self.front.may_come(address).map(|()| None),
         };
         match room {
-            Ok(guard) => Some(Arrival::new(Place::new(self, address, guard), incoming)),
+            Ok(guard) => Some(Arrival::new(Place::new(self, address, guard), incoming, Arc::clone(door))),
             Err(reason) => {
                 tracing::debug!(%address, reason, "a connection was not admitted");
-                turned_away::tell(&self.told, incoming, config, reason);
+                turned_away::tell(&self.told, incoming, door, reason);
                 None
             }
         }

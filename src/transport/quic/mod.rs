@@ -13,6 +13,9 @@
 //! dialling    QuicDialer --> EarlyLink (a node that is known) | handshake --> ControlLink | DataLink
 //! ```
 //!
+//! What comes to a node's socket goes through a [`door`], which keeps what is sent to an address within its limit until somebody has
+//! shown that he is there ([`unproven`]).
+//!
 //! Each worker has a data socket of its own: a connection's datagrams, its cipher and its session are on one thread, and the
 //! welcome names that socket's port.
 //!
@@ -22,11 +25,13 @@
 //! that a lost packet delays the other transfers of its link for a round trip, as on TCP.
 
 mod arrival;
+mod bounded;
 mod careful;
 mod client;
 mod control_thread;
 mod data_sender;
 mod dialer;
+mod door;
 mod early;
 mod gauge;
 mod halves;
@@ -35,6 +40,7 @@ mod instead;
 mod joined;
 mod listener;
 mod place;
+mod proof;
 mod reset;
 mod runtime;
 mod sessions;
@@ -43,6 +49,7 @@ mod tickets;
 mod tls;
 mod tuning;
 mod turned_away;
+mod unproven;
 mod urgency;
 
 #[cfg(test)]

@@ -12,13 +12,13 @@ use std::{
 };
 
 use quinn::{
-    AsyncUdpSocket, Endpoint, EndpointConfig, Runtime as _, ServerConfig, UdpPoller,
+    AsyncUdpSocket, Endpoint, EndpointConfig, Runtime as _, UdpPoller,
     udp::{RecvMeta, Transmit},
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::runtime::LaneRuntime;
+use super::{door::Door, runtime::LaneRuntime};
 
 /// Of a control socket: a few thousand frames that wait for a busy thread.
 pub(super) const CONTROL_BUFFER_BYTES: usize = 1 << 20;
@@ -65,28 +65,38 @@ fn tell_batches(socket: &dyn AsyncUdpSocket) {
     tracing::debug!(port, sent, received, "UDP datagrams at once");
 }
 
-/// An endpoint on `socket`, read by the current runtime; its connections are driven where they are accepted or dialled.
+/// An endpoint on `socket`, read by the current runtime; its connections are driven where they are accepted or dialled. Where
+/// there is a door, it accepts.
 pub(super) fn endpoint(
     socket: UdpSocket,
     config: EndpointConfig,
-    server: Option<ServerConfig>,
+    door: Option<&Door>,
     lane: LaneRuntime,
 ) -> io::Result<Endpoint> {
     let socket = lane.wrap_udp_socket(socket)?;
     tell_batches(socket.as_ref());
-    Endpoint::new_with_abstract_socket(config, server, socket, Arc::new(lane))
+    open(socket, config, door, lane)
 }
 
 /// The same for data, stepping back for `control`.
-pub(super) fn data_endpoint(
-    socket: UdpSocket,
-    control: UdpSocket,
-    server: Option<ServerConfig>,
-) -> io::Result<Endpoint> {
+pub(super) fn data_endpoint(socket: UdpSocket, control: UdpSocket, door: Option<&Door>) -> io::Result<Endpoint> {
     let inner = LaneRuntime::Data.wrap_udp_socket(socket)?;
     tell_batches(inner.as_ref());
     let socket = Arc::new(DataSocket { inner, control, yields: AtomicU32::new(0) });
-    Endpoint::new_with_abstract_socket(EndpointConfig::default(), server, socket, Arc::new(LaneRuntime::Data))
+    open(socket, EndpointConfig::default(), door, LaneRuntime::Data)
+}
+
+fn open(
+    socket: Arc<dyn AsyncUdpSocket>,
+    config: EndpointConfig,
+    door: Option<&Door>,
+    lane: LaneRuntime,
+) -> io::Result<Endpoint> {
+    let (server, socket) = match door {
+        Some(door) => (Some(door.config.clone()), door.bound(socket)),
+        None => (None, socket),
+    };
+    Endpoint::new_with_abstract_socket(config, server, socket, Arc::new(lane))
 }
 
 /// A data socket: read only while nothing waits on the control socket (DESIGN 4, seed 000).

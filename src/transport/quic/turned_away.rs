@@ -12,12 +12,12 @@ use std::{
 };
 
 use quinn::{
-    ConnectionClose, ConnectionId, Incoming, ServerConfig, Side, TransportErrorCode,
+    ConnectionClose, ConnectionId, Incoming, Side, TransportErrorCode,
     crypto::{self, ExportKeyingMaterialError, HeaderKey, KeyPair, Keys, PacketKey, Session, UnsupportedVersion},
 };
 use quinn_proto::{TransportError, transport_parameters::TransportParameters};
 
-use super::super::turned_away;
+use super::{super::turned_away, door::Door};
 
 /// Newcomers that are told why, each second: it costs more than to refuse without a word. Beyond, they are refused without.
 const TOLD_PER_SECOND_MAX: u64 = 256;
@@ -40,14 +40,14 @@ impl Told {
     }
 }
 
-/// Ends `incoming`, of an endpoint with `config`, for the front's `reason`.
-pub(super) fn tell(told: &Told, incoming: Incoming, config: &ServerConfig, reason: &str) {
+/// Ends `incoming` for the front's `reason`.
+pub(super) fn tell(told: &Told, incoming: Incoming, door: &Door, reason: &str) {
     match turned_away::alert(reason) {
         Some((code, words)) if told.may(host::monotonic_nanos()) => {
-            let mut config = config.clone();
+            let mut config = door.config.clone();
             config.crypto = Arc::new(Closed { crypto: config.crypto, code, words });
             // The error is ours.
-            let _ = incoming.accept_with(Arc::new(config));
+            let _ = door.accept_with(incoming, config);
         }
         _ => incoming.refuse(),
     }

@@ -8,3 +8,4 @@ mod rounds;
 mod shaping;
 mod sockets;
 mod tuning;
+mod unproven;

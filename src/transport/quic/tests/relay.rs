@@ -39,6 +39,9 @@ struct Book {
     seen: Mutex<Vec<Seen>>,
     /// Datagrams up that still get through.
     up_left: AtomicUsize,
+    /// Of so many datagrams one is lost; 0: none.
+    lost_of: AtomicUsize,
+    came: AtomicUsize,
     delay_us: AtomicU64,
 }
 
@@ -85,6 +88,16 @@ impl Relay {
         self.book.up_left.store(datagrams, SeqCst);
     }
 
+    /// Loses one of so many datagrams from now on, both ways counted.
+    pub(super) fn lose_one_of(&self, datagrams: usize) {
+        self.book.lost_of.store(datagrams, SeqCst);
+    }
+
+    /// Bytes that went `way` so far.
+    pub(super) fn bytes(&self, way: Way) -> usize {
+        self.seen().iter().filter(|seen| seen.way == way).map(|seen| seen.bytes.len()).sum()
+    }
+
     /// From now on the node sees datagrams from another port.
     pub(super) fn rebind(&self) {
         self.rebind.send(()).unwrap();
@@ -124,11 +137,17 @@ async fn carry(socket: Arc<UdpSocket>, target: SocketAddr, book: Arc<Book>, mut 
                 if left != usize::MAX {
                     book.up_left.store(left - 1, SeqCst);
                 }
+                if is_lost(&book) {
+                    continue;
+                }
                 let due = note(&book, Way::Up, &up_room[..len]);
                 up.try_send((due, up_room[..len].to_vec(), (target, Arc::clone(&outside)))).unwrap();
             }
             received = outside.recv_from(&mut down_room) => {
                 let (Ok((len, _)), Some(client)) = (received, client) else { continue };
+                if is_lost(&book) {
+                    continue;
+                }
                 let due = note(&book, Way::Down, &down_room[..len]);
                 down.try_send((due, down_room[..len].to_vec(), (client, Arc::clone(&socket)))).unwrap();
             }
@@ -137,6 +156,11 @@ async fn carry(socket: Arc<UdpSocket>, target: SocketAddr, book: Arc<Book>, mut 
             }
         }
     }
+}
+
+fn is_lost(book: &Book) -> bool {
+    let (lost_of, came) = (book.lost_of.load(SeqCst), book.came.fetch_add(1, SeqCst));
+    lost_of > 0 && came.is_multiple_of(lost_of)
 }
 
 fn note(book: &Book, way: Way, bytes: &[u8]) -> Instant {
