@@ -88,8 +88,10 @@ impl Place {
     }
 
     /// The handshake of `connection` is done, which only one can do who reads what is sent to that address. Whether there was
-    /// room; where not, that was counted and the peer is told.
+    /// room; where not, that was counted and the peer is told. From now on it counts among the connections of its address, and
+    /// with no handshake under way, whether or not it ever says anything.
     pub(super) fn claim(&mut self, connection: &Connection) -> bool {
+        (self.handshake, self.early) = (None, None);
         if self.guard.is_none() {
             match self.reception.front.admit(self.address) {
                 Ok(guard) => self.guard = Some(guard),
@@ -144,10 +146,7 @@ impl Hold {
     /// What the link keeps as long as it lives, and what completes with the handshake if that goes on.
     pub(super) fn split(self) -> (Box<dyn Send>, Option<oneshot::Receiver<()>>) {
         match self {
-            Self::Taken(mut place) => {
-                place.handshake = None;
-                (Box::new(place), None)
-            }
+            Self::Taken(place) => (Box::new(place), None),
             Self::UnderWay { held, settled } => (Box::new(held), Some(settled)),
         }
     }

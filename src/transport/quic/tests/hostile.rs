@@ -150,6 +150,24 @@ async fn first_flights_that_nobody_goes_on_with_are_handshakes_under_way() {
     assert!(timeout(NOTHING, stage.next_fault()).await.is_err(), "none is under way any more");
 }
 
+/// They are connections of an address that is proven, and bounded as such.
+#[tokio::test]
+async fn who_is_there_and_says_nothing_makes_nobody_prove_his_address() {
+    let quic = QuicConfig { handshakes_unproven_max: 4, ..QuicConfig::default() };
+    let mut stage = Stage::with(ListenConfig::default(), quic);
+    let foe = Foe::at(&stage);
+    let mut silent = Vec::new();
+    for _ in 0..4 {
+        let connecting = foe.control.connect_with(foe.node.control.clone(), stage.address, SERVER_NAME).unwrap();
+        silent.push(connecting.await.unwrap());
+        silent.push(foe.data_connection(stage.data_address(0)).await);
+    }
+    stage.admitted(8).await;
+    serves_on(&mut stage).await;
+    assert!(timeout(NOTHING, stage.next_fault()).await.is_err(), "a newcomer had to prove his address");
+    drop(silent);
+}
+
 /// A node takes so many connections of one address. Whoever writes that address on his datagrams could take them all.
 #[tokio::test]
 async fn handshakes_of_an_address_that_is_not_proven_take_none_of_its_places() {
