@@ -169,6 +169,10 @@ impl Allocator {
         (self.round_bytes[index], self.round_in_sockets[index]) = (bytes, in_sockets);
         let in_force = self.shared.totals[index].rate();
         let (used, released) = ((released - kept).max(0.0) / span, released / span);
+        // What only went into sockets was carried by nobody: a crowd that fell silent, each of whom takes what a socket holds, is
+        // no evidence of a slow line.
+        let network = &mut bytes_by_limiter[Limiter::Network.index()];
+        *network = (*network - kept.max(0.0)).max(0.0);
         let observation = RoundObservation { used, released, in_force, bytes_by_limiter, short_of_tokens };
         let allowed = self.totals[index].round(&observation);
         tracing::debug!(%direction, used, %in_force, ?bytes_by_limiter, short_of_tokens, %allowed, "a round judged");

@@ -232,6 +232,27 @@ fn a_peer_in_two_groups_keeps_its_own_cap_over_their_sum() {
     assert_eq!(assigned, [(one.key, rate(150_000)), (other.key, rate(150_000))]);
 }
 
+/// Each takes what a socket holds and acknowledges none of it. Beside what the others carried meanwhile, that was much.
+#[test]
+fn a_crowd_that_falls_silent_does_not_lower_the_total() {
+    let shared = shared(1_000_000);
+    let ((gone, _lane_gone), (here, _lane_here)) = (join(&shared, "a"), join(&shared, "b"));
+    let (silent, living) = (hungry(&shared, &gone, 0), hungry(&shared, &here, 0));
+    let mut allocator = Allocator::new(shared.clone());
+    allocator.round(Cause::Tick);
+    for round in 0..5 {
+        std::thread::sleep(Duration::from_millis(20));
+        silent.meter.hold(Limiter::Network, shared.clock.now());
+        for (leaf, bytes) in [(&silent, 12_000), (&living, 4_000)] {
+            leaf.meter.count(bytes, round * bytes);
+            shared.moved[Direction::Upload.index()].fetch_add(bytes, Relaxed);
+        }
+        shared.in_sockets.fetch_add(12_000, Relaxed);
+        allocator.round(Cause::Tick);
+        assert_eq!(shared.totals[0].rate(), rate(1_000_000), "round {round}");
+    }
+}
+
 #[test]
 fn what_was_achieved_does_not_outlive_the_transfers() {
     let shared = shared(0);

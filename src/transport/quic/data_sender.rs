@@ -27,6 +27,10 @@ pub(super) struct QuicDataSender {
     not_sent_bytes: u64,
     /// What quinn was told last.
     window: u64,
+    /// Bytes that quinn has taken.
+    written: u64,
+    /// These two as they were when nothing lay here that was not sent: [`Self::written`] and what the path was given.
+    settled: [u64; 2],
 }
 
 impl QuicDataSender {
@@ -34,7 +38,16 @@ impl QuicDataSender {
     pub(super) fn new(half: WriteHalf, not_sent_bytes: u64) -> Self {
         let gauge = Gauge::of(half.connection());
         let address = half.connection().remote_address();
-        Self { half, gauge, address, chunk: [Bytes::new(), Bytes::new()], not_sent_bytes, window: 0 }
+        Self {
+            half,
+            gauge,
+            address,
+            chunk: [Bytes::new(), Bytes::new()],
+            not_sent_bytes,
+            window: 0,
+            written: 0,
+            settled: [0, 0],
+        }
     }
 
     /// What quinn takes before it says that it is full: what the path takes, and a little more. The kernel does the same for TCP
@@ -44,6 +57,10 @@ impl QuicDataSender {
         let address = self.half.connection().remote_address();
         if address != self.address {
             (self.address, self.gauge) = (address, Gauge::of(self.half.connection()));
+            self.settled = [self.written, 0];
+        }
+        if self.gauge.has_room() {
+            self.settled = [self.written, self.gauge.sent()];
         }
         let window = self.gauge.window() + self.not_sent_bytes;
         // Telling it costs a wake of the connection's task.
@@ -74,8 +91,9 @@ impl DataSender for QuicDataSender {
         while let Some(at) = self.chunk.iter().position(|part| !part.is_empty()) {
             // The future keeps nothing between polls: what it takes, it takes at once.
             let taking = pin!(self.half.stream().write_chunks(&mut self.chunk[at..]));
-            if let Err(error) = ready!(taking.poll(cx)) {
-                return Poll::Ready(Err(LinkError::Lost(error.into())));
+            match ready!(taking.poll(cx)) {
+                Ok(taken) => self.written += taken.bytes as u64,
+                Err(error) => return Poll::Ready(Err(LinkError::Lost(error.into()))),
             }
         }
         mem::take(&mut self.chunk);
@@ -92,7 +110,10 @@ impl DataSender for QuicDataSender {
         if self.gauge.has_room() { Pressure::Receiver } else { Pressure::Network }
     }
 
+    /// What is on its way, and what quinn has taken and not sent: less than that is told where packets were sent again.
     fn unacknowledged_bytes(&self) -> u64 {
-        self.gauge.in_flight()
+        let [written, sent] = self.settled;
+        let waits = (self.written - written).saturating_sub(self.gauge.sent().saturating_sub(sent));
+        self.gauge.in_flight() + waits.min(self.not_sent_bytes)
     }
 }

@@ -21,6 +21,8 @@ use quinn_proto::RttEstimator;
 pub(super) struct Gauge {
     window: AtomicU64,
     in_flight: AtomicU64,
+    /// All that was ever sent.
+    sent: AtomicU64,
     app_limited: AtomicBool,
     mtu: AtomicU64,
 }
@@ -40,6 +42,11 @@ impl Gauge {
     /// Bytes that are sent and not acknowledged.
     pub(super) fn in_flight(&self) -> u64 {
         self.in_flight.load(Relaxed)
+    }
+
+    /// Bytes that were sent, what was sent again and headers with them.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Relaxed)
     }
 
     /// Whether the path would take more: what waits then waits for the receiver's window.
@@ -81,6 +88,7 @@ struct Gauged {
 impl Gauged {
     fn sent(&self, bytes: u64) {
         self.gauge.in_flight.fetch_add(bytes, Relaxed);
+        self.gauge.sent.fetch_add(bytes, Relaxed);
     }
 
     fn gone(&self, bytes: u64) {
