@@ -1,12 +1,12 @@
 //! Why a peer, and each of its transfers, has the rate it has.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use flow::{Binding, Direction, Limiter, Rate, allocation::LeafPlan};
 
 use crate::{
     registry::PeerEntry,
-    shared::Conduct,
+    shared::{Conduct, TotalView},
     view::{Explanation, Reason},
 };
 
@@ -16,6 +16,7 @@ impl Scene<'_> {
     /// First the peer, each direction in use, then each transfer.
     pub(super) fn explain(&self, peer: &Arc<PeerEntry>) -> Explanation {
         let view = self.peer(peer);
+        let totals = &self.shared.book.load().totals;
         let mut reasons = Vec::new();
         for direction in Direction::ALL {
             let Some(plan) = self.peer_plans[direction.index()].get(&peer.key) else { continue };
@@ -32,7 +33,7 @@ impl Scene<'_> {
                 binding: plan.binding.as_str().into(),
                 if_lifted_bytes_per_second: if_lifted,
                 if_lifted_at_least: at_least,
-                because: because(plan.binding).into(),
+                because: because(plan.binding, &totals[direction.index()]).into(),
                 limited_by: BTreeMap::new(),
             });
         }
@@ -49,7 +50,7 @@ impl Scene<'_> {
                 binding: plan.binding.as_str().into(),
                 if_lifted_bytes_per_second: if_lifted,
                 if_lifted_at_least: at_least,
-                because: because(plan.binding).into(),
+                because: because(plan.binding, &totals[leaf.direction.index()]).into(),
                 limited_by: Limiter::ALL
                     .iter()
                     .zip(limited)
@@ -98,8 +99,11 @@ fn if_lifted<'a>(
 }
 
 /// One sentence for a person.
-fn because(binding: Binding) -> &'static str {
-    match binding {
+fn because(binding: Binding, total: &TotalView) -> Cow<'static, str> {
+    if let (Binding::Total, Some(capacity)) = (binding, learnt(total)) {
+        return format!("the line was found to carry {capacity}, shared among all who want it, by weight").into();
+    }
+    let words = match binding {
         Binding::Total => "the node's total limit is shared among all who want it, by weight",
         Binding::Group => "its group's cap is used up",
         Binding::PeerCap => "the operator capped this peer",
@@ -112,7 +116,18 @@ fn because(binding: Binding) -> &'static str {
         Binding::Worker => "this node's processor is busy",
         Binding::BackgroundYield => "background work leaves the line to foreground work",
         Binding::Unlimited => "nothing holds it",
-    }
+    };
+    words.into()
+}
+
+/// What the line was found to carry, where that and no configured limit is the total.
+fn learnt(total: &TotalView) -> Option<Rate> {
+    let is_lower = match (total.allowed, total.limit) {
+        (Some(allowed), Some(limit)) => allowed < limit,
+        (allowed, None) => allowed.is_some(),
+        (None, Some(_)) => false,
+    };
+    total.capacity.filter(|_| is_lower)
 }
 
 #[cfg(test)]
@@ -157,5 +172,18 @@ mod tests {
         assert_eq!(told(4000, &[leaf(Binding::Disk, 1000, 1000.0, Limiter::Disk)]), (Some(4000), false));
         // What is less than it has already makes no sense.
         assert_eq!(told(1150, &[leaf(Binding::Total, 1100, 1000.0, Limiter::Network)]), (Some(1100), true));
+    }
+
+    #[test]
+    fn a_total_that_was_learnt_is_told_from_one_that_was_set() {
+        let rate = |megabytes: u64| Some(Rate::from_bytes_per_second(1_000_000 * megabytes));
+        let said = |limit, allowed, capacity| {
+            because(Binding::Total, &TotalView { limit, allowed, capacity, assigned: None }).into_owned()
+        };
+        assert!(said(None, rate(9), rate(10)).contains("the line was found to carry 10.0 MB/s"));
+        assert!(said(rate(20), rate(9), rate(10)).contains("found to carry"));
+        for (limit, allowed, capacity) in [(rate(5), rate(5), rate(10)), (rate(5), rate(5), None), (None, None, None)] {
+            assert!(said(limit, allowed, capacity).contains("the node's total limit"));
+        }
     }
 }
