@@ -4,10 +4,10 @@
 //! no header is folded, and a request has no body. Syntax is `httparse`'s; what it leaves to the caller is decided here.
 
 use actors::port::GuestTerms;
-use http::{StatusCode, uri::Authority};
+use http::StatusCode;
 use httparse::{EMPTY_HEADER, Header};
 
-use super::target::Target;
+use super::{authority::is_authority, target::Target};
 
 /// The request line: a path of 4096 bytes, each written as `%XX`, does not fit, one of a real file does. 414 beyond.
 pub(super) const REQUEST_LINE_BYTES_MAX: usize = 8 * 1024;
@@ -216,11 +216,12 @@ pub(super) fn parse(head: &[u8]) -> Result<Request, Refusal> {
     })
 }
 
-/// `httparse` says the same of `HTTP/1.7` and of a line that has no version.
+/// `httparse` says the same of `HTTP/1.7`, of a line that has no version, and of one that has a space too many.
 fn bad_version(head: &[u8]) -> Refusal {
-    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let last = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
-    match last.starts_with(b"HTTP/") {
+    let line = head.strip_prefix(b"\r\n").unwrap_or(head).split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
+    match words.last().is_some_and(|last| last.starts_with(b"HTTP/")) {
+        true if words.len() > 3 => Refusal::malformed("a space stands within the target"),
         true => {
             let words = "this server speaks HTTP/1.1 and HTTP/1.0";
             Refusal::closing(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "http_version", words)
@@ -299,9 +300,9 @@ impl Fields {
     }
 }
 
-/// What stands in a URI between the slashes, without a user; empty where there is none (RFC 9112, 3.2).
+/// Empty where the target has nobody in it (RFC 9112, 3.2).
 fn is_host(value: &[u8]) -> bool {
-    value.is_empty() || (!value.contains(&b'@') && Authority::try_from(value).is_ok())
+    value.is_empty() || str::from_utf8(value).is_ok_and(is_authority)
 }
 
 fn once(place: &mut Option<String>, header: &Header<'_>) -> Result<(), Refusal> {

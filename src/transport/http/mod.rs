@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! HttpListener --admit--> run_on(worker) --> Connection: hear -> answer -> hear -> ...
-//! bytes -> meaning   head, target, terms, range, validator pure
+//! bytes -> meaning   head, target, authority, terms, range, validator pure
 //! meaning -> bytes   answer, page                          pure
 //! answer -> socket   respond (what), send (when and how)
 //! who waits          rows: one look over all connections of a worker, a few times a second
@@ -12,6 +12,7 @@
 //! ours, because to decide when a byte goes is what this server is for.
 
 mod answer;
+mod authority;
 mod certificate;
 mod connection;
 mod head;

@@ -119,7 +119,10 @@ fn trail(path: &str) -> String {
 
 fn html(text: &mut String, entry: &FileEntry) -> std::fmt::Result {
     let (slash, size) = match entry.kind {
-        FileKind::File => ("", format!("<td title=\"{} bytes\">{}</td>", entry.size, size(entry.size))),
+        FileKind::File => {
+            let unit = if entry.size == 1 { "byte" } else { "bytes" };
+            ("", format!("<td title=\"{} {unit}\">{}</td>", entry.size, size(entry.size)))
+        }
         FileKind::Directory | FileKind::Share => ("/", "<td></td>".to_owned()),
     };
     let (href, name) = (written(&entry.name), escaped(&entry.name));
@@ -206,6 +209,9 @@ mod tests {
             "{html}"
         );
         assert!(html.contains("<td title=\"5 bytes\">5 B</td><td>2024-02-29 12:14</td>"), "{html}");
+        let one = FileEntry { size: 1, ..entry("one", FileKind::File) };
+        let one = listing(Form::Html, &[one]);
+        assert!(one.contains("<td title=\"1 byte\">1 B</td>"), "{one}");
         assert!(html.contains("<title>/share/d&lt;</title>") && html.contains("href=\"../\""), "{html}");
         let json: serde_json::Value = serde_json::from_str(&listing(Form::Json, &entries)).unwrap();
         assert_eq!(json["path"], "share/d<");

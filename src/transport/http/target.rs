@@ -2,7 +2,7 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::terms::QUERY;
+use super::{authority::is_authority, terms::QUERY};
 
 /// Everything but RFC 3986's unreserved letters is written as `%XX`, so that a name can never be taken for a scheme, a query or
 /// markup.
@@ -32,8 +32,11 @@ impl Target {
             None => {
                 let (scheme, rest) = text.split_once("://")?;
                 let is_http = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-                let (_host, path) = rest.split_once('/').unwrap_or((rest, ""));
-                is_http.then_some(path)?
+                let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+                if !is_http || !is_authority(authority) || rest.starts_with('#') {
+                    return None;
+                }
+                rest.strip_prefix('/').unwrap_or(rest)
             }
         };
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
@@ -75,10 +78,10 @@ impl Target {
     }
 }
 
-/// The terms in one part of a query; also `ek` without a value carries some, bad ones.
+/// The terms in one part of a query; also `ek` without a value carries some, bad ones. However its name is written, it is that name.
 fn terms_of(part: &str) -> Option<&str> {
     let (name, value) = part.split_once('=').unwrap_or((part, ""));
-    (name == QUERY).then_some(value)
+    percent_decode_str(name).eq(QUERY.bytes()).then_some(value)
 }
 
 /// One name of a path, decoded. An encoded slash would make two names of it.
@@ -109,6 +112,9 @@ mod tests {
             ("/share/a?format=jsonx", "share/a", false, false),
             ("http://h:80/share/a", "share/a", false, false),
             ("HTTPS://h", "", true, false),
+            ("http://h/", "", true, false),
+            ("http://h?a/share/ten", "", true, false),
+            ("http://[::1]:80?format=json", "", true, true),
             ("/...", "...", false, false),
             ("/share/./a:b", "share/a:b", false, false),
             ("/share/a?eka=1&xek=2&EK=3", "share/a", false, false),
@@ -135,6 +141,13 @@ mod tests {
             "/a%00b",
             "/%ff",
             "ftp://h/a",
+            "http:///a",
+            "http://",
+            "http://?a",
+            "http://h#/a",
+            "http://a@b/a",
+            "http://a:b@c/a",
+            "http://h:x/a",
         ] {
             assert_eq!(Target::parse(text), None, "{text}");
         }
@@ -146,7 +159,10 @@ mod tests {
             ("/a?ek=x-1_y", "x-1_y"),
             ("/a?format=json&ek=x", "x"),
             ("/a?ek=x&ek=y", "x&y"),
+            ("/a?%65k=x", "x"),
+            ("/a?e%6B=x&%65%6b=y", "x&y"),
             ("/a?ek", ""),
+            ("/a?e%6b", ""),
             ("/a?ek=", ""),
         ] {
             assert_eq!(Target::parse(text).unwrap().terms.as_deref(), Some(terms), "{text}");

@@ -56,7 +56,9 @@ impl Validator {
             return Verdict::Failed;
         }
         let is_known = match (&wishes.if_none_match, &wishes.if_modified_since) {
-            (Some(tags), _) => is_any(tags) || entries(tags).any(|tag| tag.trim_start_matches("W/") == self.etag),
+            (Some(tags), _) => {
+                is_any(tags) || entries(tags).any(|tag| tag.strip_prefix("W/").unwrap_or(tag) == self.etag)
+            }
             (None, Some(date)) => seconds(date).zip(self.modified_s).is_some_and(|(since, modified)| modified <= since),
             (None, None) => false,
         };
@@ -121,11 +123,13 @@ mod tests {
     fn table_of_conditions() {
         let tag = validator().etag;
         let (weak, list) = (format!("W/{tag}"), format!("\"x\", {tag}"));
+        let twice_weak = format!("W/{weak}");
         for (pairs, verdict) in [
             (vec![], Verdict::Send),
             (vec![("if-none-match", tag.as_str())], Verdict::NotModified),
             (vec![("if-none-match", weak.as_str())], Verdict::NotModified),
             (vec![("if-none-match", list.as_str())], Verdict::NotModified),
+            (vec![("if-none-match", twice_weak.as_str())], Verdict::Send),
             (vec![("if-none-match", "*")], Verdict::NotModified),
             (vec![("if-none-match", "\"x\"")], Verdict::Send),
             (vec![("if-none-match", "\"x\""), ("if-modified-since", LATER)], Verdict::Send),

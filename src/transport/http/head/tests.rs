@@ -51,7 +51,7 @@ fn a_head_that_trickles_in_is_whole_with_its_last_byte() {
 
 #[test]
 fn a_host_is_a_name_or_an_address_or_empty() {
-    for host in ["h", "my_host:7480", "127.0.0.1:80", "[::1]:7480", "[fe80::1]", ""] {
+    for host in ["h", "my_host:7480", "127.0.0.1:80", "[::1]:7480", "[fe80::1]", "%41", ""] {
         assert!(read(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).unwrap().is_some(), "{host}");
     }
 }
@@ -85,6 +85,15 @@ fn hostile_shapes_are_refused() {
         ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", (400, "malformed", true)),
         ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", (400, "malformed", true)),
         ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", (400, "malformed", true)),
+        ("GET / HTTP/1.1\r\nHost: x:abc\r\n\r\n", (400, "malformed", true)),
+        ("GET / HTTP/1.1\r\nHost: x:-1\r\n\r\n", (400, "malformed", true)),
+        ("GET / HTTP/1.1\r\nHost: x:99999\r\n\r\n", (400, "malformed", true)),
+        ("GET / HTTP/1.1\r\nHost: []\r\n\r\n", (400, "malformed", true)),
+        ("GET / HTTP/1.1\r\nHost: [zz]\r\n\r\n", (400, "malformed", true)),
+        ("GET /a b HTTP/1.1\r\nHost: h\r\n\r\n", (400, "malformed", true)),
+        ("GET /a b HTTP/2.0\r\nHost: h\r\n\r\n", (400, "malformed", true)),
+        ("\r\nGET /a HTTP/2.0\r\nHost: h\r\n\r\n", (505, "http_version", true)),
+        ("GET http://u@h/a HTTP/1.1\r\nHost: h\r\n\r\n", (400, "target", false)),
         ("GET / HTTP/1.1\r\nHost: user@a\r\n\r\n", (400, "malformed", true)),
         ("GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", (400, "malformed", true)),
         ("GET / HTTP/1.1\r\nHost: a\r\nRange: bytes=0-\r\nRange: bytes=1-\r\n\r\n", (400, "malformed", true)),
