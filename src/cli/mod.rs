@@ -31,7 +31,7 @@ use clap::{CommandFactory as _, Parser as _};
 
 use crate::{
     config::{Config, Overrides},
-    node::{Exit, Failure},
+    node::{self, Exit, Failure},
 };
 use args::{Cli, Command, ConfigCommand};
 
@@ -99,10 +99,11 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     }
 }
 
-/// What a good file says, with its limits in bytes and bits: a wrong unit is seen here.
+/// What a good file says whose own files are there, with its limits in bytes and bits: a wrong unit is seen here.
 fn check(file: &Path) -> Result<String, Failure> {
     let overrides = Overrides::default();
     let config = Config::load(Some(file), &overrides).map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
+    node::check(&config)?;
     Ok(format!(
         "{}: good\nupload limit {}, download limit {}\n{} shares, {} groups, {} peers\n",
         file.display(),

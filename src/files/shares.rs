@@ -152,6 +152,14 @@ impl Shares {
         Ok(())
     }
 
+    /// Whether a directory could be shared, by a node whose state is in `state_dir` if that is known.
+    ///
+    /// # Errors
+    /// As [`Shares::new`].
+    pub fn look(share: &ShareConfig, state_dir: Option<&Path>) -> Result<(), SharesError> {
+        open_share(share, state_dir).map(drop)
+    }
+
     /// The shares, by name.
     pub fn infos(&self) -> Vec<ShareInfo> {
         self.inner.shares.load().values().map(|share| share.info.clone()).collect()
@@ -274,7 +282,7 @@ fn open_all(shares: Vec<ShareConfig>, state_dir: &Path) -> Result<BTreeMap<Strin
         if !is_share_name(&config.name) {
             return Err(SharesError::Name(config.name));
         }
-        let share = open_share(&config, state_dir)?;
+        let share = open_share(&config, Some(state_dir))?;
         if opened.insert(config.name.clone(), share).is_some() {
             return Err(SharesError::Twice(config.name));
         }
@@ -282,7 +290,7 @@ fn open_all(shares: Vec<ShareConfig>, state_dir: &Path) -> Result<BTreeMap<Strin
     Ok(opened)
 }
 
-fn open_share(config: &ShareConfig, state_dir: &Path) -> Result<Share, SharesError> {
+fn open_share(config: &ShareConfig, state_dir: Option<&Path>) -> Result<Share, SharesError> {
     let ShareConfig { name, path, writable, public } = config.clone();
     let open = || -> io::Result<(OwnedFd, PathBuf)> {
         let whole = path.canonicalize()?;
@@ -294,7 +302,8 @@ fn open_share(config: &ShareConfig, state_dir: &Path) -> Result<Share, SharesErr
     let (directory, whole) =
         open().map_err(|error| SharesError::Open { name: name.clone(), path: path.clone(), error })?;
     // `evenkeel serve ~` must not serve the node's own key.
-    if state_dir.canonicalize().is_ok_and(|state| state.starts_with(&whole)) {
+    let state = state_dir.and_then(|path| path.canonicalize().ok());
+    if state.is_some_and(|state| state.starts_with(&whole)) {
         return Err(SharesError::HoldsState { name, path });
     }
     Ok(Share { directory: Arc::new(directory), info: ShareInfo { name, writable, public } })

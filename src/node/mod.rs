@@ -1,6 +1,7 @@
 //! The composition root: the only place that names concrete types. It puts transports, files, identity, admin API and
 //! telemetry together into a node (`serve`), or into a client's one session (`get`, `put`, `ls`).
 
+mod check;
 mod compose;
 mod demo;
 mod doors;
@@ -17,6 +18,7 @@ mod sign;
 mod transfer;
 mod tree;
 
+pub use check::check;
 pub use demo::demo;
 pub use exit::{Exit, Failure};
 pub use listing::{Listed, list};

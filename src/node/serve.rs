@@ -135,7 +135,7 @@ fn http(node: &Arc<Node>, config: &Config, connections_max: usize) -> Result<Opt
     HttpListener::bind(address, door, http_config).map(Some).map_err(machine)
 }
 
-fn share_config(share: &Share) -> ShareConfig {
+pub(super) fn share_config(share: &Share) -> ShareConfig {
     ShareConfig { name: share.name.clone(), path: share.path.clone(), writable: share.writable, public: share.public }
 }
 

@@ -98,6 +98,41 @@ fn a_good_configuration_is_said_to_be_good() {
 }
 
 #[test]
+fn files_that_a_configuration_names_and_that_are_not_there_are_said_as_serve_says_them() {
+    let room = tempfile::tempdir().unwrap();
+    let file = room.path().join("it.toml");
+    let check = || evenkeel(&["config", "check", file.to_str().unwrap()]);
+    let serve = || Server::command(room.path(), &["--config", file.to_str().unwrap()]).output().unwrap();
+    let http = |keys: &str| format!("[http]\nlisten = \"127.0.0.1:0\"\n{keys}");
+    fs::create_dir(room.path().join("music")).unwrap();
+    fs::write(room.path().join("cert.pem"), "nothing").unwrap();
+    for (text, words) in [
+        ("[[share]]\nname = \"films\"\npath = \"films\"\n".to_owned(), "share `films`: "),
+        (http("certificate = \"cert.pem\"\nkey = \"key.pem\"\n"), "http.certificate: "),
+        (http("signing_key_file = \"sign.key\"\n"), "http.signing_key_file: "),
+    ] {
+        fs::write(&file, &text).unwrap();
+        let told = check().expect_code(64).err();
+        assert!(told.contains(words), "{told}");
+        let said = serve().expect_code(64).err();
+        let told = told.trim().strip_prefix("evenkeel: ").unwrap();
+        assert!(said.contains(told), "check: {told}\nserve: {said}");
+    }
+    // All of it at once.
+    let keys = http("certificate = \"cert.pem\"\nkey = \"key.pem\"\nsigning_key_file = \"sign.key\"\n");
+    fs::write(&file, format!("{keys}[[share]]\nname = \"films\"\npath = \"films\"\n")).unwrap();
+    let told = check().expect_code(64).err();
+    for words in ["http.certificate", "http.signing_key_file", "share `films`"] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    fs::write(&file, "[[share]]\nname = \"music\"\npath = \"music\"\n").unwrap();
+    let files = || fs::read_dir(room.path()).unwrap().count();
+    let before = files();
+    check().expect_code(0);
+    assert_eq!(files(), before, "nothing is made");
+}
+
+#[test]
 fn each_bad_key_of_a_configuration_is_named_with_its_line() {
     let room = tempfile::tempdir().unwrap();
     let file = room.path().join("bad.toml");
