@@ -192,7 +192,7 @@ fn an_address_that_is_a_peer_twice_is_told_as_it_is_written_with_its_line() {
     for (one, two, name) in [
         ("http:192.0.2.7", "http:192.0.2.7", "http:192.0.2.7"),
         // One /64.
-        ("http:2001:db8::1", "http:2001:db8::2", "http:2001:db8::"),
+        ("http:2001:db8::1", "http:2001:db8::2", "http:2001:db8::/64"),
     ] {
         let error = parse(&format!("[[peer]]\nid='{one}'\n[[peer]]\nid='{two}'")).expect_err(one);
         assert_eq!(error.faults.len(), 1, "{error}");

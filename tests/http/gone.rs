@@ -176,3 +176,22 @@ fn an_operator_closes_the_idle_connections_of_an_address_that_is_no_peer_any_mor
     assert!(absent.err().contains("no peer http:127.0.0.1 is here"), "{}", absent.err());
     assert_eq!(other.get("file.bin", "Range: bytes=0-9\r\n").status, 206);
 }
+
+#[test]
+fn a_network_of_addresses_is_named_as_one_and_found_by_that_name() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        eprintln!("there is no IPv6 here: this test says nothing");
+        return;
+    }
+    let server = Server::with_config("", &["--open", "--http", "[::1]:0"]);
+    fs::write(server.share().join("file.bin"), vec![0; 1000]).unwrap();
+    let mut wire = Wire::from_address(&server, "::1".parse().unwrap());
+    assert_eq!(wire.get("file.bin", "").status, 200);
+    assert!(server.ctl(&["peers"]).expect_code(0).out().contains("http:::/64"));
+    for name in ["http:::/64", "http:::1", "http:::2"] {
+        server.ctl(&["explain", name]).expect_code(0);
+    }
+    server.ctl(&["set", "peer", "http:::/64", "--upload-cap", "1MB/s"]).expect_code(0);
+    server.ctl(&["disconnect", "http:::/64"]).expect_code(0);
+    assert!(wire.is_closed());
+}

@@ -108,7 +108,7 @@ impl Wire {
     }
 
     fn made(server: &Server, from: IpAddr, receive_buffer_bytes: Option<usize>) -> Self {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let socket = Socket::new(Domain::for_address(SocketAddr::new(from, 0)), Type::STREAM, None).unwrap();
         if let Some(bytes) = receive_buffer_bytes {
             socket.set_recv_buffer_size(bytes).unwrap();
         }

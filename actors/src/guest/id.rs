@@ -1,4 +1,4 @@
-//! What a guest is called: an id that is its address, shown as `http:192.0.2.7`.
+//! What a guest is called: an id that is its address, shown as `http:192.0.2.7`, or `http:2001:db8:1:2::/64`.
 //!
 //! The tree, the registry and the settings know peers by [`PeerId`], the hash of a key. A guest's id has a fixed beginning
 //! instead, with the address behind it: no key can be found whose hash begins so, and nothing that knows ids has to
@@ -15,6 +15,8 @@ use wire::PeerId;
 const TAG: [u8; 16] = *b"evenkeel guest: ";
 /// What a guest's name begins with.
 const PREFIX: &str = "http:";
+/// What a guest's name ends with where it is many addresses.
+const NETWORK: &str = "/64";
 
 /// The address that guests at `address` share: an IPv4 address by itself, of IPv6 the /64, which one customer has.
 pub(super) fn shared_address(address: IpAddr) -> IpAddr {
@@ -47,7 +49,7 @@ pub(crate) fn address_of(id: &PeerId) -> Option<IpAddr> {
     Some(IpAddr::from(octets).to_canonical())
 }
 
-/// Shows an id as people write it: `http:ADDRESS` for a guest (of IPv6 the first address of its /64), 52 letters for others.
+/// Shows an id as people write it: `http:ADDRESS` for a guest (of IPv6 `http:ADDRESS/64`), 52 letters for others.
 #[derive(Copy, Clone, Debug)]
 pub struct PeerName<'a>(pub &'a PeerId);
 
@@ -61,24 +63,32 @@ impl PeerName<'_> {
 impl fmt::Display for PeerName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match address_of(self.0) {
-            Some(address) => write!(f, "{PREFIX}{address}"),
+            Some(address @ IpAddr::V4(_)) => write!(f, "{PREFIX}{address}"),
+            Some(address @ IpAddr::V6(_)) => write!(f, "{PREFIX}{address}{NETWORK}"),
             None => self.0.fmt(f),
         }
     }
 }
 
-/// Reads what [`PeerName`] writes; any address of an IPv6 /64 names it.
+/// Reads what [`PeerName`] writes; any address of an IPv6 /64 names it, also without the length.
 ///
 /// # Errors
 /// In words for whoever wrote it.
 pub fn parse_peer(text: &str) -> Result<PeerId, String> {
     match text.strip_prefix(PREFIX) {
-        Some(address) => address.parse().map(guest_id).map_err(|_| {
+        Some(address) => address_from(address).map(guest_id).ok_or_else(|| {
             format!(
-                "`{text}` is no peer: behind `{PREFIX}` comes an address, such as http:192.0.2.7 or http:2001:db8::"
+                "`{text}` is no peer: behind `{PREFIX}` comes an address, such as http:192.0.2.7 or http:2001:db8::/64"
             )
         }),
         None => text.parse().map_err(|error: wire::PeerIdError| error.to_string()),
+    }
+}
+
+fn address_from(text: &str) -> Option<IpAddr> {
+    match text.strip_suffix(NETWORK) {
+        Some(network) => network.parse::<Ipv6Addr>().ok().map(IpAddr::from),
+        None => text.parse().ok(),
     }
 }
 
@@ -91,8 +101,8 @@ mod tests {
         for (address, name) in [
             ("192.0.2.7", "http:192.0.2.7"),
             ("::ffff:192.0.2.7", "http:192.0.2.7"),
-            ("2001:db8:1:2:3:4:5:6", "http:2001:db8:1:2::"),
-            ("::1", "http:::"),
+            ("2001:db8:1:2:3:4:5:6", "http:2001:db8:1:2::/64"),
+            ("::1", "http:::/64"),
         ] {
             let id = guest_id(address.parse().unwrap());
             assert_eq!(PeerName(&id).to_string(), name);
@@ -102,7 +112,9 @@ mod tests {
         }
         let key = PeerId::from_spki_der(b"a key");
         assert_eq!(parse_peer(&PeerName(&key).to_string()), Ok(key));
-        assert!(parse_peer("http:nowhere").unwrap_err().contains("192.0.2.7"));
+        for bad in ["http:nowhere", "http:192.0.2.7/64", "http:::1/63", "http:/64"] {
+            assert!(parse_peer(bad).unwrap_err().contains("192.0.2.7"), "{bad}");
+        }
         assert!(parse_peer("short").unwrap_err().contains("not a peer id"));
     }
 
