@@ -1,3 +1,5 @@
+//! The total as rounds go by: misses, tries, a line that shrinks, fails and comes back.
+
 use super::*;
 
 fn rate(bytes_per_second: u64) -> Rate {
