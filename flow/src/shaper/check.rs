@@ -32,6 +32,10 @@ impl Shaper {
         }
         assert_eq!(timers, self.wheel.armed(), "timers belong to nodes");
         assert_eq!(parked, self.parked, "parked branches are counted");
+        for (key, peer) in &self.peers {
+            let leaves = self.leaf_of.values().map(|&index| &self.leaves[index as usize]);
+            peer.check(leaves.filter(|leaf| leaf.peer == *key).map(|leaf| leaf.rates.assigned));
+        }
         assert_eq!(self.leaves.len() - self.vacant.len(), self.leaf_of.len(), "every leaf has its key");
     }
 

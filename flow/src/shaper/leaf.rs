@@ -5,7 +5,7 @@ use super::mode::Mode;
 use super::pace::Pace;
 use super::tier::Tier;
 use super::tree::NodeId;
-use crate::{Class, LeafKey, Rate};
+use crate::{Class, LeafKey, PeerKey, Rate};
 
 /// What the plan says of one leaf.
 #[derive(Copy, Clone, PartialEq, Debug)]
@@ -41,6 +41,7 @@ pub(crate) struct Standing {
 #[derive(Debug)]
 pub(crate) struct Leaf {
     pub(crate) key: LeafKey,
+    pub(crate) peer: PeerKey,
     pub(crate) node: NodeId,
     pub(crate) rates: LeafRates,
     /// Bytes asked for; 0 when it waits for nothing.
@@ -67,12 +68,15 @@ pub(crate) struct Leaf {
 pub(crate) struct LastRelease {
     pub(crate) bytes: u32,
     pub(crate) tier: Tier,
+    /// Of what its peer's leaves have together until they are assigned something.
+    pub(crate) provisional: bool,
 }
 
 impl Leaf {
-    pub(crate) fn new(key: LeafKey, node: NodeId, rates: LeafRates, now: u64) -> Self {
+    pub(crate) fn new(key: LeafKey, peer: PeerKey, node: NodeId, rates: LeafRates, now: u64) -> Self {
         Leaf {
             key,
+            peer,
             node,
             rates,
             request: 0,
@@ -81,7 +85,7 @@ impl Leaf {
             ceiling: Clock::new(rates.ceiling, now),
             pace: Pace::new(now),
             mode: Mode::Precise,
-            last: LastRelease { bytes: 0, tier: Tier::Guaranteed },
+            last: LastRelease { bytes: 0, tier: Tier::Guaranteed, provisional: false },
             woken: false,
             provisional_until: 0,
             provisional: Rate::ZERO,
@@ -91,8 +95,10 @@ impl Leaf {
     }
 
     /// Takes a request. `fair_rate_per_weight` is what others are assigned: a leaf that wakes is guaranteed as much until
-    /// the allocator has seen it, or it would wait a round behind those who share its part (DESIGN 13: at once).
-    pub(crate) fn ask(&mut self, bytes: u32, now: u64, fair_rate_per_weight: f64) {
+    /// the allocator has seen it, or it would wait a round behind those who share its part (DESIGN 13: at once). All that its
+    /// peer's leaves have in this way comes out of one clock (`peer.rs`). Returns that provisional guarantee, if it has just woken to one.
+    pub(crate) fn ask(&mut self, bytes: u32, now: u64, fair_rate_per_weight: f64) -> Option<Rate> {
+        let mut woke_to = None;
         let away = |least_ns: u64| self.active_at.is_none_or(|at| now >= at.saturating_add(least_ns));
         if self.request == 0 && away(PAUSE_NS) {
             self.ceiling.forget(now);
@@ -104,10 +110,12 @@ impl Leaf {
             if self.rates.class == Class::Foreground {
                 self.provisional = Rate::from_f64(fair_rate_per_weight * self.rates.weight);
                 self.provisional_until = now + PROVISIONAL_NS;
+                woke_to = (self.provisional > self.rates.assigned).then_some(self.provisional);
             }
         }
         self.request = bytes;
         self.active_at = Some(now);
+        woke_to
     }
 
     pub(crate) fn set_rates(&mut self, rates: LeafRates, now: u64) {
@@ -120,8 +128,8 @@ impl Leaf {
         self.tune_guarantee(now);
     }
 
-    /// Where it belongs, given its request and clocks.
-    pub(crate) fn standing(&mut self, now: u64) -> Standing {
+    /// Where it belongs, given its request and clocks, and when its peer's clock lets go what is guaranteed provisionally.
+    pub(crate) fn standing(&mut self, now: u64, peer_ready_at: u64) -> Standing {
         if self.request == 0 {
             return Standing { tier: None, timer: None };
         }
@@ -130,7 +138,7 @@ impl Leaf {
         if open_at > now {
             return Standing { tier: None, timer: Some(open_at) };
         }
-        let guaranteed_at = self.guarantee.ready_at();
+        let guaranteed_at = self.guaranteed_at(peer_ready_at);
         if guaranteed_at <= now {
             return Standing { tier: Some(Tier::Guaranteed), timer: None };
         }
@@ -138,12 +146,17 @@ impl Leaf {
     }
 
     /// The tier in which it would go if it asked once more.
-    pub(crate) fn next_tier(&self, now: u64) -> Option<Tier> {
-        match (self.ceiling.ready_at() <= now, self.guarantee.ready_at() <= now) {
+    pub(crate) fn next_tier(&self, now: u64, peer_ready_at: u64) -> Option<Tier> {
+        match (self.ceiling.ready_at() <= now, self.guaranteed_at(peer_ready_at) <= now) {
             (false, _) => None,
             (true, true) => Some(Tier::Guaranteed),
             (true, false) => Some(self.borrows_in()),
         }
+    }
+
+    fn guaranteed_at(&self, peer_ready_at: u64) -> u64 {
+        let own = self.guarantee.ready_at();
+        if self.is_provisional() { own.max(peer_ready_at) } else { own }
     }
 
     fn borrows_in(&self) -> Tier {
@@ -158,7 +171,7 @@ impl Leaf {
         self.request = 0;
         self.woken = false;
         self.active_at = Some(now);
-        self.last = LastRelease { bytes, tier };
+        self.last = LastRelease { bytes, tier, provisional: tier == Tier::Guaranteed && self.is_provisional() };
         self.pace.add(bytes, now);
         self.ceiling.charge(bytes, now, Slack::BelowRoot { turn_ns });
         // What is lent comes on top of the guarantee, or borrowing would eat it up.
@@ -177,6 +190,11 @@ impl Leaf {
             self.guarantee.refund(bytes);
         }
         bytes
+    }
+
+    /// Whether its guarantee, tuned to `now`, can be provisional.
+    pub(crate) fn may_be_provisional(&self, now: u64) -> bool {
+        now < self.provisional_until && self.provisional > self.rates.assigned
     }
 
     /// Whether what is guaranteed now is more than what was assigned.

@@ -22,6 +22,7 @@ mod keys;
 mod leaf;
 mod mode;
 mod pace;
+mod peer;
 mod quantum;
 mod ring;
 #[allow(clippy::module_inception, reason = "the noun of this room is its main type")]

@@ -10,6 +10,7 @@ use super::clock::{NANOS_PER_MILLI, Slack, cost_ns};
 use super::keys::KeyMap;
 use super::leaf::{Leaf, LeafRates};
 use super::mode::Mode;
+use super::peer::Peer;
 use super::quantum::ShaperConfig;
 use super::tier::{TIERS, Tier};
 use super::tree::{Kind, NodeId, ROOT, Tree};
@@ -59,14 +60,6 @@ impl Drop for Shaper {
     }
 }
 
-/// A peer, with a node in every group in which it has had transfers.
-#[derive(Debug)]
-pub(super) struct Peer {
-    bucket: Arc<SharedBucket>,
-    weight: f64,
-    pub(super) nodes: Vec<(GroupKey, NodeId)>,
-}
-
 impl Shaper {
     /// A shaper that draws on `total`, with the default group, uncapped.
     pub fn new(total: Arc<SharedBucket>, config: ShaperConfig, now: Moment) -> Self {
@@ -112,7 +105,8 @@ impl Shaper {
 
     /// Adds or changes a peer: its cap, which holds over all groups and workers, and its weight among the peers.
     pub fn put_peer(&mut self, key: PeerKey, bucket: Arc<SharedBucket>, weight: f64) {
-        let peer = self.peers.entry(key).or_insert_with(|| Peer { bucket: bucket.clone(), weight, nodes: Vec::new() });
+        let now = self.now;
+        let peer = self.peers.entry(key).or_insert_with(|| Peer::new(bucket.clone(), weight, now));
         (peer.bucket, peer.weight) = (bucket, weight);
         for (_, id) in peer.nodes.clone() {
             self.tree.set_weight(id, weight);
@@ -144,13 +138,14 @@ impl Shaper {
         let parent = self.peer_node(peer, group);
         let index = self.vacant.pop().unwrap_or(self.leaves.len() as u32);
         let node = self.tree.add(parent, Kind::Leaf(index), rates.weight);
-        let mut leaf = Leaf::new(key, node, rates, now.as_nanos());
+        let mut leaf = Leaf::new(key, peer, node, rates, now.as_nanos());
         leaf.mode = mode;
         match self.leaves.get_mut(index as usize) {
             Some(slot) => *slot = leaf,
             None => self.leaves.push(leaf),
         }
         self.leaf_of.insert(key, index);
+        self.note_assigned(peer, Rate::ZERO, rates.assigned);
         if request > 0 {
             self.request(key, request, now);
         }
@@ -160,18 +155,29 @@ impl Shaper {
     pub fn set_leaf(&mut self, key: LeafKey, rates: LeafRates, now: Moment) {
         let Some(&index) = self.leaf_of.get(&key) else { return };
         let leaf = &mut self.leaves[index as usize];
+        let (peer, before) = (leaf.peer, leaf.rates.assigned);
         leaf.set_rates(rates, now.as_nanos());
         self.tree.set_weight(leaf.node, rates.weight);
+        self.note_assigned(peer, before, rates.assigned);
         self.settle(index, now.as_nanos());
     }
 
     /// Removes a leaf with its request. Return unused permission before.
     pub fn remove_leaf(&mut self, key: LeafKey) {
         let Some(index) = self.leaf_of.remove(&key) else { return };
-        let node = self.leaves[index as usize].node;
+        let Leaf { node, peer, rates, .. } = self.leaves[index as usize];
+        self.note_assigned(peer, rates.assigned, Rate::ZERO);
         self.wheel.remove(node);
         self.tree.remove(node);
         self.vacant.push(index);
+    }
+
+    fn note_assigned(&mut self, peer: PeerKey, before: Rate, now: Rate) {
+        if before != now
+            && let Some(peer) = self.peers.get_mut(&peer)
+        {
+            peer.note_assigned(before, now);
+        }
     }
 
     /// The leaf has up to `bytes` ready. Replaces a request that waits; 0 cancels it. Released at most once. Returns whether it is
@@ -180,7 +186,12 @@ impl Shaper {
         let Some(&index) = self.leaf_of.get(&key) else { return false };
         let now = now.as_nanos();
         let leaf = &mut self.leaves[index as usize];
-        leaf.ask(bytes, now, self.total.fair_rate());
+        if let Some(share) = leaf.ask(bytes, now, self.total.fair_rate())
+            && let Some(peer) = self.peers.get_mut(&leaf.peer)
+        {
+            peer.wake(share, now);
+            leaf.woken = peer.ready_at() <= now;
+        }
         self.settle(index, now);
         self.note_waiting();
         let leaf = &self.leaves[index as usize];
@@ -235,6 +246,11 @@ impl Shaper {
         let leaf = &mut self.leaves[index as usize];
         let bytes = leaf.refund(bytes);
         let (node, tier) = (leaf.node, leaf.last.tier);
+        if leaf.last.provisional
+            && let Some(peer) = self.peers.get_mut(&leaf.peer)
+        {
+            peer.refund(bytes);
+        }
         self.tree.refund(node, tier, bytes);
         self.total.give_back(bytes);
         let peer = self.tree.parent(node);
@@ -311,8 +327,14 @@ impl Shaper {
     /// Draws on every bucket above the leaf and books the release; `None` when another worker was quicker.
     fn release(&mut self, index: u32, tier: Tier, reserve_ns: u64) -> Option<Release> {
         let now = self.now;
-        let bytes = self.leaves[index as usize].request.min(self.quantum_of(index, tier));
-        let node = self.leaves[index as usize].node;
+        let leaf = &self.leaves[index as usize];
+        if tier == Tier::Guaranteed && leaf.is_provisional() && self.peer_ready_at(leaf, now) > now {
+            // Another leaf of its peer has been quicker.
+            self.settle(index, now);
+            return None;
+        }
+        let bytes = leaf.request.min(self.quantum_of(index, tier));
+        let node = leaf.node;
         let peer = self.tree.parent(node);
         let group = self.tree.parent(peer);
         let turn_bytes = self.config.turn(self.leaf_of.len(), self.total.rate());
@@ -341,7 +363,13 @@ impl Shaper {
         let lent = tier != Tier::Guaranteed || leaf.is_provisional();
         let key = leaf.key;
         leaf.charge(tier, bytes, now, turn_ns);
-        if let Some(next) = leaf.next_tier(now) {
+        if leaf.last.provisional
+            && let Some(peer) = self.peers.get_mut(&leaf.peer)
+        {
+            peer.charge(bytes, now, slack);
+        }
+        let leaf = &self.leaves[index as usize];
+        if let Some(next) = leaf.next_tier(now, self.peer_ready_at(leaf, now)) {
             self.hold_below(next, group);
         }
         self.settle(index, now);
@@ -349,10 +377,17 @@ impl Shaper {
         Some(Release { leaf: key, bytes, lent })
     }
 
+    /// When its peer's leaves may have more that is guaranteed provisionally: at once where nothing of that kind is.
+    fn peer_ready_at(&self, leaf: &Leaf, now: u64) -> u64 {
+        let peer = if leaf.may_be_provisional(now) { self.peers.get(&leaf.peer) } else { None };
+        peer.map_or(0, Peer::ready_at)
+    }
+
     /// Seats a leaf, or arms its timer, as its request and clocks demand.
     fn settle(&mut self, index: u32, now: u64) {
+        let peer_ready_at = self.peer_ready_at(&self.leaves[index as usize], now);
         let leaf = &mut self.leaves[index as usize];
-        let standing = leaf.standing(now);
+        let standing = leaf.standing(now, peer_ready_at);
         let (node, first) = (leaf.node, leaf.woken);
         let before = std::mem::replace(&mut leaf.tier, standing.tier);
         if before != standing.tier {
@@ -429,8 +464,8 @@ impl Shaper {
             self.put_group(group_key, unlimited(), 1.0);
         }
         let group = self.groups[&group_key];
-        let peer =
-            self.peers.entry(key).or_insert_with(|| Peer { bucket: unlimited(), weight: 1.0, nodes: Vec::new() });
+        let now = self.now;
+        let peer = self.peers.entry(key).or_insert_with(|| Peer::new(unlimited(), 1.0, now));
         if let Some(&(_, id)) = peer.nodes.iter().find(|(key, _)| *key == group_key) {
             return id;
         }

@@ -4,7 +4,6 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use tokio::{
@@ -12,10 +11,6 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_rustls::server::TlsStream;
-
-/// How long a lost connection still waits for its turn. Each new transfer goes before those that wait, so whoever resets each after its
-/// first piece and begins anew would take a neighbour's rate if none of his own stood in his way.
-const LOST_FOR: Duration = Duration::from_millis(500);
 
 /// What bytes come from and go to.
 pub(super) enum Stream {
@@ -39,11 +34,10 @@ impl Stream {
         host::unacked_bytes(self.tcp()).unwrap_or(0)
     }
 
-    /// Completes half a second after the connection is no more: reset, or given up by the kernel. Not when the client has ended its
+    /// Completes when the connection is no more: reset, or given up by the kernel. Not when the client has ended its
     /// side, for it may still read, and not when more requests lie in the socket. The reactor knows; the kernel is not asked.
     pub(super) async fn lost(&self) {
         let _ = self.tcp().ready(Interest::ERROR).await;
-        tokio::time::sleep(LOST_FOR).await;
     }
 
     /// What the socket still holds goes with it, and the client hears of that.

@@ -267,6 +267,36 @@ fn a_leaf_that_is_about_to_ask_again_finds_what_it_was_promised() {
     }
 }
 
+/// Each transfer that begins is guaranteed a share until the allocator has seen it, and goes first. Whoever ended his after the first piece
+/// and began anew did so with each of them, and left nothing to his neighbour.
+#[test]
+fn who_begins_anew_after_each_piece_has_no_more_than_one_share() {
+    for (begun, asks_after) in [(1, 0), (1, 300_000), (20, 0), (20, 300_000), (200, 300_000)] {
+        let mut sim = Sim::new(rate(2_000_000), 1);
+        (sim.late_ns_max, sim.gathers, sim.asks_after_ns) = (MILLI / 4, true, asks_after);
+        sim.join(0, Rate::UNLIMITED, assigned(1_000_000));
+        sim.start(0);
+        (1..=begun).for_each(|leaf| sim.begin_anew(leaf, PeerKey(1)));
+        while sim.now < 10 * SECOND {
+            let seen = sim.sent.len();
+            sim.run(sim.now + MILLI);
+            let ended: Vec<u64> = sim.sent[seen..].iter().map(|sent| sent.leaf).filter(|&leaf| leaf != 0).collect();
+            ended.iter().for_each(|&leaf| sim.begin_anew(leaf, PeerKey(1)));
+        }
+        sim.check();
+        let got = |of: &dyn Fn(u64) -> bool| sim.bytes(SECOND, 10 * SECOND, of) as f64 / 9.0 / 2e6;
+        let (neighbour, other) = (got(&|leaf| leaf == 0), got(&|leaf| leaf != 0));
+        assert!(
+            neighbour >= 0.49,
+            "{neighbour:.3} beside {other:.3} with {begun} at a time, asking after {asks_after} ns"
+        );
+        assert!(
+            other >= 0.47,
+            "small transfers one after the other have their share: {other:.3} with {begun} at a time"
+        );
+    }
+}
+
 #[test]
 fn background_is_not_given_what_foreground_is_about_to_ask_for() {
     for total in [20_000_000, 200_000_000] {

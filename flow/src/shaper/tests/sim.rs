@@ -107,6 +107,18 @@ impl Sim {
         self.shapers[worker].request(LeafKey(leaf), u32::MAX, now);
     }
 
+    /// Ends the leaf's transfer if it has one, and begins another that the allocator has not seen.
+    pub(super) fn begin_anew(&mut self, leaf: u64, peer: PeerKey) {
+        let (now, worker, key) = (self.at(), self.worker(leaf), LeafKey(leaf));
+        if self.backlogged.len() <= leaf as usize {
+            self.backlogged.resize(leaf as usize + 1, false);
+        }
+        let shaper = &mut self.shapers[worker];
+        shaper.remove_leaf(key);
+        shaper.put_leaf(key, peer, GroupKey(0), borrowing(1.0), now);
+        shaper.request(key, u32::MAX, now);
+    }
+
     pub(super) fn stop(&mut self, leaf: u64) {
         self.backlogged[leaf as usize] = false;
         let worker = self.worker(leaf);
