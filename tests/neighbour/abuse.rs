@@ -95,6 +95,13 @@ fn leave_in_the_middle(server: &Server) {
     let _ = wire.stream().read(&mut [0; 4096]);
 }
 
+/// Asks for little, which the socket holds as soon as it may go, and does not wait for it.
+fn leave_after_a_piece(server: &Server) {
+    let mut wire = Wire::to(server);
+    wire.say(get("endless.bin", "Range: bytes=0-131071\r\nConnection: close\r\n"));
+    let _ = wire.stream().read(&mut [0; 4096]);
+}
+
 const ABUSES: &[Abuse] =
     &[trickle, header_of_a_mebibyte, ranges, two_lengths, chunks, http2, tls, deaf, deaf, leave_in_the_middle];
 
@@ -132,4 +139,28 @@ fn a_neighbour_keeps_his_rate_while_all_abuse_runs_at_once() {
     assert!(lost >= 2.0, "{lost}");
     drop(server);
     neighbour.join().unwrap();
+}
+
+/// Each new transfer goes before those that are under way, with a share of its own until the allocator has seen it. Whoever left after the
+/// first piece and began anew had one with each of them: one after the other left 1.77 of 2 MB/s to a neighbour.
+#[test]
+fn a_neighbour_has_his_share_beside_those_who_begin_anew_after_each_piece() {
+    let _turn = turn();
+    for begun in [1, 20] {
+        let server = node("[limits]\nupload = \"4MB/s\"\n", &[]);
+        let (neighbour, received) = neighbour(&server);
+        wait_until("he has begun", 10, || received.load(Relaxed) > 1_000_000);
+        let (before, began) = (received.load(Relaxed), Instant::now());
+        let left = thread::scope(|scope| {
+            let leave = || (0..).take_while(|_| began.elapsed() < ABUSED).map(|_| leave_after_a_piece(&server)).count();
+            let leaving: Vec<_> = (0..begun).map(|_| scope.spawn(leave)).collect();
+            leaving.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
+        });
+        let rate = (received.load(Relaxed) - before) as f64 / began.elapsed().as_secs_f64();
+        eprintln!("beside {begun}: {rate:.0} B/s of 4 MB/s, and {left} have left");
+        assert!(rate >= 1.9e6, "beside {begun}: {rate:.0} B/s, half of 4 MB/s is his");
+        assert!(left > 100, "{left} have left");
+        drop(server);
+        neighbour.join().unwrap();
+    }
 }

@@ -75,7 +75,8 @@ impl Guest {
             quiet: Notify::new(),
             draining: Cell::new(false),
         });
-        let seat = Seat { peer, worker: worker.clone(), membership };
+        crowd.welcome(request.address.ip());
+        let seat = Seat { peer, worker: worker.clone(), membership, crowd: crowd.clone() };
         (guest.clone(), guest.attend(seat, messages, crowd.clone()))
     }
 
@@ -152,11 +153,13 @@ struct Seat {
     peer: PeerId,
     worker: Rc<Worker>,
     membership: Membership,
+    crowd: Arc<Crowd>,
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         self.worker.guests.0.borrow_mut().remove(&self.peer);
+        self.crowd.forget(self.membership.session.address.ip());
         self.worker.shared.registry.guests.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
     }
 }

@@ -69,6 +69,8 @@ pub(crate) struct Crowd {
 /// The connections of one address.
 struct Party {
     connections: usize,
+    /// It is a peer on that worker, also between two connections: on another one it would be a second one, with a second share.
+    is_guest: bool,
     worker: usize,
     over: Arc<AtomicBool>,
 }
@@ -79,8 +81,27 @@ impl Crowd {
         let party = self.by_address.get_mut(&shared_address(address));
         party.is_some_and(|mut party| {
             std::mem::take(&mut party.over).store(true, Relaxed);
-            true
+            party.connections > 0
         })
+    }
+
+    /// The address has become a guest on its worker.
+    pub(super) fn welcome(&self, address: IpAddr) {
+        if let Some(mut party) = self.by_address.get_mut(&shared_address(address)) {
+            party.is_guest = true;
+        }
+    }
+
+    /// It is none any more.
+    pub(super) fn forget(&self, address: IpAddr) {
+        self.change(&shared_address(address), |party| party.is_guest = false);
+    }
+
+    fn change(&self, address: &IpAddr, change: impl FnOnce(&mut Party)) {
+        if let Some(mut party) = self.by_address.get_mut(address) {
+            change(&mut party);
+        }
+        self.by_address.remove_if(address, |_, party| party.connections == 0 && !party.is_guest);
     }
 
     /// A place for one more address to be remembered, given back on drop; `None` when there are enough.
@@ -111,6 +132,7 @@ impl GuestFront for Door {
         let address = shared_address(address.ip());
         let mut party = self.crowd.by_address.entry(address).or_insert_with(|| Party {
             connections: 0,
+            is_guest: false,
             worker: self.crowd.turn.fetch_add(1, Relaxed) % self.node.worker_count(),
             over: Arc::default(),
         });
@@ -182,9 +204,6 @@ impl Drop for Admission {
     fn drop(&mut self) {
         let open = self.crowd.all.fetch_sub(1, Relaxed) - 1;
         self.gauge.set(open as f64);
-        if let Some(mut party) = self.crowd.by_address.get_mut(&self.address) {
-            party.connections -= 1;
-        }
-        self.crowd.by_address.remove_if(&self.address, |_, party| party.connections == 0);
+        self.crowd.change(&self.address, |party| party.connections -= 1);
     }
 }

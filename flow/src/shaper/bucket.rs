@@ -21,6 +21,10 @@ pub(crate) fn rate_changes() -> u64 {
 /// instead of the quicker one taking all.
 const TURN_NS: u64 = SLACK_NS / 20;
 
+/// The last worker to draw within a guarantee lets another that waits with one go first by this much: a grid of wakings and how late
+/// they are. Less than what must lie unclaimed before anything is lent.
+const GIVE_WAY_NS: u64 = SLACK_NS * 9 / 20;
+
 /// One limit, shared by threads. Draws are lock-free; the rate may change at any time.
 #[derive(Debug)]
 pub struct SharedBucket {
@@ -36,6 +40,9 @@ pub struct SharedBucket {
     held_until: [AtomicU64; TIERS],
     /// Workers on which a foreground leaf waits for it.
     foreground: AtomicU32,
+    /// Workers on which a leaf waits for it within its guarantee, and the last of them to draw.
+    promised: AtomicU32,
+    last_promised: AtomicU32,
 }
 
 impl SharedBucket {
@@ -49,6 +56,8 @@ impl SharedBucket {
             fair_rate: AtomicU64::new(0.0_f64.to_bits()),
             held_until: Default::default(),
             foreground: AtomicU32::new(0),
+            promised: AtomicU32::new(0),
+            last_promised: AtomicU32::new(0),
         }
     }
 
@@ -128,13 +137,35 @@ impl SharedBucket {
         self.workers.load(Ordering::Relaxed) <= 1
     }
 
-    /// What `worker` must leave unclaimed to draw in this tier from its total.
-    pub(crate) fn reserve_ns(&self, tier: Tier, worker: u32) -> u64 {
+    /// What `worker` must leave unclaimed to draw in this tier from its total; `waits`: it is one of those with a guarantee that wait.
+    pub(crate) fn reserve_ns(&self, tier: Tier, worker: u32, waits: bool) -> u64 {
         if self.has_one_worker() {
             return tier.reserve_ns(true);
         }
-        let just_borrowed = tier != Tier::Guaranteed && self.is_last_borrower(worker);
-        tier.reserve_ns(false) + if just_borrowed { TURN_NS } else { 0 }
+        let turn_ns = match tier {
+            Tier::Guaranteed => {
+                let others = self.promised.load(Ordering::Relaxed) > u32::from(waits);
+                if others && self.last_promised.load(Ordering::Relaxed) == worker { GIVE_WAY_NS } else { 0 }
+            }
+            _ if self.is_last_borrower(worker) => TURN_NS,
+            _ => 0,
+        };
+        tier.reserve_ns(false) + turn_ns
+    }
+
+    /// Counts a worker on which somebody waits within a guarantee in or out.
+    pub(crate) fn note_promised(&self, waits: bool) {
+        match waits {
+            true => self.promised.fetch_add(1, Ordering::Relaxed),
+            false => self.promised.fetch_sub(1, Ordering::Relaxed),
+        };
+    }
+
+    /// Remembers who drew last within a guarantee.
+    pub(crate) fn note_kept(&self, worker: u32) {
+        if self.last_promised.load(Ordering::Relaxed) != worker {
+            self.last_promised.store(worker, Ordering::Relaxed);
+        }
     }
 
     /// Somebody who goes in `tier` asks again in a moment: until `until`, lower tiers do not take what that will take.

@@ -27,7 +27,7 @@ const PAUSE_NS: u64 = 20 * NANOS_PER_MILLI;
 const IDLE_NS: u64 = 500 * NANOS_PER_MILLI;
 
 /// How long a woken leaf lives on a provisional guarantee: two of the early rounds that its waking triggers (one per 250 ms).
-const PROVISIONAL_NS: u64 = 500 * NANOS_PER_MILLI;
+pub(super) const PROVISIONAL_NS: u64 = 500 * NANOS_PER_MILLI;
 
 /// Where a leaf with a request belongs now.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
@@ -68,8 +68,6 @@ pub(crate) struct Leaf {
 pub(crate) struct LastRelease {
     pub(crate) bytes: u32,
     pub(crate) tier: Tier,
-    /// Of what its peer's leaves have together until they are assigned something.
-    pub(crate) provisional: bool,
 }
 
 impl Leaf {
@@ -85,7 +83,7 @@ impl Leaf {
             ceiling: Clock::new(rates.ceiling, now),
             pace: Pace::new(now),
             mode: Mode::Precise,
-            last: LastRelease { bytes: 0, tier: Tier::Guaranteed, provisional: false },
+            last: LastRelease { bytes: 0, tier: Tier::Guaranteed },
             woken: false,
             provisional_until: 0,
             provisional: Rate::ZERO,
@@ -95,8 +93,8 @@ impl Leaf {
     }
 
     /// Takes a request. `fair_rate_per_weight` is what others are assigned: a leaf that wakes is guaranteed as much until
-    /// the allocator has seen it, or it would wait a round behind those who share its part (DESIGN 13: at once). All that its
-    /// peer's leaves have in this way comes out of one clock (`peer.rs`). Returns that provisional guarantee, if it has just woken to one.
+    /// the allocator has seen it, or it would wait a round behind those who share its part (DESIGN 13: at once). Returns that
+    /// guarantee, if it has just woken to one.
     pub(crate) fn ask(&mut self, bytes: u32, now: u64, fair_rate_per_weight: f64) -> Option<Rate> {
         let mut woke_to = None;
         let away = |least_ns: u64| self.active_at.is_none_or(|at| now >= at.saturating_add(least_ns));
@@ -128,7 +126,7 @@ impl Leaf {
         self.tune_guarantee(now);
     }
 
-    /// Where it belongs, given its request and clocks, and when its peer's clock lets go what is guaranteed provisionally.
+    /// Where it belongs, given its request and clocks, and when its peer may have more that is guaranteed.
     pub(crate) fn standing(&mut self, now: u64, peer_ready_at: u64) -> Standing {
         if self.request == 0 {
             return Standing { tier: None, timer: None };
@@ -138,7 +136,7 @@ impl Leaf {
         if open_at > now {
             return Standing { tier: None, timer: Some(open_at) };
         }
-        let guaranteed_at = self.guaranteed_at(peer_ready_at);
+        let guaranteed_at = self.guarantee.ready_at().max(peer_ready_at);
         if guaranteed_at <= now {
             return Standing { tier: Some(Tier::Guaranteed), timer: None };
         }
@@ -147,16 +145,11 @@ impl Leaf {
 
     /// The tier in which it would go if it asked once more.
     pub(crate) fn next_tier(&self, now: u64, peer_ready_at: u64) -> Option<Tier> {
-        match (self.ceiling.ready_at() <= now, self.guaranteed_at(peer_ready_at) <= now) {
+        match (self.ceiling.ready_at() <= now, self.guarantee.ready_at().max(peer_ready_at) <= now) {
             (false, _) => None,
             (true, true) => Some(Tier::Guaranteed),
             (true, false) => Some(self.borrows_in()),
         }
-    }
-
-    fn guaranteed_at(&self, peer_ready_at: u64) -> u64 {
-        let own = self.guarantee.ready_at();
-        if self.is_provisional() { own.max(peer_ready_at) } else { own }
     }
 
     fn borrows_in(&self) -> Tier {
@@ -171,7 +164,7 @@ impl Leaf {
         self.request = 0;
         self.woken = false;
         self.active_at = Some(now);
-        self.last = LastRelease { bytes, tier, provisional: tier == Tier::Guaranteed && self.is_provisional() };
+        self.last = LastRelease { bytes, tier };
         self.pace.add(bytes, now);
         self.ceiling.charge(bytes, now, Slack::BelowRoot { turn_ns });
         // What is lent comes on top of the guarantee, or borrowing would eat it up.
@@ -190,11 +183,6 @@ impl Leaf {
             self.guarantee.refund(bytes);
         }
         bytes
-    }
-
-    /// Whether its guarantee, tuned to `now`, can be provisional.
-    pub(crate) fn may_be_provisional(&self, now: u64) -> bool {
-        now < self.provisional_until && self.provisional > self.rates.assigned
     }
 
     /// Whether what is guaranteed now is more than what was assigned.

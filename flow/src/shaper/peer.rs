@@ -13,90 +13,114 @@ pub(super) struct Peer {
     pub(super) bucket: Arc<SharedBucket>,
     pub(super) weight: f64,
     pub(super) nodes: Vec<(GroupKey, NodeId)>,
-    /// What its leaves are assigned together.
+    /// What its leaves are assigned together, and how many of them nothing gates.
     assigned: u128,
-    /// How many of them are assigned something.
-    planned: u64,
-    /// What those that have just woken have together, in releases that no assignment covers. One clock for all: whoever begins a
-    /// transfer anew after each piece, or many at once, would else have a share with each of them.
-    provisional: Clock,
+    ungated: u32,
+    /// What is guaranteed to all of its leaves together, while some live on what nobody has planned. Whoever begins a transfer anew
+    /// after each piece, or many at once, would else have a share with each of them.
+    guarantee: Clock,
+    share: Rate,
+    /// Until when that is so.
+    wakes_until: u64,
 }
 
 impl Peer {
-    pub(super) fn new(bucket: Arc<SharedBucket>, weight: f64, now: u64) -> Self {
-        Peer { bucket, weight, nodes: Vec::new(), assigned: 0, planned: 0, provisional: Clock::new(Rate::ZERO, now) }
+    pub(super) fn new(bucket: Arc<SharedBucket>, weight: f64) -> Self {
+        Peer {
+            bucket,
+            weight,
+            nodes: Vec::new(),
+            assigned: 0,
+            ungated: 0,
+            guarantee: Clock::new(Rate::ZERO, 0),
+            share: Rate::ZERO,
+            wakes_until: 0,
+        }
     }
 
     /// One of its leaves is assigned `rate` now, and was `before`; zero is none.
-    pub(super) fn note_assigned(&mut self, before: Rate, rate: Rate) {
+    pub(super) fn note_assigned(&mut self, before: Rate, rate: Rate, now: u64) {
         self.assigned = self.assigned - gated(before) + gated(rate);
-        self.planned = self.planned - u64::from(before != Rate::ZERO) + u64::from(rate != Rate::ZERO);
+        self.ungated = self.ungated - u32::from(before.is_unlimited()) + u32::from(rate.is_unlimited());
+        if self.wakes(now) {
+            self.guarantee.set_rate(self.together(), now);
+        }
+    }
+
+    /// A leaf has woken, to which `share` is due if it is the peer's only one, until the allocator has seen it or until `until`.
+    pub(super) fn wake(&mut self, share: Rate, until: u64, now: u64) {
+        if !self.wakes(now) {
+            self.guarantee = Clock::new(self.together(), now);
+            self.share = Rate::ZERO;
+        }
+        self.share = self.share.max(share);
+        self.wakes_until = until;
+        self.guarantee.set_rate(self.together(), now);
+    }
+
+    /// When the next guaranteed release of any of its leaves may go.
+    pub(super) fn ready_at(&self, now: u64) -> u64 {
+        if self.wakes(now) { self.guarantee.ready_at() } else { 0 }
+    }
+
+    pub(super) fn charge(&mut self, bytes: u32, now: u64, slack: Slack) {
+        if self.wakes(now) {
+            self.guarantee.charge(bytes, now, slack);
+        }
+    }
+
+    pub(super) fn refund(&mut self, bytes: u32) {
+        self.guarantee.refund(bytes);
+    }
+
+    fn wakes(&self, now: u64) -> bool {
+        now < self.wakes_until
+    }
+
+    /// One share, or all that was planned if that is more.
+    fn together(&self) -> Rate {
+        let assigned = Rate::from_bytes_per_second(u64::try_from(self.assigned).unwrap_or(u64::MAX));
+        if self.ungated > 0 { Rate::UNLIMITED } else { self.share.max(assigned) }
     }
 
     /// Recounts.
     #[cfg(any(test, debug_assertions))]
-    pub(super) fn check(&self, assigned: impl Iterator<Item = Rate>) {
+    pub(super) fn check(&self, leaves: impl Iterator<Item = Rate>) {
         let of_leaves =
-            assigned.filter(|&rate| rate != Rate::ZERO).fold((0, 0), |(sum, n), rate| (sum + gated(rate), n + 1));
-        assert_eq!((self.assigned, self.planned), of_leaves, "what a peer's leaves are assigned together");
-    }
-
-    /// A leaf has woken, to which `share` is due if it is the peer's only one: what the peer's others leave of that, and at least what
-    /// is due to one among them.
-    pub(super) fn wake(&mut self, share: Rate, now: u64) {
-        let rest = share.as_f64() - self.assigned as f64;
-        let part = share.as_f64() / (self.planned + 1) as f64;
-        self.provisional.set_rate(if share.is_unlimited() { share } else { Rate::from_f64(rest.max(part)) }, now);
-    }
-
-    /// When the next provisional release may go.
-    pub(super) fn ready_at(&self) -> u64 {
-        self.provisional.ready_at()
-    }
-
-    pub(super) fn charge(&mut self, bytes: u32, now: u64, slack: Slack) {
-        self.provisional.charge(bytes, now, slack);
-    }
-
-    pub(super) fn refund(&mut self, bytes: u32) {
-        self.provisional.refund(bytes);
+            leaves.fold((0, 0), |(sum, ungated), rate| (sum + gated(rate), ungated + u32::from(rate.is_unlimited())));
+        assert_eq!((self.assigned, self.ungated), of_leaves, "what a peer's leaves are assigned together");
     }
 }
 
-/// What counts of an assignment: where nothing gates there is nothing to divide.
 fn gated(rate: Rate) -> u128 {
     if rate.is_unlimited() { 0 } else { rate.bytes_per_second().into() }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::clock::NANOS_PER_MILLI;
     use super::*;
 
-    fn peer() -> Peer {
-        Peer::new(Arc::new(SharedBucket::new(Rate::UNLIMITED)), 1.0, 0)
-    }
-
-    fn rate(bytes_per_second: u64) -> Rate {
-        Rate::from_bytes_per_second(bytes_per_second)
-    }
-
     #[test]
-    fn a_leaf_that_wakes_has_what_its_peers_others_leave_and_at_least_what_is_due_to_one_of_them() {
-        let share = rate(1_000_000);
-        for (others, expected) in [
-            (&[][..], 1_000_000),
-            (&[300_000], 700_000),
-            (&[900_000], 500_000),
-            (&[250_000; 4], 200_000),
-            (&[2_000_000; 9], 100_000),
+    fn a_peer_of_which_leaves_wake_is_guaranteed_one_share_or_all_that_was_planned() {
+        let rate = Rate::from_bytes_per_second;
+        let (share, until) = (rate(1_000_000), 500 * NANOS_PER_MILLI);
+        for (planned, expected) in [
+            (&[][..], share),
+            (&[rate(300_000)], share),
+            (&[rate(600_000); 3], rate(1_800_000)),
+            (&[rate(300_000), Rate::UNLIMITED], Rate::UNLIMITED),
         ] {
-            let mut peer = peer();
-            others.iter().for_each(|&other| peer.note_assigned(Rate::ZERO, rate(other)));
-            peer.wake(share, 0);
-            assert_eq!(peer.provisional.rate(), rate(expected), "beside {others:?}");
-            others.iter().for_each(|&other| peer.note_assigned(rate(other), Rate::ZERO));
-            peer.wake(share, 0);
-            assert_eq!(peer.provisional.rate(), share, "when {others:?} are gone");
+            let mut peer = Peer::new(Arc::new(SharedBucket::new(Rate::UNLIMITED)), 1.0);
+            planned.iter().for_each(|&rate| peer.note_assigned(Rate::ZERO, rate, 0));
+            peer.wake(share, until, 0);
+            peer.wake(rate(10), until, 0);
+            assert_eq!(peer.guarantee.rate(), expected, "beside {planned:?}");
+            planned.iter().for_each(|&rate| peer.note_assigned(rate, Rate::ZERO, 0));
+            assert_eq!(peer.guarantee.rate(), share, "when {planned:?} are gone");
+            peer.charge(100_000, 0, Slack::BelowRoot { turn_ns: 0 });
+            assert_eq!(peer.ready_at(0), 100 * NANOS_PER_MILLI);
+            assert_eq!(peer.ready_at(until), 0, "nothing holds those that were planned");
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{
 use super::bucket::{SharedBucket, rate_changes};
 use super::clock::{NANOS_PER_MILLI, Slack, cost_ns};
 use super::keys::KeyMap;
-use super::leaf::{Leaf, LeafRates};
+use super::leaf::{Leaf, LeafRates, PROVISIONAL_NS};
 use super::mode::Mode;
 use super::peer::Peer;
 use super::quantum::ShaperConfig;
@@ -51,11 +51,16 @@ pub struct Shaper {
     changes_seen_at: Option<u64>,
     /// Whether the total was told that foreground waits here.
     pub(super) foreground: bool,
+    /// Whether it was told that somebody waits here within a guarantee.
+    pub(super) promised: bool,
+    /// Until when leaves may live on what nobody has planned, on this worker: later no peer has to be looked up.
+    waking_until: u64,
 }
 
 impl Drop for Shaper {
     fn drop(&mut self) {
         self.note_foreground(false);
+        self.note_promised(false);
         self.total.remove_worker();
     }
 }
@@ -81,6 +86,8 @@ impl Shaper {
             changes_seen: rate_changes(),
             changes_seen_at: None,
             foreground: false,
+            promised: false,
+            waking_until: 0,
         };
         shaper.put_group(GroupKey(0), Arc::new(SharedBucket::new(Rate::UNLIMITED)), 1.0);
         shaper
@@ -105,8 +112,7 @@ impl Shaper {
 
     /// Adds or changes a peer: its cap, which holds over all groups and workers, and its weight among the peers.
     pub fn put_peer(&mut self, key: PeerKey, bucket: Arc<SharedBucket>, weight: f64) {
-        let now = self.now;
-        let peer = self.peers.entry(key).or_insert_with(|| Peer::new(bucket.clone(), weight, now));
+        let peer = self.peers.entry(key).or_insert_with(|| Peer::new(bucket.clone(), weight));
         (peer.bucket, peer.weight) = (bucket, weight);
         for (_, id) in peer.nodes.clone() {
             self.tree.set_weight(id, weight);
@@ -145,7 +151,7 @@ impl Shaper {
             None => self.leaves.push(leaf),
         }
         self.leaf_of.insert(key, index);
-        self.note_assigned(peer, Rate::ZERO, rates.assigned);
+        self.note_assigned(peer, Rate::ZERO, rates.assigned, now.as_nanos());
         if request > 0 {
             self.request(key, request, now);
         }
@@ -158,7 +164,7 @@ impl Shaper {
         let (peer, before) = (leaf.peer, leaf.rates.assigned);
         leaf.set_rates(rates, now.as_nanos());
         self.tree.set_weight(leaf.node, rates.weight);
-        self.note_assigned(peer, before, rates.assigned);
+        self.note_assigned(peer, before, rates.assigned, now.as_nanos());
         self.settle(index, now.as_nanos());
     }
 
@@ -166,17 +172,17 @@ impl Shaper {
     pub fn remove_leaf(&mut self, key: LeafKey) {
         let Some(index) = self.leaf_of.remove(&key) else { return };
         let Leaf { node, peer, rates, .. } = self.leaves[index as usize];
-        self.note_assigned(peer, rates.assigned, Rate::ZERO);
+        self.note_assigned(peer, rates.assigned, Rate::ZERO, self.now);
         self.wheel.remove(node);
         self.tree.remove(node);
         self.vacant.push(index);
     }
 
-    fn note_assigned(&mut self, peer: PeerKey, before: Rate, now: Rate) {
-        if before != now
+    fn note_assigned(&mut self, peer: PeerKey, before: Rate, rate: Rate, now: u64) {
+        if before != rate
             && let Some(peer) = self.peers.get_mut(&peer)
         {
-            peer.note_assigned(before, now);
+            peer.note_assigned(before, rate, now);
         }
     }
 
@@ -189,8 +195,9 @@ impl Shaper {
         if let Some(share) = leaf.ask(bytes, now, self.total.fair_rate())
             && let Some(peer) = self.peers.get_mut(&leaf.peer)
         {
-            peer.wake(share, now);
-            leaf.woken = peer.ready_at() <= now;
+            self.waking_until = now + PROVISIONAL_NS;
+            peer.wake(share, self.waking_until, now);
+            leaf.woken = peer.ready_at(now) <= now;
         }
         self.settle(index, now);
         self.note_waiting();
@@ -224,7 +231,7 @@ impl Shaper {
         }
         for tier in Tier::ALL {
             while self.tree.has_backlog(tier) {
-                let reserve_ns = self.total.reserve_ns(tier, self.worker);
+                let reserve_ns = self.total.reserve_ns(tier, self.worker, self.promised);
                 if self.total.ready_at(reserve_ns).max(self.held_until(tier)) > now {
                     // Lower tiers need more than this one, and are held longer.
                     self.note_waiting();
@@ -246,8 +253,8 @@ impl Shaper {
         let leaf = &mut self.leaves[index as usize];
         let bytes = leaf.refund(bytes);
         let (node, tier) = (leaf.node, leaf.last.tier);
-        if leaf.last.provisional
-            && let Some(peer) = self.peers.get_mut(&leaf.peer)
+        if tier == Tier::Guaranteed
+            && let Some(peer) = waking(&mut self.peers, self.waking_until, leaf.peer, now.as_nanos())
         {
             peer.refund(bytes);
         }
@@ -328,7 +335,7 @@ impl Shaper {
     fn release(&mut self, index: u32, tier: Tier, reserve_ns: u64) -> Option<Release> {
         let now = self.now;
         let leaf = &self.leaves[index as usize];
-        if tier == Tier::Guaranteed && leaf.is_provisional() && self.peer_ready_at(leaf, now) > now {
+        if tier == Tier::Guaranteed && self.peer_ready_at(leaf, now) > now {
             // Another leaf of its peer has been quicker.
             self.settle(index, now);
             return None;
@@ -356,15 +363,16 @@ impl Shaper {
         if matches!(self.tree.nodes[peer as usize].kind, Kind::Peer { shared: true, .. }) {
             self.bucket(peer).note_borrower(peer);
         }
-        if tier != Tier::Guaranteed {
-            self.total.note_borrower(self.worker);
+        match tier {
+            Tier::Guaranteed => self.total.note_kept(self.worker),
+            Tier::Lent | Tier::Background => self.total.note_borrower(self.worker),
         }
         let leaf = &mut self.leaves[index as usize];
         let lent = tier != Tier::Guaranteed || leaf.is_provisional();
         let key = leaf.key;
         leaf.charge(tier, bytes, now, turn_ns);
-        if leaf.last.provisional
-            && let Some(peer) = self.peers.get_mut(&leaf.peer)
+        if tier == Tier::Guaranteed
+            && let Some(peer) = waking(&mut self.peers, self.waking_until, leaf.peer, now)
         {
             peer.charge(bytes, now, slack);
         }
@@ -377,10 +385,9 @@ impl Shaper {
         Some(Release { leaf: key, bytes, lent })
     }
 
-    /// When its peer's leaves may have more that is guaranteed provisionally: at once where nothing of that kind is.
+    /// When its peer may have more that is guaranteed; at once, unless leaves of the peer have just woken.
     fn peer_ready_at(&self, leaf: &Leaf, now: u64) -> u64 {
-        let peer = if leaf.may_be_provisional(now) { self.peers.get(&leaf.peer) } else { None };
-        peer.map_or(0, Peer::ready_at)
+        if now >= self.waking_until { 0 } else { self.peers.get(&leaf.peer).map_or(0, |peer| peer.ready_at(now)) }
     }
 
     /// Seats a leaf, or arms its timer, as its request and clocks demand.
@@ -464,8 +471,7 @@ impl Shaper {
             self.put_group(group_key, unlimited(), 1.0);
         }
         let group = self.groups[&group_key];
-        let now = self.now;
-        let peer = self.peers.entry(key).or_insert_with(|| Peer::new(unlimited(), 1.0, now));
+        let peer = self.peers.entry(key).or_insert_with(|| Peer::new(unlimited(), 1.0));
         if let Some(&(_, id)) = peer.nodes.iter().find(|(key, _)| *key == group_key) {
             return id;
         }
@@ -486,4 +492,9 @@ impl Shaper {
             self.regate(id);
         }
     }
+}
+
+/// The peer, if leaves of it may have woken.
+fn waking(peers: &mut KeyMap<PeerKey, Peer>, until: u64, key: PeerKey, now: u64) -> Option<&mut Peer> {
+    if now < until { peers.get_mut(&key) } else { None }
 }

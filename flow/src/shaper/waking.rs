@@ -35,7 +35,7 @@ impl Shaper {
     fn wake(&self, grid_ns: u64) -> Option<Moment> {
         let changes = (self.parked > 0 && self.changes_seen != rate_changes()).then(|| self.next_notice_at());
         let tier = Tier::ALL.into_iter().find(|&tier| self.tree.has_backlog(tier));
-        let root = tier.map(|tier| self.total.ready_at(self.total.reserve_ns(tier, self.worker)));
+        let root = tier.map(|tier| self.total.ready_at(self.total.reserve_ns(tier, self.worker, self.promised)));
         let root = root.filter(|&at| at != NEVER);
         let soonest = [root, changes, self.wheel.next_deadline()].into_iter().flatten().min()?;
         let at = soonest.div_ceil(grid_ns).saturating_mul(grid_ns);
@@ -57,9 +57,17 @@ impl Shaper {
         if until <= self.now { 0 } else { until.min(bucket.ready_at(FULL_NS)) }
     }
 
-    /// Tells the total whether foreground waits here.
+    /// Tells the total who waits here.
     pub(super) fn note_waiting(&mut self) {
-        self.note_foreground(self.tree.has_backlog(Tier::Guaranteed) || self.tree.has_backlog(Tier::Lent));
+        let promised = self.tree.has_backlog(Tier::Guaranteed);
+        self.note_promised(promised);
+        self.note_foreground(promised || self.tree.has_backlog(Tier::Lent));
+    }
+
+    pub(super) fn note_promised(&mut self, waits: bool) {
+        if std::mem::replace(&mut self.promised, waits) != waits {
+            self.total.note_promised(waits);
+        }
     }
 
     pub(super) fn note_foreground(&mut self, waits: bool) {
