@@ -7,6 +7,8 @@ mod support;
 mod abuse;
 #[path = "neighbour/burst.rs"]
 mod burst;
+#[path = "neighbour/heads.rs"]
+mod heads;
 #[path = "neighbour/slow.rs"]
 mod slow;
 #[path = "http/stage.rs"]

@@ -4,7 +4,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -14,7 +14,7 @@ use flow::Direction;
 
 use crate::{
     node::Node,
-    port::{Files, GuestFront, GuestPlace, GuestRefusal, GuestRequest, Passage},
+    port::{Company, Files, GuestFront, GuestPlace, GuestRefusal, GuestRequest, Passage},
     worker::Worker,
 };
 
@@ -72,7 +72,7 @@ struct Party {
     /// It is a peer on that worker, also between two connections: on another one it would be a second one, with a second share.
     is_guest: bool,
     worker: usize,
-    over: Arc<AtomicBool>,
+    company: Arc<Company>,
 }
 
 impl Crowd {
@@ -80,7 +80,7 @@ impl Crowd {
     pub(crate) fn eject(&self, address: IpAddr) -> bool {
         let party = self.by_address.get_mut(&shared_address(address));
         party.is_some_and(|mut party| {
-            std::mem::take(&mut party.over).store(true, Relaxed);
+            std::mem::take(&mut party.company).end();
             party.connections > 0
         })
     }
@@ -134,20 +134,20 @@ impl GuestFront for Door {
             connections: 0,
             is_guest: false,
             worker: self.crowd.turn.fetch_add(1, Relaxed) % self.node.worker_count(),
-            over: Arc::default(),
+            company: Arc::default(),
         });
         if party.connections >= self.limits.per_address_max {
             drop(party);
             return Err(self.refuse(GuestRefusal::PerAddress));
         }
         party.connections += 1;
-        let (worker, over) = (party.worker, party.over.clone());
+        let (worker, company) = (party.worker, party.company.clone());
         drop(party);
         let open = self.crowd.all.fetch_add(1, Relaxed) + 1;
         let gauge = shared.metrics.http_connections.clone();
         gauge.set(open as f64);
         let lease = Admission { crowd: self.crowd.clone(), address, gauge };
-        Ok(GuestPlace { worker, over, lease: Box::new(lease) })
+        Ok(GuestPlace { worker, company, lease: Box::new(lease) })
     }
 
     fn run_on(&self, index: usize, job: Box<dyn FnOnce() + Send>) {

@@ -178,6 +178,10 @@ impl Passage for GuestPassage {
         }
     }
 
+    fn said(&mut self, bytes: u32) {
+        self.unused = self.unused.saturating_sub(bytes);
+    }
+
     fn in_socket(&mut self, unacknowledged_bytes: u64) {
         self.in_socket.set(unacknowledged_bytes);
     }

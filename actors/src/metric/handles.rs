@@ -72,7 +72,7 @@ const REFUSAL_REASONS: &[&str] = &[
     "other",
 ];
 
-const OUTCOMES: &[&str] = &["stored", "sent", "failed", "cancelled", "lost", "other"];
+const OUTCOMES: &[&str] = &["stored", "sent", "heads", "failed", "cancelled", "lost", "other"];
 /// The codes of the protocol, in its order.
 const FAILURES: &[&str] = &{
     let mut codes = ["other"; FailureCode::ALL.len() + 1];

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll},
     time::Duration,
@@ -19,16 +19,39 @@ use super::Files;
 pub struct GuestPlace {
     /// Where the connection must live: all connections of one address live on one worker.
     pub worker: usize,
-    /// Set when the operator has ended what this address has open.
-    pub over: Arc<AtomicBool>,
+    /// The others of its address.
+    pub company: Arc<Company>,
     /// What is given back.
     pub lease: Box<dyn Send>,
 }
 
-impl GuestPlace {
+/// What the connections of one address have in common.
+#[derive(Debug, Default)]
+pub struct Company {
+    over: AtomicBool,
+    owed_bytes: AtomicU64,
+}
+
+impl Company {
+    /// The operator ends what this address has open.
+    pub fn end(&self) {
+        self.over.store(true, Relaxed);
+    }
+
     /// Whether the operator has ended it.
     pub fn is_over(&self) -> bool {
         self.over.load(Relaxed)
+    }
+
+    /// So much was sent to it that no transfer was charged for.
+    pub fn owe(&self, bytes: u64) {
+        self.owed_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// Takes over all that is owed, if it is `least` or more: whoever calls this pays for it. Else 0.
+    pub fn collect(&self, least: u64) -> u64 {
+        let due = |owed: u64| (owed >= least).then_some(0);
+        self.owed_bytes.fetch_update(Relaxed, Relaxed, due).unwrap_or(0)
     }
 }
 
@@ -129,8 +152,24 @@ pub trait Passage {
     fn hold(&mut self, limiter: Limiter);
     /// The kernel took `bytes`; the file is now at `offset`.
     fn sent(&mut self, bytes: u32, offset: u64);
+    /// So much of what was permitted was for what is no file's.
+    fn said(&mut self, bytes: u32);
     /// The socket holds so many bytes that nobody acknowledged. Asking costs a call, and not every quantum needs it.
     fn in_socket(&mut self, unacknowledged_bytes: u64);
     /// How it ended; a label of the counter of transfers that ended.
     fn end(&mut self, outcome: &'static str);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_address_owes_is_collected_once_when_it_is_enough() {
+        let company = Company::default();
+        company.owe(700);
+        assert_eq!(company.collect(1000), 0);
+        company.owe(500);
+        assert_eq!([company.collect(1000), company.collect(1000)], [1200, 0]);
+    }
 }

@@ -13,7 +13,7 @@ pub use files::{
     FileEntry, FileError, FileKind, FilePage, Files, OpenedSink, PrefixHash, ResumePoint, Sink, SinkMeta, Source,
     Viewer,
 };
-pub use guest::{GuestFront, GuestPlace, GuestRefusal, GuestRequest, GuestTerms, Passage};
+pub use guest::{Company, GuestFront, GuestPlace, GuestRefusal, GuestRequest, GuestTerms, Passage};
 pub use link::{
     ControlLink, ControlReceiver, ControlSender, DataArrival, DataLink, DataOffer, DataReceiver, DataSender, Dialer,
     Front, LinkError, LinkFault, Payload, Pressure, Remote, Transport,

@@ -4,7 +4,7 @@
 //! HttpListener --admit--> run_on(worker) --> Connection: hear -> answer -> hear -> ...
 //! bytes -> meaning   head, target, authority, terms, range, validator pure
 //! meaning -> bytes   answer, page                          pure
-//! answer -> socket   respond (what), send (when and how)
+//! answer -> socket   respond (what), send (when and how), debt (what heads cost)
 //! who waits          rows: one look over all connections of a worker, a few times a second
 //! ```
 //!
@@ -15,6 +15,7 @@ mod answer;
 mod authority;
 mod certificate;
 mod connection;
+mod debt;
 mod head;
 mod listener;
 mod page;

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use actors::port::{GuestFront, GuestPlace};
+use actors::port::{Company, GuestFront, GuestPlace};
 use tokio::{
     sync::Notify,
     time::{Instant, MissedTickBehavior},
@@ -64,7 +64,7 @@ impl Line {
 
     /// Why it is to end now, if it is.
     fn due(&self, now: Instant, is_draining: bool) -> Option<End> {
-        if self.place.is_over() {
+        if self.place.company.is_over() {
             Some(End::Over)
         } else if is_draining && self.is_idle {
             Some(End::Down)
@@ -106,6 +106,11 @@ impl Row {
         let mut rows = self.rows.rows.borrow_mut();
         let line = rows[self.index].as_mut();
         change(line.unwrap_or_else(|| unreachable!("a row is there as long as its handle")))
+    }
+
+    /// The connections of its address.
+    pub(super) fn company(&self) -> Arc<Company> {
+        self.with(|line| line.place.company.clone())
     }
 
     /// It waits for the client, at most for `time`.

@@ -85,7 +85,7 @@ impl Sending {
 }
 
 impl Connection {
-    /// Writes what is no file's: heads, words. Not shaped, and counted by whoever made it.
+    /// Writes what is no file's: heads, words. Counted, and paid for, by whoever made it.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), Stop> {
         self.push(Piece::Memory(bytes), None, 0).await.map(drop)
     }
