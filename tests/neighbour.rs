@@ -9,6 +9,8 @@ mod abuse;
 mod burst;
 #[path = "neighbour/heads.rs"]
 mod heads;
+#[path = "neighbour/short.rs"]
+mod short;
 #[path = "neighbour/slow.rs"]
 mod slow;
 #[path = "http/stage.rs"]

@@ -88,7 +88,10 @@ impl Allocator {
         survey.meet(&self.shared.registry);
         for direction in Direction::ALL {
             let plan = self.plan(direction, survey.of(direction), now, cause, &mut book);
-            self.shared.totals[direction.index()].set_fair_rate(plan.fair_rate());
+            for (group, planned) in self.shared.groups.iter().zip(&plan.groups) {
+                debug_assert_eq!(group.key, planned.key, "a plan's groups are in the order of the node's");
+                group.buckets[direction.index()].set_fair_rate(planned.fair_rate);
+            }
             self.tell(direction, &plan, &survey);
             book.plans[direction.index()] = Some(plan);
         }

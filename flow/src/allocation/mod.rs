@@ -20,6 +20,7 @@ mod changes;
 mod curve;
 mod demand;
 mod floors;
+mod level;
 mod needs;
 mod order;
 mod pass;

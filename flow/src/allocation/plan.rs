@@ -2,6 +2,7 @@
 
 use super::{
     Snapshot,
+    level::{Level, fair_rates},
     needs::{Capacities, Needs},
     pass::Pass,
     reason::{Reason, Reasons},
@@ -22,21 +23,6 @@ pub struct Plan {
     pub leaves: Vec<LeafPlan>,
     /// When the floors did not fit under a cap: the part of them that the worst placed got.
     pub floors_scaled: Option<f64>,
-}
-
-impl Plan {
-    /// The level to which it fills, in bytes per second for one unit of a transfer's weight: what one more would be assigned,
-    /// nearly. The most that anybody has whom the total holds, or, if it holds nobody, that anybody has.
-    pub fn fair_rate(&self) -> f64 {
-        let level = |held_by_total: bool| {
-            let of_it = |leaf: &&LeafPlan| {
-                !leaf.assigned.is_unlimited() && leaf.weight > 0.0 && (!held_by_total || leaf.binding == Binding::Total)
-            };
-            self.leaves.iter().filter(of_it).map(|leaf| leaf.assigned.as_f64() / leaf.weight).fold(0.0, f64::max)
-        };
-        let held = level(true);
-        if held > 0.0 { held } else { level(false) }
-    }
 }
 
 /// A transfer's part of the plan.
@@ -88,6 +74,10 @@ pub struct GroupPlan {
     pub assigned: Rate,
     /// The lesser of its cap and the total.
     pub ceiling: Rate,
+    /// The level to which it fills, in bytes per second for one unit of a peer's weight: what one more peer would be assigned, nearly.
+    /// Of those whom the group or the total holds, the one that has least for its weight: others have more by their floors. Where nobody
+    /// is held so, the most that anybody has; where nobody is, what the group would have by its weight among the others.
+    pub fair_rate: f64,
 }
 
 /// Turns amounts into rates. Leaves are rounded down to whole bytes, so that the sums, which are made of the rounded ones,
@@ -101,6 +91,7 @@ pub(super) fn assemble(
 ) -> Plan {
     let mut plan = blank(snapshot, tree, limits);
     let mut reasons = Reasons::new(tree, needs, limits, passes);
+    let mut levels = vec![Level::default(); tree.groups.len()];
     for peer in &tree.peers {
         let mut sum = Rate::ZERO;
         let mut ceiling = Rate::ZERO;
@@ -110,6 +101,8 @@ pub(super) fn assemble(
             let group = &tree.groups[node.group];
             let node_ceiling = snapshot.total.min(peer.limit()).min(group.cap);
             ceiling = ceiling.saturating_add(node_ceiling);
+            let level = &mut levels[node.group];
+            let (mut here, mut held) = (0.0, false);
             for position in node.leaves.clone() {
                 let leaf = &tree.leaves[position];
                 let amount = passes[leaf.class as usize].leaf_amounts[position];
@@ -123,11 +116,16 @@ pub(super) fn assemble(
                 let out = &mut plan.leaves[leaf.input as usize];
                 fill(out, leaf, amount, node_ceiling, reason);
                 sum = sum.saturating_add(out.assigned);
+                if out.class == Class::Foreground && !out.assigned.is_unlimited() {
+                    here += out.assigned.as_f64();
+                    held |= matches!(out.binding, Binding::Total | Binding::Group);
+                }
                 if let Some(input) = group.input {
                     let assigned = &mut plan.groups[input as usize].assigned;
                     *assigned = assigned.saturating_add(out.assigned);
                 }
             }
+            level.note(here, peer.weight, held);
         }
         let Some(out) = peer.input.map(|input| &mut plan.peers[input as usize]) else { continue };
         out.assigned = sum;
@@ -136,6 +134,12 @@ pub(super) fn assemble(
             out.ceiling = out.ceiling.min(ceiling);
             let others = (sum.as_f64() - amount).max(0.0);
             out.if_lifted = rate(reason.if_lifted + others).min(reason.ceiling_if_lifted(out.ceiling)).max(sum);
+        }
+    }
+    let groups: Vec<_> = levels.into_iter().zip(tree.groups.iter().map(|group| group.weight)).collect();
+    for (group, fair_rate) in tree.groups.iter().zip(fair_rates(&groups)) {
+        if let Some(input) = group.input {
+            plan.groups[input as usize].fair_rate = fair_rate;
         }
     }
     let scale = passes.iter().fold(needs.floors_scale, |scale, pass| scale.min(pass.floors_scale));
@@ -164,7 +168,12 @@ fn blank(snapshot: &Snapshot, tree: &Tree, limits: &Capacities) -> Plan {
         groups: snapshot
             .groups
             .iter()
-            .map(|group| GroupPlan { key: group.key, assigned: Rate::ZERO, ceiling: group.cap.min(snapshot.total) })
+            .map(|group| GroupPlan {
+                key: group.key,
+                assigned: Rate::ZERO,
+                ceiling: group.cap.min(snapshot.total),
+                fair_rate: 0.0,
+            })
             .collect(),
         peers: snapshot
             .peers

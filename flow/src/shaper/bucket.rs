@@ -34,7 +34,7 @@ pub struct SharedBucket {
     last_borrower: AtomicU32,
     /// Shapers that draw on it as their total.
     workers: AtomicU32,
-    /// What a unit of weight is assigned below it, in bytes per second as the bits of an `f64`.
+    /// What a unit of a peer's weight is assigned below it, in bytes per second as the bits of an `f64`.
     fair_rate: AtomicU64,
     /// Until when a tier leaves what lies unclaimed to those before it.
     held_until: [AtomicU64; TIERS],
@@ -114,8 +114,8 @@ impl SharedBucket {
         }
     }
 
-    /// Notes the level to which the allocator fills, in bytes per second for one unit of weight: what a leaf that wakes
-    /// may expect, on whichever worker it lives, until the allocator has seen it.
+    /// Notes the level to which the allocator fills a group, in bytes per second for one unit of a peer's weight: what a leaf that
+    /// wakes may expect, on whichever worker it lives, until the allocator has seen it.
     pub fn set_fair_rate(&self, per_weight: f64) {
         self.fair_rate.store(per_weight.to_bits(), Ordering::Relaxed);
     }
@@ -144,7 +144,7 @@ impl SharedBucket {
         }
         let turn_ns = match tier {
             Tier::Guaranteed => {
-                let others = self.promised.load(Ordering::Relaxed) > u32::from(waits);
+                let others = self.promised() > u32::from(waits);
                 if others && self.last_promised.load(Ordering::Relaxed) == worker { GIVE_WAY_NS } else { 0 }
             }
             _ if self.is_last_borrower(worker) => TURN_NS,
@@ -159,6 +159,11 @@ impl SharedBucket {
             true => self.promised.fetch_add(1, Ordering::Relaxed),
             false => self.promised.fetch_sub(1, Ordering::Relaxed),
         };
+    }
+
+    /// On how many workers somebody waits within a guarantee.
+    pub(crate) fn promised(&self) -> u32 {
+        self.promised.load(Ordering::Relaxed)
     }
 
     /// Remembers who drew last within a guarantee.

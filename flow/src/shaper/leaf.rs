@@ -92,21 +92,25 @@ impl Leaf {
         }
     }
 
-    /// Takes a request. `fair_rate_per_weight` is what others are assigned: a leaf that wakes is guaranteed as much until
+    /// Whether a request that it makes now wakes it.
+    pub(crate) fn wakes(&self, now: u64) -> bool {
+        self.request == 0 && self.active_at.is_none_or(|at| now >= at.saturating_add(IDLE_NS))
+    }
+
+    /// Takes a request. `share` is what its peer would be assigned: a leaf that wakes is guaranteed as much until
     /// the allocator has seen it, or it would wait a round behind those who share its part (DESIGN 13: at once). Returns that
     /// guarantee, if it has just woken to one.
-    pub(crate) fn ask(&mut self, bytes: u32, now: u64, fair_rate_per_weight: f64) -> Option<Rate> {
+    pub(crate) fn ask(&mut self, bytes: u32, now: u64, share: Rate) -> Option<Rate> {
         let mut woke_to = None;
-        let away = |least_ns: u64| self.active_at.is_none_or(|at| now >= at.saturating_add(least_ns));
-        if self.request == 0 && away(PAUSE_NS) {
+        if self.request == 0 && self.active_at.is_none_or(|at| now >= at.saturating_add(PAUSE_NS)) {
             self.ceiling.forget(now);
             self.guarantee.forget(now);
         }
-        if self.request == 0 && away(IDLE_NS) {
+        if self.wakes(now) {
             self.woken = true;
             self.pace = Pace::new(now);
             if self.rates.class == Class::Foreground {
-                self.provisional = Rate::from_f64(fair_rate_per_weight * self.rates.weight);
+                self.provisional = share;
                 self.provisional_until = now + PROVISIONAL_NS;
                 woke_to = (self.provisional > self.rates.assigned).then_some(self.provisional);
             }

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use super::bucket::SharedBucket;
 use super::clock::{Clock, Slack};
+use super::keys::KeyMap;
+use super::leaf::Leaf;
+use super::shaper::Shaper;
 use super::tree::NodeId;
-use crate::{GroupKey, Rate};
+use crate::{GroupKey, PeerKey, Rate};
 
 /// A peer, with a node in every group in which it has had transfers.
 #[derive(Debug)]
@@ -50,10 +53,10 @@ impl Peer {
     /// A leaf has woken, to which `share` is due if it is the peer's only one, until the allocator has seen it or until `until`.
     pub(super) fn wake(&mut self, share: Rate, until: u64, now: u64) {
         if !self.wakes(now) {
-            self.guarantee = Clock::new(self.together(), now);
-            self.share = Rate::ZERO;
+            self.guarantee = Clock::new(Rate::ZERO, now);
         }
-        self.share = self.share.max(share);
+        // As it is now: what it was when fewer were there is no longer due.
+        self.share = share;
         self.wakes_until = until;
         self.guarantee.set_rate(self.together(), now);
     }
@@ -92,6 +95,34 @@ impl Peer {
     }
 }
 
+impl Shaper {
+    pub(super) fn note_assigned(&mut self, peer: PeerKey, before: Rate, rate: Rate, now: u64) {
+        if before != rate
+            && let Some(peer) = self.peers.get_mut(&peer)
+        {
+            peer.note_assigned(before, rate, now);
+        }
+    }
+
+    /// What its peer would be assigned, nearly, if it were one of those that want more.
+    pub(super) fn share(&self, index: u32) -> Rate {
+        let leaf = &self.leaves[index as usize];
+        let peer = self.tree.parent(leaf.node);
+        let group = self.bucket(self.tree.parent(peer));
+        Rate::from_f64(group.fair_rate() * self.tree.places[peer as usize].weight)
+    }
+
+    /// When its peer may have more that is guaranteed; at once, unless leaves of the peer have just woken.
+    pub(super) fn peer_ready_at(&self, leaf: &Leaf, now: u64) -> u64 {
+        if now >= self.waking_until { 0 } else { self.peers.get(&leaf.peer).map_or(0, |peer| peer.ready_at(now)) }
+    }
+}
+
+/// The peer, if leaves of it may have woken.
+pub(super) fn waking(peers: &mut KeyMap<PeerKey, Peer>, until: u64, key: PeerKey, now: u64) -> Option<&mut Peer> {
+    if now < until { peers.get_mut(&key) } else { None }
+}
+
 fn gated(rate: Rate) -> u128 {
     if rate.is_unlimited() { 0 } else { rate.bytes_per_second().into() }
 }
@@ -113,8 +144,8 @@ mod tests {
         ] {
             let mut peer = Peer::new(Arc::new(SharedBucket::new(Rate::UNLIMITED)), 1.0);
             planned.iter().for_each(|&rate| peer.note_assigned(Rate::ZERO, rate, 0));
+            peer.wake(rate(5_000_000), until, 0);
             peer.wake(share, until, 0);
-            peer.wake(rate(10), until, 0);
             assert_eq!(peer.guarantee.rate(), expected, "beside {planned:?}");
             planned.iter().for_each(|&rate| peer.note_assigned(rate, Rate::ZERO, 0));
             assert_eq!(peer.guarantee.rate(), share, "when {planned:?} are gone");

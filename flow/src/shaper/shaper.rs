@@ -10,7 +10,7 @@ use super::clock::{NANOS_PER_MILLI, Slack, cost_ns};
 use super::keys::KeyMap;
 use super::leaf::{Leaf, LeafRates, PROVISIONAL_NS};
 use super::mode::Mode;
-use super::peer::Peer;
+use super::peer::{Peer, waking};
 use super::quantum::ShaperConfig;
 use super::tier::{TIERS, Tier};
 use super::tree::{Kind, NodeId, ROOT, Tree};
@@ -54,7 +54,7 @@ pub struct Shaper {
     /// Whether it was told that somebody waits here within a guarantee.
     pub(super) promised: bool,
     /// Until when leaves may live on what nobody has planned, on this worker: later no peer has to be looked up.
-    waking_until: u64,
+    pub(super) waking_until: u64,
 }
 
 impl Drop for Shaper {
@@ -178,21 +178,14 @@ impl Shaper {
         self.vacant.push(index);
     }
 
-    fn note_assigned(&mut self, peer: PeerKey, before: Rate, rate: Rate, now: u64) {
-        if before != rate
-            && let Some(peer) = self.peers.get_mut(&peer)
-        {
-            peer.note_assigned(before, rate, now);
-        }
-    }
-
     /// The leaf has up to `bytes` ready. Replaces a request that waits; 0 cancels it. Released at most once. Returns whether it is
     /// due at once: it has just woken, or is behind its guarantee and the total is open.
     pub fn request(&mut self, key: LeafKey, bytes: u32, now: Moment) -> bool {
         let Some(&index) = self.leaf_of.get(&key) else { return false };
         let now = now.as_nanos();
+        let share = if self.leaves[index as usize].wakes(now) { self.share(index) } else { Rate::ZERO };
         let leaf = &mut self.leaves[index as usize];
-        if let Some(share) = leaf.ask(bytes, now, self.total.fair_rate())
+        if let Some(share) = leaf.ask(bytes, now, share)
             && let Some(peer) = self.peers.get_mut(&leaf.peer)
         {
             self.waking_until = now + PROVISIONAL_NS;
@@ -385,11 +378,6 @@ impl Shaper {
         Some(Release { leaf: key, bytes, lent })
     }
 
-    /// When its peer may have more that is guaranteed; at once, unless leaves of the peer have just woken.
-    fn peer_ready_at(&self, leaf: &Leaf, now: u64) -> u64 {
-        if now >= self.waking_until { 0 } else { self.peers.get(&leaf.peer).map_or(0, |peer| peer.ready_at(now)) }
-    }
-
     /// Seats a leaf, or arms its timer, as its request and clocks demand.
     fn settle(&mut self, index: u32, now: u64) {
         let peer_ready_at = self.peer_ready_at(&self.leaves[index as usize], now);
@@ -492,9 +480,4 @@ impl Shaper {
             self.regate(id);
         }
     }
-}
-
-/// The peer, if leaves of it may have woken.
-fn waking(peers: &mut KeyMap<PeerKey, Peer>, until: u64, key: PeerKey, now: u64) -> Option<&mut Peer> {
-    if now < until { peers.get_mut(&key) } else { None }
 }

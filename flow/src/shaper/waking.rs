@@ -44,10 +44,14 @@ impl Shaper {
         Some(Moment::from_nanos(at.max(held)))
     }
 
-    /// Until when what lies unclaimed is left to those in the tiers before: to a leaf that is about to ask again, and, by background,
-    /// to foreground that waits on another worker.
+    /// Until when what lies unclaimed is left to those in the tiers before: to a leaf that is about to ask again, and to those who wait
+    /// on another worker.
     pub(super) fn held_until(&self, tier: Tier) -> u64 {
-        let elsewhere = tier == Tier::Background && self.total.foreground() > u32::from(self.foreground);
+        let elsewhere = match tier {
+            Tier::Guaranteed => false,
+            Tier::Lent => self.total.promised() > u32::from(self.promised),
+            Tier::Background => self.total.foreground() > u32::from(self.foreground),
+        };
         if elsewhere { self.total.ready_at(FULL_NS) } else { self.held_at(&self.total, tier) }
     }
 

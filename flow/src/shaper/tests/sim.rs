@@ -33,6 +33,8 @@ pub(super) struct Sent {
 
 pub(super) struct Sim {
     pub(super) total: Arc<SharedBucket>,
+    /// The default group.
+    pub(super) group: Arc<SharedBucket>,
     pub(super) shapers: Vec<Shaper>,
     pub(super) now: u64,
     pub(super) sent: Vec<Sent>,
@@ -57,10 +59,16 @@ pub(super) struct Sim {
 impl Sim {
     pub(super) fn new(total: Rate, workers: usize) -> Self {
         let total = Arc::new(SharedBucket::new(total));
-        let shaper = |_| Shaper::new(total.clone(), ShaperConfig::default(), Moment::ZERO);
+        let group = Arc::new(SharedBucket::new(Rate::UNLIMITED));
+        let shaper = |_| {
+            let mut shaper = Shaper::new(total.clone(), ShaperConfig::default(), Moment::ZERO);
+            shaper.put_group(GroupKey(0), group.clone(), 1.0);
+            shaper
+        };
         let shapers = (0..workers).map(shaper).collect();
         Sim {
             total,
+            group,
             shapers,
             now: 0,
             sent: Vec::new(),
@@ -134,7 +142,7 @@ impl Sim {
     /// As the allocator does after each round.
     fn note_fair_rate(&self, rates: &LeafRates) {
         if !rates.assigned.is_unlimited() && rates.assigned != Rate::ZERO {
-            self.total.set_fair_rate(rates.assigned.as_f64() / rates.weight);
+            self.group.set_fair_rate(rates.assigned.as_f64() / rates.weight);
         }
     }
 

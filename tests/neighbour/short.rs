@@ -1,0 +1,66 @@
+//! Shares beside those who fetch one small thing after the other: nobody has planned what has just begun.
+
+use std::{
+    io::Read as _,
+    net::Ipv4Addr,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    stage::{Done, Wire, node},
+    support::{Server, wait_until},
+    watch::{neighbour, turn},
+};
+
+/// At the same time, each stranger.
+const CONNECTIONS: usize = 8;
+const WATCHED: Duration = Duration::from_secs(5);
+/// Until everybody is known.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// Fetches 64 KiB over a new connection, again and again.
+fn fetch_and_fetch(server: &Server, from: Ipv4Addr, over: &AtomicBool) {
+    while !over.load(Relaxed) {
+        let mut wire = Wire::from_address(server, from.into());
+        wire.say("GET /share/file.bin HTTP/1.1\r\nHost: h\r\nRange: bytes=0-65535\r\nConnection: close\r\n\r\n");
+        while let Ok(1..) = wire.stream().read(&mut [0; 65536]) {}
+    }
+}
+
+/// What a transfer had until the allocator had seen it was the most that anybody had for his weight, whatever his own weight, and workers
+/// took turns with it: under 5 MB/s a floor of 3 MB/s held 2.2, a weight of 9 got 2.3 of 4.5, and one of nine equals 1.3 of 0.55.
+#[test]
+fn shares_floors_and_weights_hold_beside_short_transfers() {
+    let _turn = turn();
+    let peer = |last: u8, key: &str| format!("[[peer]]\nid = \"http:127.0.0.{last}\"\n{key}\n");
+    for (what, config, strangers, expected) in [
+        ("equals", String::new(), 3, 1e6),
+        ("three times their weight", peer(2, "weight = 3"), 1, 3e6),
+        ("a third of their weight", peer(3, "weight = 3"), 1, 1e6),
+        ("a floor", peer(2, "upload_floor = \"3MB/s\""), 2, 3e6),
+    ] {
+        let server = node(&format!("[limits]\nupload = \"4MB/s\"\n{config}"), &[]);
+        let (neighbour, his) = neighbour(&server);
+        wait_until("he has begun", 10, || his.load(Relaxed) > 500_000);
+        let over = AtomicBool::new(false);
+        let rate = thread::scope(|scope| {
+            // Also when an assertion fails: the scope waits for its threads.
+            let _done = Done(&over);
+            for index in 0..strangers * CONNECTIONS {
+                let from = Ipv4Addr::new(127, 0, 0, 3 + (index % strangers) as u8);
+                let (server, over) = (&server, &over);
+                scope.spawn(move || fetch_and_fetch(server, from, over));
+            }
+            thread::sleep(SETTLED);
+            let (before, began) = (his.load(Relaxed), Instant::now());
+            thread::sleep(WATCHED);
+            (his.load(Relaxed) - before) as f64 / began.elapsed().as_secs_f64()
+        });
+        eprintln!("{what}: {rate:.0} B/s, {expected:.0} are his");
+        assert!((0.95 * expected..1.1 * expected).contains(&rate), "{what}: {rate:.0} B/s, {expected:.0} are his");
+        drop(server);
+        neighbour.join().unwrap();
+    }
+}
