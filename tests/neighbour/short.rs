@@ -30,7 +30,7 @@ fn fetch_and_fetch(server: &Server, from: Ipv4Addr, over: &AtomicBool) {
 }
 
 /// What a transfer had until the allocator had seen it was the most that anybody had for his weight, whatever his own weight, and workers
-/// took turns with it: under 5 MB/s a floor of 3 MB/s held 2.2, a weight of 9 got 2.3 of 4.5, and one of nine equals 1.3 of 0.55.
+/// took turns with it: under 5 MB/s a floor of 3 MB/s held 2.0, and one of nine equals got 1.2 instead of 0.56.
 #[test]
 fn shares_floors_and_weights_hold_beside_short_transfers() {
     let _turn = turn();
