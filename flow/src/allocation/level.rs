@@ -44,14 +44,14 @@ pub(super) fn fair_rates(groups: &[(Level, f64)]) -> impl Iterator<Item = f64> {
 mod tests {
     use super::*;
 
+    /// Rate, weight, and whether the group or the total holds it.
+    type Peer = (f64, f64, bool);
+
     fn level(peers: &[Peer]) -> Level {
         let mut level = Level::default();
         peers.iter().for_each(|&(rate, weight, held)| level.note(rate, weight, held));
         level
     }
-
-    /// Rate, weight, and whether the group or the total holds it.
-    type Peer = (f64, f64, bool);
 
     fn fair(groups: &[(&[Peer], f64)]) -> Vec<f64> {
         let groups: Vec<_> = groups.iter().map(|(peers, weight)| (level(peers), *weight)).collect();

@@ -97,27 +97,25 @@ impl Leaf {
         self.request == 0 && self.active_at.is_none_or(|at| now >= at.saturating_add(IDLE_NS))
     }
 
-    /// Takes a request. `share` is what its peer would be assigned: a leaf that wakes is guaranteed as much until
-    /// the allocator has seen it, or it would wait a round behind those who share its part (DESIGN 13: at once). Returns that
-    /// guarantee, if it has just woken to one.
-    pub(crate) fn ask(&mut self, bytes: u32, now: u64, share: Rate) -> Option<Rate> {
-        let mut woke_to = None;
+    /// Takes a request. One that wakes it comes with the `share` that its peer would be assigned: it is guaranteed as much until the
+    /// allocator has seen it, or it would wait a round behind those who share its part (DESIGN 13: at once). Returns whether that is
+    /// more than was planned.
+    pub(crate) fn ask(&mut self, bytes: u32, now: u64, share: Option<Rate>) -> bool {
         if self.request == 0 && self.active_at.is_none_or(|at| now >= at.saturating_add(PAUSE_NS)) {
             self.ceiling.forget(now);
             self.guarantee.forget(now);
         }
-        if self.wakes(now) {
-            self.woken = true;
-            self.pace = Pace::new(now);
-            if self.rates.class == Class::Foreground {
-                self.provisional = share;
-                self.provisional_until = now + PROVISIONAL_NS;
-                woke_to = (self.provisional > self.rates.assigned).then_some(self.provisional);
-            }
-        }
         self.request = bytes;
         self.active_at = Some(now);
-        woke_to
+        let Some(share) = share else { return false };
+        self.woken = true;
+        self.pace = Pace::new(now);
+        if self.rates.class != Class::Foreground {
+            return false;
+        }
+        self.provisional = share;
+        self.provisional_until = now + PROVISIONAL_NS;
+        share > self.rates.assigned
     }
 
     pub(crate) fn set_rates(&mut self, rates: LeafRates, now: u64) {

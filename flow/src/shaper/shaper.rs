@@ -183,9 +183,10 @@ impl Shaper {
     pub fn request(&mut self, key: LeafKey, bytes: u32, now: Moment) -> bool {
         let Some(&index) = self.leaf_of.get(&key) else { return false };
         let now = now.as_nanos();
-        let share = if self.leaves[index as usize].wakes(now) { self.share(index) } else { Rate::ZERO };
+        let share = self.leaves[index as usize].wakes(now).then(|| self.share(index));
         let leaf = &mut self.leaves[index as usize];
-        if let Some(share) = leaf.ask(bytes, now, share)
+        if leaf.ask(bytes, now, share)
+            && let Some(share) = share
             && let Some(peer) = self.peers.get_mut(&leaf.peer)
         {
             self.waking_until = now + PROVISIONAL_NS;
