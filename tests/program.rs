@@ -7,6 +7,8 @@
 #[path = "support/mod.rs"]
 mod support;
 
+#[path = "program/alone.rs"]
+mod alone;
 #[path = "program/binding.rs"]
 mod binding;
 #[path = "program/commands.rs"]

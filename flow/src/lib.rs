@@ -26,4 +26,4 @@ pub use meter::{Ewma, RateWindow};
 pub use moment::Moment;
 pub use rate::{Rate, RateError};
 pub use shaper::{LeafRates, Marks, Mode, ModeSwitch, Release, Shaper, ShaperConfig, SharedBucket};
-pub use total::{RoundObservation, TotalController, TotalKnobs};
+pub use total::{RoundObservation, TotalController, TotalKnobs, Witnesses};

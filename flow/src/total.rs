@@ -2,8 +2,12 @@
 //! margin so as not to saturate).
 //!
 //! The total in force is the lesser of the configured limit and 97 % of the learnt capacity. It is lowered only on evidence
-//! that the path, not the sources, was the limit: idle is not slow, and an idle server does not forget its line.
+//! that the path, not the sources, was the limit: idle is not slow, and an idle server does not forget its line. What one peer alone
+//! taught may be his own line, and is believed while he is alone.
 
+mod witnesses;
+
+pub use self::witnesses::Witnesses;
 use crate::{Limiter, Rate};
 
 /// The constants of the rule.
@@ -57,6 +61,8 @@ pub struct RoundObservation {
     pub bytes_by_limiter: [f64; 6],
     /// Somebody below his ceiling waited for tokens. Waiting at one's own cap is not a want of total.
     pub short_of_tokens: bool,
+    /// Whose bytes they were.
+    pub witnesses: Witnesses,
 }
 
 impl RoundObservation {
@@ -114,6 +120,10 @@ pub struct TotalController {
     /// Allowed, without any try; `None` while nothing is gated.
     total: Option<f64>,
     capacity: Option<f64>,
+    /// Who was there when it was learnt.
+    taught_by: Witnesses,
+    /// What several taught last.
+    confirmed: Option<f64>,
     /// The last round missed the total because of the network.
     missed: bool,
     /// Rounds at the margin with somebody waiting, since the last try.
@@ -145,6 +155,8 @@ impl TotalController {
             limit,
             total,
             capacity: None,
+            taught_by: Witnesses::Nobody,
+            confirmed: None,
             missed: false,
             rounds_at_margin: 0,
             carried: 0,
@@ -197,11 +209,32 @@ impl TotalController {
             return self.allowed();
         }
         self.since_shrink = self.since_shrink.saturating_add(1);
+        if self.taught_by.is_one_beside(seen.witnesses) {
+            self.forget_the_one();
+            return self.allowed();
+        }
+        let known = self.capacity;
         match self.total {
             None => self.round_ungated(seen),
             Some(total) => self.round_gated(total, seen),
         }
+        if self.capacity != known {
+            self.taught_by = seen.witnesses;
+            if seen.witnesses == Witnesses::Several {
+                self.confirmed = self.capacity;
+            }
+        }
         self.allowed()
+    }
+
+    /// He who taught what is known is not alone any more. The line carries what several found, and at least what his own does.
+    fn forget_the_one(&mut self) {
+        let known = self.confirmed.map(|confirmed| self.capacity.map_or(confirmed, |own| own.max(confirmed)));
+        let anew = Self::new(self.limit, self.knobs);
+        *self = Self { capacity: known, confirmed: known, ..anew };
+        if known.is_some() {
+            self.total = Some(self.bound());
+        }
     }
 
     /// Without a limit: the first round that the path dominates shows the line, and the next one how much more it carries.

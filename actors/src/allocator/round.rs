@@ -6,7 +6,7 @@ use std::{
 };
 
 use flow::{
-    Binding, Direction, LeafRates, Limiter, Moment, Rate, RoundObservation,
+    Binding, Direction, LeafRates, Limiter, Moment, Rate, RoundObservation, Witnesses,
     allocation::{self, GroupInput, LeafInput, PeerInput, Plan, Snapshot},
 };
 
@@ -152,8 +152,11 @@ impl Allocator {
         let index = direction.index();
         let span = now.saturating_since(self.round_began).as_secs_f64().max(1e-3);
         let mut bytes_by_limiter = [0.0; Limiter::ALL.len()];
-        let mut short_of_tokens = false;
+        let (mut short_of_tokens, mut witnesses) = (false, Witnesses::Nobody);
         for (track, conduct) in tracks.iter().zip(conducts) {
+            if conduct.moved > 0 || conduct.backlogged {
+                witnesses.meet(track.leaf.peer.key);
+            }
             let dominant = conduct.limited.dominant();
             // A receiver that takes no more says nothing of the line, and a receiver can't tell a slow line from a slow
             // sender: such rounds must not teach the total anything. (Taken for the path, one client with a limit of its
@@ -176,7 +179,7 @@ impl Allocator {
         // no evidence of a slow line.
         let network = &mut bytes_by_limiter[Limiter::Network.index()];
         *network = (*network - kept.max(0.0)).max(0.0);
-        let observation = RoundObservation { used, released, in_force, bytes_by_limiter, short_of_tokens };
+        let observation = RoundObservation { used, released, in_force, bytes_by_limiter, short_of_tokens, witnesses };
         let allowed = self.totals[index].round(&observation);
         tracing::debug!(%direction, used, %in_force, ?bytes_by_limiter, short_of_tokens, %allowed, "a round judged");
     }

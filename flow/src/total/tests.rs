@@ -1,6 +1,7 @@
 //! The total as rounds go by: misses, tries, a line that shrinks, fails and comes back.
 
 use super::*;
+use crate::PeerKey;
 
 fn rate(bytes_per_second: u64) -> Rate {
     Rate::from_bytes_per_second(bytes_per_second)
@@ -13,8 +14,15 @@ fn controller(limit: u64) -> TotalController {
 fn seen(controller: &TotalController, used: f64, limiter: Limiter) -> RoundObservation {
     let mut bytes_by_limiter = [0.0; 6];
     bytes_by_limiter[limiter.index()] = used;
-    let short_of_tokens = limiter == Limiter::Tokens;
-    RoundObservation { used, released: used, in_force: controller.allowed(), bytes_by_limiter, short_of_tokens }
+    let (short_of_tokens, witnesses) = (limiter == Limiter::Tokens, Witnesses::Several);
+    RoundObservation {
+        used,
+        released: used,
+        in_force: controller.allowed(),
+        bytes_by_limiter,
+        short_of_tokens,
+        witnesses,
+    }
 }
 
 fn round(controller: &mut TotalController, used: f64, limiter: Limiter) -> u64 {
@@ -97,6 +105,57 @@ fn soon_after_a_shrinking_the_search_is_careful() {
     }
     let capacity = total.capacity().map_or(0.0, Rate::as_f64);
     assert_eq!(total.allowed(), Rate::from_f64(0.97 * capacity * 1.25), "and not 2.2 times");
+}
+
+const ONE: Witnesses = Witnesses::One(PeerKey(1));
+const OTHER: Witnesses = Witnesses::One(PeerKey(2));
+
+fn round_of(controller: &mut TotalController, witnesses: Witnesses, used: f64, limiter: Limiter) -> u64 {
+    let seen = RoundObservation { witnesses, ..seen(controller, used, limiter) };
+    controller.round(&seen).bytes_per_second()
+}
+
+#[test]
+fn what_one_alone_taught_may_be_his_own_line_and_is_forgotten_when_he_is_not_alone() {
+    for (limit, witnesses) in [(0, OTHER), (0, Witnesses::Several), (8_000_000, OTHER), (8_000_000, Witnesses::Several)]
+    {
+        let mut total = controller(limit);
+        for _ in 0..2 {
+            round_of(&mut total, ONE, 20_000.0, Limiter::Network);
+        }
+        round_of(&mut total, Witnesses::Nobody, 0.0, Limiter::Source);
+        assert!(total.capacity().is_some() && total.allowed() < rate(3_000_000), "he is told what his line carries");
+        round_of(&mut total, witnesses, 19_000.0, Limiter::Tokens);
+        assert_eq!((total.allowed(), total.capacity()), (Rate::from_wire(limit), None), "{witnesses:?}");
+    }
+}
+
+#[test]
+fn what_several_taught_before_is_remembered_and_what_they_teach_next_is_believed() {
+    let mut total = settled();
+    // The last of them has a bad line.
+    for _ in 0..6 {
+        round_of(&mut total, ONE, 20_000.0, Limiter::Network);
+    }
+    assert!(total.allowed() < rate(30_000));
+    assert_eq!(round_of(&mut total, Witnesses::Several, 29_000.0, Limiter::Tokens), 970_000);
+    for witnesses in [ONE, OTHER] {
+        assert_eq!(round_of(&mut total, witnesses, 970_000.0, Limiter::Tokens), 970_000);
+        total.rounds_at_margin = 0;
+    }
+    for _ in 0..2 {
+        round_of(&mut total, Witnesses::Several, 500_000.0, Limiter::Network);
+    }
+    assert_eq!(total.capacity(), Some(rate(500_000)));
+    // One whom the line lets have more.
+    round_of(&mut total, ONE, 485_000.0, Limiter::Tokens);
+    while total.capacity() < Some(rate(700_000)) {
+        let used = total.allowed().as_f64();
+        round_of(&mut total, ONE, used, Limiter::Tokens);
+    }
+    let found = total.capacity();
+    round_of(&mut total, OTHER, 400_000.0, Limiter::Source);
+    assert_eq!(total.capacity(), found, "the line carries at least what one gets");
 }
 
 #[test]

@@ -7,7 +7,7 @@
 #![allow(dead_code)] // Each program that uses it uses its part.
 
 use flow::{
-    Limiter, LimiterShares, Rate, RoundObservation, TotalController, TotalKnobs,
+    Limiter, LimiterShares, Rate, RoundObservation, TotalController, TotalKnobs, Witnesses,
     allocation::{Knobs, LeafInput, Plan, Snapshot, allocate},
     weighted_max_min,
 };
@@ -137,6 +137,7 @@ impl World {
             in_force: self.plan.total,
             bytes_by_limiter: [0.0; 6],
             short_of_tokens: false,
+            witnesses: Witnesses::Nobody,
         };
         for (index, released) in released.into_iter().enumerate() {
             let source = self.sources[index];
@@ -155,6 +156,9 @@ impl World {
             seen.bytes_by_limiter[limiter.index()] += measured;
             seen.short_of_tokens |= limiter == Limiter::Tokens;
             let leaf = &mut self.snapshot.leaves[index];
+            if source.offered > 0.0 {
+                seen.witnesses.meet(leaf.peer);
+            }
             leaf.demand_before = self.plan.leaves[index].demand;
             leaf.achieved = measured;
             leaf.limited = LimiterShares::all(limiter);
