@@ -19,7 +19,7 @@ const PREFIX: &str = "http:";
 const NETWORK: &str = "/64";
 
 /// The address that guests at `address` share: an IPv4 address by itself, of IPv6 the /64, which one customer has.
-pub(super) fn shared_address(address: IpAddr) -> IpAddr {
+pub fn shared_address(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),

@@ -15,7 +15,7 @@ mod id;
 mod passage;
 
 pub use door::{Door, GuestLimits};
-pub use id::{PeerName, guest_id, only_address_of, parse_peer};
+pub use id::{PeerName, guest_id, only_address_of, parse_peer, shared_address};
 
 pub(crate) use attend::Guests;
 pub(crate) use door::Crowd;

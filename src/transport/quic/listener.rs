@@ -20,6 +20,7 @@ use super::{
     arrival::Arrival,
     control_thread::ControlThread,
     door::Door,
+    handshakes::Handshakes,
     place::Place,
     reset,
     socket::{self, CONTROL_BUFFER_BYTES, DATA_BUFFER_BYTES},
@@ -40,7 +41,7 @@ pub struct QuicConfig {
     pub not_sent_bytes: u32,
     /// Peers whose sessions are kept so that they can come back in one datagram.
     pub sessions: usize,
-    /// Handshakes under way from which on newcomers must prove their address first.
+    /// Handshakes under way from which on newcomers must prove their address first; those of one address from an eighth of them on.
     pub handshakes_unproven_max: usize,
 }
 
@@ -65,9 +66,8 @@ pub(super) struct Reception {
     data: quinn::ServerConfig,
     /// Control links so far: they take turns over the workers.
     turn: AtomicUsize,
-    /// Under way.
-    pub(super) handshakes: AtomicUsize,
-    /// Of them, those whose hello is heard already.
+    pub(super) handshakes: Arc<Handshakes>,
+    /// Of those under way, those whose hello is heard already.
     pub(super) early: AtomicUsize,
     retries: LogGate,
     told: Told,
@@ -111,7 +111,7 @@ impl QuicListener {
             data: tls::data_server(credentials, sessions).map_err(io::Error::other)?,
             config,
             turn: AtomicUsize::new(0),
-            handshakes: AtomicUsize::new(0),
+            handshakes: Arc::default(),
             early: AtomicUsize::new(0),
             retries: LogGate::new(LOG_INTERVAL),
             told: Told::default(),
@@ -182,7 +182,7 @@ impl Reception {
     /// Admission, before anything is done for the connection.
     fn greet(self: &Arc<Self>, incoming: Incoming, door: &Arc<Door>) -> Option<Arrival> {
         let address = incoming.remote_address();
-        let is_crowded = self.handshakes.load(Relaxed) >= self.config.handshakes_unproven_max;
+        let is_crowded = self.handshakes.are_crowded(address, self.config.handshakes_unproven_max);
         if is_crowded && !incoming.remote_address_validated() {
             if let Some(held_back) = self.retries.open(host::monotonic_nanos()) {
                 tracing::warn!(%address, held_back, "many QUIC handshakes at once: newcomers must prove their address first");

@@ -35,6 +35,7 @@ mod door;
 mod early;
 mod gauge;
 mod halves;
+mod handshakes;
 mod instead;
 #[cfg(feature = "one-connection")]
 mod joined;

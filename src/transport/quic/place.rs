@@ -4,10 +4,7 @@
 use std::{
     convert::Infallible,
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
 };
 
 use actors::port::LinkFault;
@@ -20,35 +17,25 @@ use tokio::{
 use super::{
     super::{halves::Guard, turned_away},
     CLOSED,
+    handshakes::UnderWay,
     listener::Reception,
 };
 
-/// Counted as long as it lives.
-struct Counted {
-    reception: Arc<Reception>,
-    of: fn(&Reception) -> &AtomicUsize,
-}
+/// One of the peers that are heard and have not proven that they are there, as long as it lives.
+struct Early(Arc<Reception>);
 
-impl Counted {
-    /// One more of the reception's handshakes under way.
-    fn handshake(reception: &Arc<Reception>) -> Self {
-        let of: fn(&Reception) -> &AtomicUsize = |reception| &reception.handshakes;
-        reception.handshakes.fetch_add(1, Relaxed);
-        Self { reception: Arc::clone(reception), of }
-    }
-
-    /// One more of the peers that are heard and have not proven that they are there; `None`: the front has no room for one.
-    fn early(reception: &Arc<Reception>) -> Option<Self> {
-        let of: fn(&Reception) -> &AtomicUsize = |reception| &reception.early;
+impl Early {
+    /// `None`: the front has no room for one.
+    fn begin(reception: &Arc<Reception>) -> Option<Self> {
         let before = reception.early.fetch_add(1, Relaxed);
-        let counted = Self { reception: Arc::clone(reception), of };
-        reception.front.hears_early(before).then_some(counted)
+        let early = Self(Arc::clone(reception));
+        reception.front.hears_early(before).then_some(early)
     }
 }
 
-impl Drop for Counted {
+impl Drop for Early {
     fn drop(&mut self) {
-        (self.of)(&self.reception).fetch_sub(1, Relaxed);
+        self.0.early.fetch_sub(1, Relaxed);
     }
 }
 
@@ -57,9 +44,9 @@ pub(super) struct Place {
     reception: Arc<Reception>,
     address: SocketAddr,
     /// `None` when it is over.
-    handshake: Option<Counted>,
+    handshake: Option<UnderWay>,
     /// Its hello is heard meanwhile.
-    early: Option<Counted>,
+    early: Option<Early>,
     /// `None` until the address is proven.
     guard: Guard,
 }
@@ -67,7 +54,7 @@ pub(super) struct Place {
 impl Place {
     /// For a handshake that begins; `guard` is the place of one that has proven its address already.
     pub(super) fn new(reception: &Arc<Reception>, address: SocketAddr, guard: Guard) -> Self {
-        let handshake = Some(Counted::handshake(reception));
+        let handshake = Some(reception.handshakes.begin(address));
         Self { reception: Arc::clone(reception), address, handshake, early: None, guard }
     }
 
@@ -83,7 +70,7 @@ impl Place {
 
     /// Whether its peer may say hello before its handshake is done. Where not, the hello waits for that.
     pub(super) fn may_say_hello(&mut self) -> bool {
-        self.early = Counted::early(&self.reception);
+        self.early = Early::begin(&self.reception);
         self.early.is_some()
     }
 
