@@ -58,7 +58,7 @@ fn a_get_whose_data_ports_are_shut_goes_on_over_tcp_and_one_over_quic_alone_says
     wait_until("it names the port", 30, || alone.words().contains(&port));
 }
 
-/// A firewall that looks on for a while and then drops what it does not know. The link is given up after 30 s of silence
+/// A firewall that looks on for a while and then drops what it does not know. The link is given up after 10 s of silence
 /// (`src/transport/quic/tuning.rs`); the session that comes then finds the ports shut.
 #[test]
 fn a_get_whose_data_ports_are_shut_on_its_way_is_finished_over_tcp() {

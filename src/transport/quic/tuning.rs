@@ -18,8 +18,11 @@ pub(super) const DATA_WINDOW_BYTES_MIN: u32 = 16 << 10;
 pub(super) const DATA_WINDOW_BYTES_MAX: u32 = 16 << 20;
 /// What a data link may have written and not acknowledged before its path is known.
 pub(super) const DATA_SEND_BYTES_AT_FIRST: u64 = 256 << 10;
-/// Silence after which a connection is given up. Nobody says that a process was killed, as the kernel does for TCP.
-const IDLE_MAX_SECONDS: u32 = 30;
+/// Silence after which a control connection is given up. Nobody says that a process was killed, as the kernel does for TCP.
+const CONTROL_IDLE_MAX: Duration = Duration::from_secs(30);
+/// The same of a data link: five questions that nobody answered. It is dialled anew by the session that it belongs to, or that one
+/// is, and over TCP if need be; until then what is under way stands still.
+const DATA_IDLE_MAX: Duration = Duration::from_secs(10);
 /// The dialling side sends something on a link that was silent for so long, so that neither end nor a firewall between gives it up;
 /// many firewalls forget UDP after 30 s. It is also how a node learns that a client has moved: who waits for what the node has to
 /// say has nothing to say himself, and until then it goes to where he was.
@@ -37,7 +40,7 @@ pub(super) enum End {
 
 /// For control connections.
 pub(super) fn control(end: End) -> Arc<TransportConfig> {
-    let mut config = common(end, CONTROL_KEEPALIVE);
+    let mut config = common(end, CONTROL_KEEPALIVE, CONTROL_IDLE_MAX);
     config
         // Its one stream is bounded by the connection's window. These two are remembered with a ticket, and a data link that comes
         // with that ticket begins with them: quinn never widens an early stream's window to what the handshake then says, and
@@ -72,7 +75,7 @@ pub(super) fn data_down() -> Arc<TransportConfig> {
 }
 
 fn data_with(end: End, one_way_streams: u32) -> TransportConfig {
-    let mut config = common(end, DATA_KEEPALIVE);
+    let mut config = common(end, DATA_KEEPALIVE, DATA_IDLE_MAX);
     config
         .max_concurrent_uni_streams(VarInt::from_u32(one_way_streams))
         .stream_receive_window(VarInt::from_u32(DATA_WINDOW_BYTES_MAX))
@@ -81,7 +84,7 @@ fn data_with(end: End, one_way_streams: u32) -> TransportConfig {
     config
 }
 
-fn common(end: End, keepalive: Duration) -> TransportConfig {
+fn common(end: End, keepalive: Duration, idle_max: Duration) -> TransportConfig {
     let mut config = TransportConfig::default();
     // The one stream of a link that carries both ways is opened by who dials.
     let (streams, keepalive) = match end {
@@ -93,7 +96,7 @@ fn common(end: End, keepalive: Duration) -> TransportConfig {
         .max_concurrent_bidi_streams(VarInt::from_u32(streams))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None)
-        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_MAX_SECONDS * 1000))))
+        .max_idle_timeout(IdleTimeout::try_from(idle_max).ok())
         // Cubic, as the host's TCP mostly has; the release comes from our own shaper, so nothing that paces by itself (BBR).
         .congestion_controller_factory(Arc::new(GaugeFactory::default()));
     config
