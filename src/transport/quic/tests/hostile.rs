@@ -172,7 +172,13 @@ async fn who_is_there_and_says_nothing_makes_nobody_prove_his_address() {
 #[tokio::test]
 async fn handshakes_of_an_address_that_is_not_proven_take_none_of_its_places() {
     let mut stage = Stage::open(ListenConfig::default());
-    let relay = Relay::before(stage.address, Duration::ZERO).await;
+    // One for each: what a connection sends first gets through, and nothing that proves its address.
+    let mut relays = Vec::new();
+    for _ in 0..6 {
+        let relay = Relay::before(stage.address, Duration::ZERO).await;
+        relay.let_up(1);
+        relays.push(relay);
+    }
     let foe = Foe::at(&stage);
     let connect = |address| foe.control.connect_with(foe.node.control.clone(), address, SERVER_NAME).unwrap();
     // For first flights with a ticket: one says hello with it, two say nothing.
@@ -180,18 +186,17 @@ async fn handshakes_of_an_address_that_is_not_proven_take_none_of_its_places() {
     sleep(Duration::from_millis(50)).await;
     connection.close(CLOSED, b"");
     stage.all_given_back().await;
-    relay.let_up(6);
-    let (early, _) = connect(relay.address).into_0rtt().expect("a ticket");
+    let (early, _) = connect(relays[0].address).into_0rtt().expect("a ticket");
     let mut streams = early.open_bi().await.unwrap();
     let mut words = BytesMut::new();
     encode_message(&hello(), &mut words).unwrap();
     streams.0.write_all(&words).await.unwrap();
     let (_, theirs) = stage.next_control().await;
-    let unproven: Vec<_> = (0..5).map(|_| connect(relay.address)).collect();
+    let unproven: Vec<_> = relays[1..].iter().map(|relay| connect(relay.address)).collect();
     sleep(NOTHING).await;
     assert_eq!(stage.held(), 0, "places for six first flights, of which one was heard");
     // Whoever is there takes his place: those six now, and one that proves it at once.
-    relay.let_up(usize::MAX);
+    relays.iter().for_each(|relay| relay.let_up(usize::MAX));
     let mut proven = Vec::new();
     for connecting in unproven {
         proven.push(connecting.await.unwrap());
