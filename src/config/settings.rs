@@ -116,7 +116,7 @@ impl Default for ShapingSettings {
     fn default() -> Self {
         let marks = Marks::default();
         Self {
-            quantum: Duration::from_millis(1200),
+            quantum: Duration::from_secs(1),
             quantum_min_bytes: 8 << 10,
             quantum_max_bytes: 128 << 10,
             quantum_bulk_bytes: 256 << 10,

@@ -7,10 +7,10 @@ use super::{
 use crate::Rate;
 
 /// Sizes of quanta. DESIGN section 6 starts from 400 ms of rate and at most 64 KiB; measured beside servers that send a second's worth
-/// at a time, a visit costs about 10 us and 0.25 us per KiB, and with 1.2 s and 128 KiB thousands of leaves cost less there.
+/// at a time, a visit costs about 10 us and 0.25 us per KiB, and with 1 s and 128 KiB thousands of leaves cost less there.
 #[derive(Copy, Clone, Debug)]
 pub struct ShaperConfig {
-    /// Milliseconds of its rate that a leaf gets at once when there are many leaves. Few get as little as a 96th of it:
+    /// Milliseconds of its rate that a leaf gets at once when there are many leaves. Few get as little as an 80th of it:
     /// the smaller the chunk the smoother the line, and what it costs hardly counts. What a leaf got in any window is off by
     /// about a chunk at either end: with chunks of 50 ms one of 50 peers was off by up to 2.3 % over 10 s, by chance alone.
     pub quantum_ms: u32,
@@ -29,7 +29,7 @@ pub struct ShaperConfig {
 impl Default for ShaperConfig {
     fn default() -> Self {
         ShaperConfig {
-            quantum_ms: 1_200,
+            quantum_ms: 1_000,
             quantum_bytes_min: 1 << 10,
             quantum_bytes_at_first: 8 << 10,
             quantum_bytes_max: 128 << 10,
@@ -82,20 +82,20 @@ impl ShaperConfig {
     }
 
     fn bytes_per_second(&self, quantum_bytes: u32) -> u64 {
-        (u64::from(quantum_bytes) * 1000).div_ceil(u64::from(self.quantum_ms.max(1)))
+        u64::from(quantum_bytes) * 1000 / u64::from(self.quantum_ms.max(1))
     }
 }
 
 /// Releases that a worker can afford without feeling them: at 20 us a visit, 5 % of a core.
 const VISITS_PER_SECOND: u64 = 2_500;
 /// The same where leaves are many, so that one of them hardly shows in the line: a thousand leaves have the full quantum.
-const VISITS_PER_SECOND_OF_MANY: u64 = 800;
+const VISITS_PER_SECOND_OF_MANY: u64 = 1_000;
 /// A large quantum is at most this part of what every limit above the leaf lets through in a second: 0.5 %, so that a second
 /// exceeds its limit by less than 1 % (the other half is what the buckets remember).
 const BULK_PARTS_OF_A_SECOND: u64 = 200;
 
 /// Into how many parts a full quantum is cut at most when leaves are few.
-const FEW: u64 = 96;
+const FEW: u64 = 80;
 
 #[cfg(test)]
 mod tests {
@@ -112,11 +112,11 @@ mod tests {
         assert_eq!(quantum(unlimited, 0, unlimited), 128 << 10);
         // Of a rate that nobody knows yet.
         assert_eq!(quantum(0, 0, unlimited), 8 << 10);
-        assert_eq!(quantum(0, 0, 1024), 1228);
-        assert_eq!(quantum(5_000, 0, unlimited), 6_000);
-        assert_eq!(quantum(100_000, 0, 50_000), 60_000);
+        assert_eq!(quantum(0, 0, 1024), 1 << 10);
+        assert_eq!(quantum(5_000, 0, unlimited), 5_000);
+        assert_eq!(quantum(100_000, 0, 50_000), 50_000);
         assert_eq!(quantum(0, 10_000_000, unlimited), 128 << 10);
-        assert_eq!(quantum(unlimited, 0, 100_000), 120_000);
+        assert_eq!(quantum(unlimited, 0, 100_000), 100_000);
     }
 
     #[test]
@@ -127,7 +127,7 @@ mod tests {
         let fast = Rate::from_bytes_per_second(1_000_000);
         assert_eq!(ShaperConfig::default().quantum(Mode::Precise, 50, fast, 0, Rate::UNLIMITED), 20_000);
         assert_eq!(quantum(250), 20_000);
-        assert_eq!(quantum(500), 125_000);
+        assert_eq!(quantum(500), 100_000);
         assert_eq!(quantum(1_001), 131_072);
         assert_eq!(quantum(100_000), 131_072);
         let slow = Rate::from_bytes_per_second(30_000);

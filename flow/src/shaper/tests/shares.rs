@@ -223,8 +223,8 @@ fn guarantees_are_released_in_equal_pieces_whatever_was_borrowed_before() {
         (0..leaves / 2).for_each(|leaf| sim.start(leaf));
         sim.run(5 * SECOND);
         (leaves / 2..leaves).for_each(|leaf| sim.start(leaf));
-        // 40 pieces, of 1.2 s each, after the newcomers have found their places.
-        sim.run(58 * SECOND);
+        // 40 pieces of a second, after the newcomers have found their places.
+        sim.run(50 * SECOND);
         sim.check();
         let mut got = vec![0.0; leaves as usize];
         for sent in sim.sent.iter().filter(|sent| sent.at >= 10 * SECOND) {
