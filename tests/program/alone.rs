@@ -25,7 +25,8 @@ fn what_the_line_of_one_peer_taught_is_forgotten_when_another_comes() {
     let _slow = server.spawn(&["get", &from, "-o", &server.path("long.bin"), "--transport", "quic"]);
     let learnt = || server.get("/v1/limits")["upload"]["capacity_bytes_per_second"].as_u64();
     wait_until("his line is taken for the node's", 30, || learnt().is_some_and(|capacity| capacity < 1_000_000));
-    let next = server.spawn_as("next", &["get", &server.at("a.bin"), "-o", &server.path("a.bin"), "--transport", "tcp"]);
+    let next =
+        server.spawn_as("next", &["get", &server.at("a.bin"), "-o", &server.path("a.bin"), "--transport", "tcp"]);
     let (code, words) = next.wait(10);
     assert_eq!(code, 0, "{words}");
     assert_same(server.share().join("a.bin"), server.path("a.bin"));

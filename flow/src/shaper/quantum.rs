@@ -45,7 +45,8 @@ impl ShaperConfig {
     pub(crate) fn quantum(&self, mode: Mode, leaves: usize, guarantee: Rate, pace: u64, ceiling: Rate) -> u32 {
         let most = self.most(mode, ceiling);
         if guarantee.min(ceiling).is_unlimited() {
-            return most;
+            // Nothing but turns shares the line among those that nothing gates: a larger piece in each would be a larger share.
+            return if leaves > 1 { most.min(self.quantum_bytes_max) } else { most };
         }
         let at_first = self.bytes_per_second(self.quantum_bytes_at_first);
         let going = if guarantee == Rate::ZERO && pace == 0 { at_first } else { pace };
@@ -132,6 +133,16 @@ mod tests {
         assert_eq!(quantum(100_000), 131_072);
         let slow = Rate::from_bytes_per_second(30_000);
         assert_eq!(ShaperConfig::default().quantum(Mode::Precise, 1, slow, 0, Rate::UNLIMITED), 8 << 10);
+    }
+
+    /// Of 64 at 40 MB/s each some links were bulk and some precise, stayed so, and differed by 50 %.
+    #[test]
+    fn beside_others_that_nothing_gates_a_bulk_link_gets_no_more_than_a_precise_one() {
+        let quantum = |mode, leaves| ShaperConfig::default().quantum(mode, leaves, Rate::UNLIMITED, 0, Rate::UNLIMITED);
+        for leaves in [2, 64, 10_000] {
+            assert_eq!(quantum(Mode::Bulk, leaves), quantum(Mode::Precise, leaves), "{leaves}");
+        }
+        assert!(quantum(Mode::Bulk, 1) > quantum(Mode::Precise, 1), "alone it takes nothing from anybody");
     }
 
     #[test]
