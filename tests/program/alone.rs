@@ -1,22 +1,20 @@
 //! A peer that is alone with a node without a limit, at a slow line of his own.
 
-use std::{fs::File, net::Ipv4Addr};
+use std::{fs::File, net::Ipv4Addr, time::Duration};
 
 use crate::{
     nat::{Line, Nat},
-    path::free_ports,
-    support::{Server, assert_same, noise, wait_until},
+    path::node_behind,
+    support::{assert_same, noise, wait_until},
 };
 
 const NEAR: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 6);
-const SLOW: Line = Line { delay: std::time::Duration::from_millis(10), bytes_per_second: 200_000 };
+const SLOW: Line = Line { delay: Duration::from_millis(10), bytes_per_second: 200_000 };
 
 /// To the node his line looks like its own. Whoever came next began with it, and it took some fifteen seconds to find that there is more.
 #[test]
 fn what_the_line_of_one_peer_taught_is_forgotten_when_another_comes() {
-    let control = free_ports([Ipv4Addr::LOCALHOST, NEAR], 2);
-    let (listen, data) = (format!("127.0.0.1:{control}"), format!("127.0.0.1:{}", control + 1));
-    let server = Server::with_config("[node]\nworkers = 1\n", &["--listen", &listen, "--listen-data", &data, "--open"]);
+    let (server, control) = node_behind(NEAR, &["--open"]);
     let (node, ports) = (Ipv4Addr::LOCALHOST.into(), [control, control + 1]);
     let _line = Nat::at_end_of(SLOW, node, NEAR.into(), &ports, node);
     File::create(server.share().join("long.bin")).unwrap().set_len(200_000_000).unwrap();

@@ -15,7 +15,7 @@ use flow::{Class, Rate};
 
 use crate::{
     nat::{Line, Nat},
-    path::free_ports,
+    path::node_behind,
     support::{Server, noise},
 };
 
@@ -50,10 +50,7 @@ fn await_binding(server: &Server, expected: &str) {
 #[test]
 fn explain_names_the_network_where_the_path_carries_less_than_it_may() {
     let (node, near) = (Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 5));
-    let control = free_ports([node, near], 2);
-    let (listen, data) = (format!("{node}:{control}"), format!("{node}:{}", control + 1));
-    let args = ["--listen", &listen, "--listen-data", &data, "--upload-limit", LIMIT];
-    let server = Server::with_config("[node]\nworkers = 1\n", &args);
+    let (server, control) = node_behind(near, &["--upload-limit", LIMIT]);
     noise(&server.share().join("a.bin"), FILE_BYTES, 1);
     let line = Line { delay: Duration::from_millis(10), bytes_per_second: SLOW };
     let _nat = Nat::at_end_of(line, node.into(), near.into(), &[control, control + 1], node.into());

@@ -26,7 +26,7 @@ use wire::DataLinks;
 
 use crate::{
     nat::{Line, Nat, Way},
-    path::free_ports,
+    path::node_behind,
     support::{Server, assert_same, noise},
 };
 
@@ -68,9 +68,7 @@ type Flights = Vec<(Way, usize)>;
 impl Scene {
     fn open() -> Self {
         let (node, near) = (Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 3));
-        let control = free_ports([node, near], 2);
-        let (listen, data) = (format!("{node}:{control}"), format!("{node}:{}", control + 1));
-        let server = Server::with_config("[node]\nworkers = 1\n", &["--listen", &listen, "--listen-data", &data]);
+        let (server, control) = node_behind(near, &[]);
         let line = Line { delay: DELAY, ..Line::default() };
         let nat = Nat::at_end_of(line, node.into(), near.into(), &[control, control + 1], node.into());
         noise(&server.share().join("a"), 1000, 1);

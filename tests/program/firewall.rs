@@ -9,8 +9,8 @@ use std::{
 
 use crate::{
     nat::Nat,
-    path::free_ports,
-    support::{Said as _, Server, assert_same, noise, wait_until},
+    path::node_behind,
+    support::{Said as _, assert_same, noise, wait_until},
 };
 
 const NEAR: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 4);
@@ -36,9 +36,7 @@ fn connections(near: Ipv4Addr, port: u16) {
 
 #[test]
 fn a_get_whose_data_ports_are_shut_goes_on_over_tcp_and_one_over_quic_alone_says_which_port() {
-    let control = free_ports([Ipv4Addr::LOCALHOST, NEAR], 2);
-    let (listen, data) = (format!("127.0.0.1:{control}"), format!("127.0.0.1:{}", control + 1));
-    let server = Server::with_config("[node]\nworkers = 1\n", &["--listen", &listen, "--listen-data", &data]);
+    let (server, control) = node_behind(NEAR, &[]);
     noise(&server.share().join("a.bin"), 300_000, 1);
     let nat = Nat::before(Ipv4Addr::LOCALHOST.into(), NEAR.into(), &[control, control + 1], Ipv4Addr::LOCALHOST.into());
     nat.close(control + 1);
@@ -63,9 +61,7 @@ fn a_get_whose_data_ports_are_shut_goes_on_over_tcp_and_one_over_quic_alone_says
 #[test]
 fn a_get_whose_data_ports_are_shut_on_its_way_is_finished_over_tcp() {
     const BYTES: usize = 3_000_000;
-    let control = free_ports([Ipv4Addr::LOCALHOST, NEXT], 2);
-    let (listen, data) = (format!("127.0.0.1:{control}"), format!("127.0.0.1:{}", control + 1));
-    let server = Server::with_config("[node]\nworkers = 1\n", &["--listen", &listen, "--listen-data", &data]);
+    let (server, control) = node_behind(NEXT, &[]);
     noise(&server.share().join("a.bin"), BYTES, 1);
     let nat = Nat::before(Ipv4Addr::LOCALHOST.into(), NEXT.into(), &[control, control + 1], Ipv4Addr::LOCALHOST.into());
     connections(NEXT, control);

@@ -23,6 +23,15 @@ pub(crate) fn ports(server: &Server) -> Vec<u16> {
     std::iter::once(control).chain(data.split(", ")).map(|port| port.parse().unwrap()).collect()
 }
 
+/// A node with one worker whose port for control, which is returned, and the one after it, for data, are free at `near` as well: for what
+/// stands before it there.
+pub(crate) fn node_behind(near: Ipv4Addr, args: &[&str]) -> (Server, u16) {
+    let control = free_ports([Ipv4Addr::LOCALHOST, near], 2);
+    let (listen, data) = (format!("127.0.0.1:{control}"), format!("127.0.0.1:{}", control + 1));
+    let args = [&["--listen", &listen, "--listen-data", &data], args].concat();
+    (Server::with_config("[node]\nworkers = 1\n", &args), control)
+}
+
 /// Ports in a row that are free at both addresses, the first of them for TCP as well.
 pub(crate) fn free_ports(addresses: [Ipv4Addr; 2], count: u16) -> u16 {
     let free = |first: u16| {

@@ -1,4 +1,4 @@
-//! Handshakes under way whose addresses are not proven: all of them, and those of each address.
+//! Handshakes under way: all of them, and those of each address.
 
 use std::{
     collections::HashMap,
