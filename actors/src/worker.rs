@@ -142,10 +142,12 @@ impl Worker {
     }
 
     fn put_peer(&self, peer: &PeerEntry) {
-        let weight = peer.settings.load().weight;
+        let settings = peer.settings.load();
         for direction in Direction::ALL {
-            let bucket = peer.buckets[direction.index()].clone();
-            self.shapers[direction.index()].borrow_mut().put_peer(peer.key, bucket, weight);
+            let index = direction.index();
+            let mut shaper = self.shapers[index].borrow_mut();
+            shaper.put_peer(peer.key, peer.buckets[index].clone(), settings.weight);
+            shaper.set_floor(peer.key, Rate::from_bytes_per_second(settings.floor[index]).min(Rate::GREATEST));
         }
     }
 

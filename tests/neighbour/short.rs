@@ -14,8 +14,6 @@ use crate::{
     watch::{neighbour, turn},
 };
 
-/// At the same time, each stranger.
-const CONNECTIONS: usize = 8;
 const WATCHED: Duration = Duration::from_secs(5);
 /// Until everybody is known.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -30,16 +28,22 @@ fn fetch_and_fetch(server: &Server, from: Ipv4Addr, over: &AtomicBool) {
 }
 
 /// What a transfer had until the allocator had seen it was the most that anybody had for his weight, whatever his own weight, and workers
-/// took turns with it: under 5 MB/s a floor of 3 MB/s held 2.0, and one of nine equals got 1.2 instead of 0.56.
+/// took turns with it: under 5 MB/s a floor of 3 MB/s held 2.0, and one of nine equals got 1.2 instead of 0.56. Then it was no more than
+/// his share and knew nothing of his floor, of which 0.9 of 2 MB/s were held; and all of it, so that a transfer beside others of its
+/// own peer had a twentieth of its part.
 #[test]
 fn shares_floors_and_weights_hold_beside_short_transfers() {
     let _turn = turn();
     let peer = |last: u8, key: &str| format!("[[peer]]\nid = \"http:127.0.0.{last}\"\n{key}\n");
+    let eight = |last: &[u8]| -> Vec<u8> { last.iter().flat_map(|&last| [last; 8]).collect() };
     for (what, config, strangers, expected) in [
-        ("equals", String::new(), 3, 1e6),
-        ("three times their weight", peer(2, "weight = 3"), 1, 3e6),
-        ("a third of their weight", peer(3, "weight = 3"), 1, 1e6),
-        ("a floor", peer(2, "upload_floor = \"3MB/s\""), 2, 3e6),
+        ("equals", String::new(), eight(&[3, 4, 5]), 1e6),
+        ("three times their weight", peer(2, "weight = 3"), eight(&[3]), 3e6),
+        ("a third of their weight", peer(3, "weight = 3"), eight(&[3]), 1e6),
+        ("a floor", peer(2, "upload_floor = \"3MB/s\""), eight(&[3, 4]), 3e6),
+        ("what a floor of theirs leaves", peer(3, "upload_floor = \"3MB/s\""), eight(&[3]), 1e6),
+        ("what a floor of one transfer leaves", peer(3, "upload_floor = \"3MB/s\""), vec![3], 1e6),
+        ("a part of his own address", String::new(), vec![2; 3], 1e6),
     ] {
         let server = node(&format!("[limits]\nupload = \"4MB/s\"\n{config}"), &[]);
         let (neighbour, his) = neighbour(&server);
@@ -48,10 +52,9 @@ fn shares_floors_and_weights_hold_beside_short_transfers() {
         let rate = thread::scope(|scope| {
             // Also when an assertion fails: the scope waits for its threads.
             let _done = Done(&over);
-            for index in 0..strangers * CONNECTIONS {
-                let from = Ipv4Addr::new(127, 0, 0, 3 + (index % strangers) as u8);
+            for last in strangers {
                 let (server, over) = (&server, &over);
-                scope.spawn(move || fetch_and_fetch(server, from, over));
+                scope.spawn(move || fetch_and_fetch(server, Ipv4Addr::new(127, 0, 0, last), over));
             }
             thread::sleep(SETTLED);
             let (before, began) = (his.load(Relaxed), Instant::now());

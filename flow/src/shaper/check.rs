@@ -1,5 +1,6 @@
 //! A recount of everything that is kept incrementally. Debug builds and tests only; panics where the books don't agree.
 
+use super::leaf::Leaf;
 use super::ring::NONE;
 use super::shaper::Shaper;
 use super::tier::Tier;
@@ -35,6 +36,14 @@ impl Shaper {
         for (key, peer) in &self.peers {
             let leaves = self.leaf_of.values().map(|&index| &self.leaves[index as usize]);
             peer.check(leaves.filter(|leaf| leaf.peer == *key).map(|leaf| leaf.rates.assigned));
+            for node in &peer.nodes {
+                let below = || {
+                    let leaves = self.leaf_of.values().map(|&index| &self.leaves[index as usize]);
+                    leaves.filter(|leaf| self.tree.parent(leaf.node) == node.id)
+                };
+                let weights = (below().map(Leaf::weight).sum(), below().map(|leaf| leaf.woken_weight).sum());
+                assert_eq!((node.weights, node.woken), weights, "weights at node {}", node.id);
+            }
         }
         assert_eq!(self.leaves.len() - self.vacant.len(), self.leaf_of.len(), "every leaf has its key");
     }

@@ -3,6 +3,7 @@
 use super::clock::{Clock, NANOS_PER_MILLI, NEVER, Slack};
 use super::mode::Mode;
 use super::pace::Pace;
+use super::peer_node::millionths;
 use super::tier::Tier;
 use super::tree::NodeId;
 use crate::{Class, LeafKey, PeerKey, Rate};
@@ -38,6 +39,21 @@ pub(crate) struct Standing {
     pub(crate) timer: Option<u64>,
 }
 
+/// What a peer's sums hold of one of its leaves.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Counted {
+    pub(crate) assigned: Rate,
+    /// In millionths, as the next.
+    pub(crate) weight: u64,
+    /// The same of a leaf that woke, until a plan has seen it; else 0.
+    pub(crate) woken_weight: u64,
+}
+
+impl Counted {
+    /// Of a leaf that is not here.
+    pub(crate) const NOTHING: Self = Self { assigned: Rate::ZERO, weight: 0, woken_weight: 0 };
+}
+
 #[derive(Debug)]
 pub(crate) struct Leaf {
     pub(crate) key: LeafKey,
@@ -57,6 +73,8 @@ pub(crate) struct Leaf {
     pub(crate) last: LastRelease,
     /// Has not gone since it woke: its first guaranteed release comes before those of leaves that are under way.
     pub(crate) woken: bool,
+    /// Its weight as it was counted among those that woke; 0 while it isn't.
+    pub(crate) woken_weight: u64,
     /// Until when its guarantee is at least the provisional one, and that one.
     provisional_until: u64,
     provisional: Rate,
@@ -85,6 +103,7 @@ impl Leaf {
             mode: Mode::Precise,
             last: LastRelease { bytes: 0, tier: Tier::Guaranteed },
             woken: false,
+            woken_weight: 0,
             provisional_until: 0,
             provisional: Rate::ZERO,
             // A leaf that comes with an assignment is known to the allocator; one without has just woken.
@@ -97,7 +116,7 @@ impl Leaf {
         self.request == 0 && self.active_at.is_none_or(|at| now >= at.saturating_add(IDLE_NS))
     }
 
-    /// Takes a request. One that wakes it comes with the `share` that its peer would be assigned: it is guaranteed as much until the
+    /// Takes a request. One that wakes it comes with its part of what its peer would be assigned: it is guaranteed as much until the
     /// allocator has seen it, or it would wait a round behind those who share its part (DESIGN 13: at once). Returns whether that is
     /// more than was planned.
     pub(crate) fn ask(&mut self, bytes: u32, now: u64, share: Option<Rate>) -> bool {
@@ -110,9 +129,6 @@ impl Leaf {
         let Some(share) = share else { return false };
         self.woken = true;
         self.pace = Pace::new(now);
-        if self.rates.class != Class::Foreground {
-            return false;
-        }
         self.provisional = share;
         self.provisional_until = now + PROVISIONAL_NS;
         share > self.rates.assigned
@@ -122,6 +138,7 @@ impl Leaf {
         if rates.assigned > self.rates.assigned {
             // The allocator has seen it wake.
             self.provisional_until = 0;
+            self.woken_weight = 0;
         }
         self.rates = rates;
         self.ceiling.set_rate(rates.ceiling, now);
@@ -185,6 +202,21 @@ impl Leaf {
             self.guarantee.refund(bytes);
         }
         bytes
+    }
+
+    /// What its peer's sums hold of it.
+    pub(crate) fn counted(&self) -> Counted {
+        Counted { assigned: self.rates.assigned, weight: self.weight(), woken_weight: self.woken_weight }
+    }
+
+    /// Its weight in whole numbers.
+    pub(crate) fn weight(&self) -> u64 {
+        millionths(self.rates.weight)
+    }
+
+    /// Whether it lives on what nobody has planned.
+    pub(crate) fn is_unplanned(&self, now: u64) -> bool {
+        now < self.provisional_until && self.provisional > self.rates.assigned
     }
 
     /// Whether what is guaranteed now is more than what was assigned.

@@ -23,6 +23,7 @@ mod leaf;
 mod mode;
 mod pace;
 mod peer;
+mod peer_node;
 mod quantum;
 mod ring;
 #[allow(clippy::module_inception, reason = "the noun of this room is its main type")]

@@ -8,7 +8,7 @@ use std::sync::{
 use super::bucket::{SharedBucket, rate_changes};
 use super::clock::{NANOS_PER_MILLI, Slack, cost_ns};
 use super::keys::KeyMap;
-use super::leaf::{Leaf, LeafRates, PROVISIONAL_NS};
+use super::leaf::{Counted, Leaf, LeafRates};
 use super::mode::Mode;
 use super::peer::{Peer, waking};
 use super::quantum::ShaperConfig;
@@ -110,31 +110,6 @@ impl Shaper {
         self.regate(id);
     }
 
-    /// Adds or changes a peer: its cap, which holds over all groups and workers, and its weight among the peers.
-    pub fn put_peer(&mut self, key: PeerKey, bucket: Arc<SharedBucket>, weight: f64) {
-        let peer = self.peers.entry(key).or_insert_with(|| Peer::new(bucket.clone(), weight));
-        (peer.bucket, peer.weight) = (bucket, weight);
-        for (_, id) in peer.nodes.clone() {
-            self.tree.set_weight(id, weight);
-            self.bind_peer(key, id);
-        }
-    }
-
-    /// Removes a peer and its leaves.
-    pub fn remove_peer(&mut self, key: PeerKey) {
-        let Some(peer) = self.peers.remove(&key) else { return };
-        for (_, id) in peer.nodes {
-            while let Some(child) = self.tree.first_child(id) {
-                if let Kind::Leaf(leaf) = self.tree.nodes[child as usize].kind {
-                    self.remove_leaf(self.leaves[leaf as usize].key);
-                }
-            }
-            self.set_open_tiers(id, TIERS);
-            self.wheel.remove(id);
-            self.tree.remove(id);
-        }
-    }
-
     /// Adds a leaf below a peer in a group. A peer or group that was never put is uncapped until it is.
     /// An existing leaf moves there and keeps its request and its link's mode.
     pub fn put_leaf(&mut self, key: LeafKey, peer: PeerKey, group: GroupKey, rates: LeafRates, now: Moment) {
@@ -151,7 +126,7 @@ impl Shaper {
             None => self.leaves.push(leaf),
         }
         self.leaf_of.insert(key, index);
-        self.note_assigned(peer, Rate::ZERO, rates.assigned, now.as_nanos());
+        self.note_counted(index, Counted::NOTHING, self.leaves[index as usize].counted(), now.as_nanos());
         if request > 0 {
             self.request(key, request, now);
         }
@@ -161,18 +136,19 @@ impl Shaper {
     pub fn set_leaf(&mut self, key: LeafKey, rates: LeafRates, now: Moment) {
         let Some(&index) = self.leaf_of.get(&key) else { return };
         let leaf = &mut self.leaves[index as usize];
-        let (peer, before) = (leaf.peer, leaf.rates.assigned);
+        let before = leaf.counted();
         leaf.set_rates(rates, now.as_nanos());
+        let after = leaf.counted();
         self.tree.set_weight(leaf.node, rates.weight);
-        self.note_assigned(peer, before, rates.assigned, now.as_nanos());
+        self.note_counted(index, before, after, now.as_nanos());
         self.settle(index, now.as_nanos());
     }
 
     /// Removes a leaf with its request. Return unused permission before.
     pub fn remove_leaf(&mut self, key: LeafKey) {
         let Some(index) = self.leaf_of.remove(&key) else { return };
-        let Leaf { node, peer, rates, .. } = self.leaves[index as usize];
-        self.note_assigned(peer, rates.assigned, Rate::ZERO, self.now);
+        let node = self.leaves[index as usize].node;
+        self.note_counted(index, self.leaves[index as usize].counted(), Counted::NOTHING, self.now);
         self.wheel.remove(node);
         self.tree.remove(node);
         self.vacant.push(index);
@@ -183,15 +159,10 @@ impl Shaper {
     pub fn request(&mut self, key: LeafKey, bytes: u32, now: Moment) -> bool {
         let Some(&index) = self.leaf_of.get(&key) else { return false };
         let now = now.as_nanos();
-        let share = self.leaves[index as usize].wakes(now).then(|| self.share(index));
-        let leaf = &mut self.leaves[index as usize];
-        if leaf.ask(bytes, now, share)
-            && let Some(share) = share
-            && let Some(peer) = self.peers.get_mut(&leaf.peer)
-        {
-            self.waking_until = now + PROVISIONAL_NS;
-            peer.wake(share, self.waking_until, now);
-            leaf.woken = peer.ready_at(now) <= now;
+        if self.leaves[index as usize].wakes(now) {
+            self.wake_leaf(index, bytes, now);
+        } else {
+            self.leaves[index as usize].ask(bytes, now, None);
         }
         self.settle(index, now);
         self.note_waiting();
@@ -250,7 +221,7 @@ impl Shaper {
         if tier == Tier::Guaranteed
             && let Some(peer) = waking(&mut self.peers, self.waking_until, leaf.peer, now.as_nanos())
         {
-            peer.refund(bytes);
+            peer.refund(bytes, leaf.is_unplanned(now.as_nanos()).then(|| self.tree.parent(node)));
         }
         self.tree.refund(node, tier, bytes);
         self.total.give_back(bytes);
@@ -366,9 +337,9 @@ impl Shaper {
         let key = leaf.key;
         leaf.charge(tier, bytes, now, turn_ns);
         if tier == Tier::Guaranteed
-            && let Some(peer) = waking(&mut self.peers, self.waking_until, leaf.peer, now)
+            && let Some(of_peer) = waking(&mut self.peers, self.waking_until, leaf.peer, now)
         {
-            peer.charge(bytes, now, slack);
+            of_peer.charge(bytes, now, slack, leaf.is_unplanned(now).then_some(peer));
         }
         let leaf = &self.leaves[index as usize];
         if let Some(next) = leaf.next_tier(now, self.peer_ready_at(leaf, now)) {
@@ -401,7 +372,7 @@ impl Shaper {
     }
 
     /// Opens or closes a branch as its bucket demands, with a timer for the first tier that it is closed for.
-    fn regate(&mut self, id: NodeId) {
+    pub(super) fn regate(&mut self, id: NodeId) {
         let closed =
             Tier::ALL.into_iter().map(|tier| (tier, self.branch_ready_at(id, tier))).find(|&(_, at)| at > self.now);
         match closed {
@@ -416,7 +387,7 @@ impl Shaper {
         }
     }
 
-    fn set_open_tiers(&mut self, id: NodeId, open_tiers: usize) {
+    pub(super) fn set_open_tiers(&mut self, id: NodeId, open_tiers: usize) {
         let was_parked = self.tree.nodes[id as usize].is_parked();
         self.tree.set_open_tiers(id, open_tiers as u8);
         self.parked = self.parked + usize::from(open_tiers < TIERS) - usize::from(was_parked);
@@ -449,36 +420,6 @@ impl Shaper {
         match &self.tree.nodes[id as usize].kind {
             Kind::Group(bucket) | Kind::Peer { bucket, .. } => bucket,
             Kind::Root | Kind::Leaf(_) | Kind::Vacant => &self.total,
-        }
-    }
-
-    /// The peer's node in a group, made when needed. It outlives its leaves, so that a peer can't have a fresh turn by
-    /// opening a fresh transfer.
-    fn peer_node(&mut self, key: PeerKey, group_key: GroupKey) -> NodeId {
-        let unlimited = || Arc::new(SharedBucket::new(Rate::UNLIMITED));
-        if !self.groups.contains_key(&group_key) {
-            self.put_group(group_key, unlimited(), 1.0);
-        }
-        let group = self.groups[&group_key];
-        let peer = self.peers.entry(key).or_insert_with(|| Peer::new(unlimited(), 1.0));
-        if let Some(&(_, id)) = peer.nodes.iter().find(|(key, _)| *key == group_key) {
-            return id;
-        }
-        let kind = Kind::Peer { bucket: peer.bucket.clone(), shared: false };
-        let id = self.tree.add(group, kind, peer.weight);
-        peer.nodes.push((group_key, id));
-        for (_, id) in peer.nodes.clone() {
-            self.bind_peer(key, id);
-        }
-        id
-    }
-
-    /// Hands a peer's bucket to one of its nodes.
-    fn bind_peer(&mut self, key: PeerKey, id: NodeId) {
-        if let Some(peer) = self.peers.get(&key) {
-            let kind = Kind::Peer { bucket: peer.bucket.clone(), shared: peer.nodes.len() > 1 };
-            self.tree.nodes[id as usize].kind = kind;
-            self.regate(id);
         }
     }
 }

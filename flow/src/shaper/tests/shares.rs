@@ -297,6 +297,31 @@ fn who_begins_anew_after_each_piece_has_no_more_than_one_share() {
     }
 }
 
+/// A floor of three quarters of the line.
+#[test]
+fn who_begins_anew_after_each_piece_has_his_floor() {
+    for (asks_after, background) in [(0, false), (300_000, false), (300_000, true)] {
+        let mut sim = Sim::new(rate(2_000_000), 1);
+        (sim.late_ns_max, sim.gathers, sim.asks_after_ns) = (MILLI / 4, true, asks_after);
+        sim.class_of_new = if background { Class::Background } else { Class::Foreground };
+        sim.join(0, Rate::UNLIMITED, assigned(500_000));
+        sim.start(0);
+        sim.shapers[0].put_peer(PeerKey(1), Arc::new(SharedBucket::new(Rate::UNLIMITED)), 1.0);
+        sim.shapers[0].set_floor(PeerKey(1), rate(1_500_000));
+        sim.begin_anew(1, PeerKey(1));
+        while sim.now < 10 * SECOND {
+            let seen = sim.sent.len();
+            sim.run(sim.now + MILLI);
+            let ended = sim.sent[seen..].iter().filter(|sent| sent.leaf != 0).count();
+            (0..ended).for_each(|_| sim.begin_anew(1, PeerKey(1)));
+        }
+        sim.check();
+        let got = sim.bytes(SECOND, 10 * SECOND, |leaf| leaf == 1) as f64 / 9.0;
+        assert!(got >= 1_400_000.0, "{got:.0} B/s, background {background}, asking after {asks_after} ns");
+        assert!(got <= 1_550_000.0, "{got:.0} B/s asking after {asks_after} ns: what is left is for both");
+    }
+}
+
 #[test]
 fn background_is_not_given_what_foreground_is_about_to_ask_for() {
     for total in [20_000_000, 200_000_000] {

@@ -46,6 +46,8 @@ pub(super) struct Sim {
     pub(super) gathers: bool,
     /// How long a leaf takes to ask again after a release.
     pub(super) asks_after_ns: u64,
+    /// Of transfers that begin anew.
+    pub(super) class_of_new: Class,
     /// Leaves that ask again, and when.
     asking: BinaryHeap<Reverse<(u64, u64)>>,
     /// Until when each driver sleeps; `None`: until somebody asks.
@@ -76,6 +78,7 @@ impl Sim {
             late_ns_max: 0,
             gathers: false,
             asks_after_ns: 0,
+            class_of_new: Class::Foreground,
             asking: BinaryHeap::new(),
             wakes: vec![None; workers],
             first: 0,
@@ -123,7 +126,8 @@ impl Sim {
         }
         let shaper = &mut self.shapers[worker];
         shaper.remove_leaf(key);
-        shaper.put_leaf(key, peer, GroupKey(0), borrowing(1.0), now);
+        let rates = LeafRates { class: self.class_of_new, ..borrowing(1.0) };
+        shaper.put_leaf(key, peer, GroupKey(0), rates, now);
         shaper.request(key, u32::MAX, now);
     }
 
