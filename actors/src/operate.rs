@@ -12,6 +12,8 @@ use flow::{
     allocation::{LeafPlan, PeerPlan},
 };
 
+use wire::PeerId;
+
 use crate::{
     allocator::{Order, Standings, Target},
     guest::{PeerName, address_of, parse_peer},
@@ -107,7 +109,7 @@ impl Console for NodeConsole {
 
     fn peer(&self, id: String) -> PortFuture<Result<PeerView, OperateError>> {
         let scene = Scene::new(self.shared());
-        ready(scene.find(&id).map(|peer| scene.peer(&peer)))
+        ready(scene.find_known(&id).map(|peer| scene.peer(&peer)))
     }
 
     fn explain(&self, id: String) -> PortFuture<Result<Explanation, OperateError>> {
@@ -138,13 +140,17 @@ impl Console for NodeConsole {
     }
 
     fn set_peer(&self, id: String, patch: NodePatch) -> PortFuture<Result<PeerView, OperateError>> {
-        let peer = match Scene::new(self.shared()).find(&id) {
-            Ok(peer) => peer,
+        let id = match Scene::new(self.shared()).find_known(&id) {
+            Ok(peer) => peer.id,
             Err(error) => return ready(Err(error)),
         };
-        let done = self.order(Order::Settings(Target::Peer(peer.id), patch));
+        let done = self.order(Order::Settings(Target::Peer(id), patch));
         let shared = self.shared().clone();
-        Box::pin(async move { done.await.map(|()| Scene::new(&shared).peer(&peer)) })
+        Box::pin(async move {
+            done.await?;
+            let scene = Scene::new(&shared);
+            scene.find_known(&PeerName(&id).to_string()).map(|peer| scene.peer(&peer))
+        })
     }
 
     fn set_transfer(&self, id: String, patch: NodePatch) -> PortFuture<Result<TransferView, OperateError>> {
@@ -262,17 +268,27 @@ impl<'a> Scene<'a> {
         if id.len() < PREFIX_MIN {
             return Err(OperateError::Invalid(format!("give at least {PREFIX_MIN} letters of the peer's id")));
         }
-        if let Ok(id) = parse_peer(&id)
-            && let Some(peer) = self.shared.registry.peers.get(&id)
-        {
-            return Ok(peer.clone());
+        let missing = || OperateError::NotFound(format!("no peer {id} is here; `evenkeel ctl peers` lists them"));
+        if let Ok(id) = parse_peer(&id) {
+            return self.shared.registry.peers.get(&id).map(|peer| peer.clone()).ok_or_else(missing);
         }
-        let mut found = self.peers().into_iter().filter(|peer| PeerName(&peer.id).to_string().starts_with(&id));
-        match (found.next(), found.next()) {
-            (Some(peer), None) => Ok(peer),
-            (Some(_), Some(_)) => Err(OperateError::Invalid(format!("more than one peer begins with `{id}`"))),
-            (None, _) => Err(OperateError::NotFound(format!("no peer {id} is here; `evenkeel ctl peers` lists them"))),
-        }
+        let found = self.peers().into_iter().filter(|peer| begins_with(&peer.id, &id));
+        only(found, &id)?.ok_or_else(missing)
+    }
+
+    /// The same also of one that isn't here and has settings, which outlive its sessions: its floor is promised still.
+    fn find_known(&self, id: &str) -> Result<Arc<PeerEntry>, OperateError> {
+        let missing = match self.find(id) {
+            Err(error @ OperateError::NotFound(_)) => error,
+            found => return found,
+        };
+        let id = id.to_ascii_lowercase();
+        let known: Vec<PeerId> = self.shared.registry.peer_settings.iter().map(|known| *known.key()).collect();
+        let one = match parse_peer(&id) {
+            Ok(id) => Some(id),
+            Err(_) => only(known.into_iter().filter(|known| begins_with(known, &id)), &id)?,
+        };
+        one.and_then(|one| self.shared.registry.absent(one, self.shared.clock.now())).ok_or(missing)
     }
 
     fn direction<'b>(
@@ -389,6 +405,18 @@ impl<'a> Scene<'a> {
             upload: side(Direction::Upload),
             download: side(Direction::Download),
         }
+    }
+}
+
+fn begins_with(peer: &PeerId, letters: &str) -> bool {
+    PeerName(peer).to_string().starts_with(letters)
+}
+
+/// The one that `letters` name, if there is any.
+fn only<T>(mut found: impl Iterator<Item = T>, letters: &str) -> Result<Option<T>, OperateError> {
+    match (found.next(), found.next()) {
+        (_, Some(_)) => Err(OperateError::Invalid(format!("more than one peer begins with `{letters}`"))),
+        (one, None) => Ok(one),
     }
 }
 

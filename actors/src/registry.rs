@@ -69,6 +69,21 @@ pub struct PeerEntry {
 }
 
 impl PeerEntry {
+    fn new(key: PeerKey, id: PeerId, comment: String, settings: NodeSettings, now: Moment) -> Arc<Self> {
+        let bucket = |cap: Rate| Arc::new(SharedBucket::new(cap));
+        Arc::new(Self {
+            key,
+            id,
+            comment,
+            joined: now,
+            buckets: [bucket(settings.cap[0]), bucket(settings.cap[1])],
+            arrivals: bucket(settings.cap[Direction::Download.index()]),
+            settings: ArcSwap::from_pointee(settings),
+            bytes_ended: Default::default(),
+            sessions: AtomicUsize::new(0),
+        })
+    }
+
     /// Brings settings into force: the caps at once, weight and floors with the next round.
     pub fn apply(&self, settings: NodeSettings, now: Moment) {
         for (bucket, cap) in self.buckets.iter().zip(settings.cap) {
@@ -258,20 +273,8 @@ impl Registry {
     /// finds the entry, or we find what it wrote.
     pub fn join(&self, id: PeerId, comment: impl FnOnce() -> String, now: Moment) -> Arc<PeerEntry> {
         let settings = self.peer_settings.get(&id).map(|entry| entry.clone()).unwrap_or_default();
-        let entry = self.peers.entry(id).or_insert_with(|| {
-            let bucket = |cap: Rate| Arc::new(SharedBucket::new(cap));
-            Arc::new(PeerEntry {
-                key: PeerKey(self.fresh_key()),
-                id,
-                comment: comment(),
-                joined: now,
-                buckets: [bucket(settings.cap[0]), bucket(settings.cap[1])],
-                arrivals: bucket(settings.cap[Direction::Download.index()]),
-                settings: ArcSwap::from_pointee(settings),
-                bytes_ended: Default::default(),
-                sessions: AtomicUsize::new(0),
-            })
-        });
+        let entry = self.peers.entry(id);
+        let entry = entry.or_insert_with(|| PeerEntry::new(PeerKey(self.fresh_key()), id, comment(), settings, now));
         entry.sessions.fetch_add(1, Relaxed);
         let peer = entry.clone();
         drop(entry);
@@ -282,6 +285,12 @@ impl Registry {
             }
             peer.apply(ordered, now);
         }
+    }
+
+    /// A peer that isn't here and has settings: an entry of which nobody else knows.
+    pub fn absent(&self, id: PeerId, now: Moment) -> Option<Arc<PeerEntry>> {
+        let settings = self.peer_settings.get(&id).map(|entry| entry.clone())?;
+        Some(PeerEntry::new(PeerKey(self.fresh_key()), id, String::new(), settings, now))
     }
 
     /// One session less; with the last, the peer is gone.

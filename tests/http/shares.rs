@@ -157,6 +157,37 @@ fn configured_caps_hold_and_an_idle_address_is_no_peer() {
     assert_eq!(wire.get("file.bin", "Range: bytes=0-9\r\n").status, 206, "its connection lives");
 }
 
+/// Its floor counted against everybody else's, and no order could reach it.
+#[test]
+fn what_was_promised_to_a_peer_that_has_gone_can_be_taken_back() {
+    let config = format!("{QUICK}[[peer]]\nid = \"http:127.0.0.3\"\nupload_floor = \"3MB/s\"\n");
+    let server = node(&config, &["--upload-limit", "4MB/s"]);
+    File::create(server.share().join("endless.bin")).unwrap().set_len(ENDLESS).unwrap();
+    let _fetcher = Fetcher::start(&server, [127, 0, 0, 30], 1);
+    wait_until("another is here", 20, || achieved(&server, "http:127.0.0.30") > MB);
+    let set = |id: &str, floor: &str| server.ctl(&["set", "peer", id, "--upload-floor", floor]);
+    let refused = set("http:127.0.0.30", "2MB/s").expect_code(1).err();
+    assert!(refused.contains("floors add up to 5.0 MB/s") && refused.contains("http:127.0.0.3 "), "{refused}");
+    let (status, peer) = server.api("GET", "/v1/peers/http:127.0.0.3", None);
+    assert_eq!((status, &peer["upload"]["floor_bytes_per_second"]), (200, &3_000_000.into()));
+    set("http:127.0.0.3", "off").expect_code(0);
+    set("http:127.0.0.30", "2MB/s").expect_code(0);
+    let unknown = set("http:127.0.0.31", "1MB/s").expect_code(1).err();
+    assert!(unknown.contains("no peer http:127.0.0.31"), "{unknown}");
+}
+
+/// An address is a whole name: the first letters of another one's are not meant.
+#[test]
+fn an_order_for_an_address_is_for_no_other_that_begins_like_it() {
+    let server = endless(&["--upload-limit", "4MB/s"]);
+    let _fetcher = Fetcher::start(&server, [127, 0, 0, 30], 1);
+    wait_until("it is here", 20, || achieved(&server, "http:127.0.0.30") > MB);
+    let unknown = server.ctl(&["set", "peer", "http:127.0.0.3", "--upload-cap", "1MB/s"]).expect_code(1).err();
+    assert!(unknown.contains("no peer http:127.0.0.3 is here"), "{unknown}");
+    let (_, peer) = server.api("GET", "/v1/peers/http:127.0.0.30", None);
+    assert_eq!(peer["upload"]["cap_bytes_per_second"], Value::Null);
+}
+
 #[test]
 fn a_drain_lets_answers_end_and_begins_no_more() {
     let server = node(QUICK, &["--upload-limit", "1MB/s"]);

@@ -61,34 +61,39 @@ pub enum FloorError {
 ///
 /// At run time, a learnt total may still fall below the floors; then they are scaled and the plan says so.
 pub fn floors_fit(total: Rate, tree: &[FloorNode]) -> Result<(), FloorError> {
-    let (sum, largest) = guaranteed(tree)?;
+    let Guaranteed { sum, largest: (_, largest) } = guaranteed(tree)?;
     if sum > total {
         return Err(FloorError::AboveTotal { sum, total, largest });
     }
     Ok(())
 }
 
-/// What `nodes` are guaranteed together, and which of them most.
-fn guaranteed(nodes: &[FloorNode]) -> Result<(Rate, String), FloorError> {
-    let mut sum = Rate::ZERO;
-    let mut largest = (Rate::ZERO, String::new());
+/// What nodes are guaranteed together, and which floor is the largest of those that make it up, with its node's name.
+struct Guaranteed {
+    sum: Rate,
+    largest: (Rate, String),
+}
+
+fn guaranteed(nodes: &[FloorNode]) -> Result<Guaranteed, FloorError> {
+    let mut all = Guaranteed { sum: Rate::ZERO, largest: (Rate::ZERO, String::new()) };
     for node in nodes {
         let floor = Rate::from_bytes_per_second(node.floor).min(Rate::GREATEST);
         let (name, cap) = (node.name.clone(), node.cap);
         if floor > cap {
             return Err(FloorError::AboveCap { name, floor, cap });
         }
-        let (below, largest_below) = guaranteed(&node.children)?;
-        if below > cap {
-            return Err(FloorError::SumAboveCap { name, sum: below, cap, largest: largest_below });
+        let below = guaranteed(&node.children)?;
+        if below.sum > cap {
+            return Err(FloorError::SumAboveCap { name, sum: below.sum, cap, largest: below.largest.1 });
         }
-        let own = floor.max(below);
-        if own > largest.0 {
-            largest = (own, name);
+        // A node whose children are promised more than itself is not the one to lower.
+        let (own, largest) = if below.sum > floor { (below.sum, below.largest) } else { (floor, (floor, name)) };
+        if largest.0 > all.largest.0 {
+            all.largest = largest;
         }
-        sum = sum.saturating_add(own);
+        all.sum = all.sum.saturating_add(own);
     }
-    Ok((sum, largest.1))
+    Ok(all)
 }
 
 #[cfg(test)]
@@ -118,5 +123,8 @@ mod tests {
         assert!(message.contains("raise the cap to 12.0 KB/s") && message.contains("(peer a has"), "{message}");
         let message = refused(10_000, &[node("group g", 0, 6_000, vec![]), node("group h", 0, 7_000, vec![])]);
         assert!(message.contains("raise the total to 13.0 KB/s") && message.contains("(group h has"), "{message}");
+        let below = vec![node("peer a", 0, 8_000, vec![]), node("peer b", 0, 4_000, vec![])];
+        let message = refused(10_000, &[node("group g", 0, 5_000, below)]);
+        assert!(message.contains("raise the total to 12.0 KB/s") && message.contains("(peer a has"), "{message}");
     }
 }
