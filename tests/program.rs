@@ -7,8 +7,6 @@
 #[path = "support/mod.rs"]
 mod support;
 
-#[path = "program/alone.rs"]
-mod alone;
 #[path = "program/binding.rs"]
 mod binding;
 #[path = "program/commands.rs"]
@@ -23,6 +21,8 @@ mod lanes;
 mod nat;
 #[path = "program/nobody.rs"]
 mod nobody;
+#[path = "program/own_lines.rs"]
+mod own_lines;
 #[path = "program/path.rs"]
 mod path;
 #[path = "program/ports.rs"]

@@ -2,11 +2,13 @@
 //! margin so as not to saturate).
 //!
 //! The total in force is the lesser of the configured limit and 97 % of the learnt capacity. It is lowered only on evidence
-//! that the path, not the sources, was the limit: idle is not slow, and an idle server does not forget its line. What one peer alone
-//! taught may be his own line, and is believed while he is alone.
+//! that the path, not the sources, was the limit: idle is not slow, and an idle server does not forget its line. What few peers taught
+//! may be lines of their own, and is believed until somebody else comes (`total/doubt.rs`).
 
+mod doubt;
 mod witnesses;
 
+use self::doubt::Doubt;
 pub use self::witnesses::Witnesses;
 use crate::{Limiter, Rate};
 
@@ -49,7 +51,7 @@ impl Default for TotalKnobs {
 }
 
 /// How a round went in one direction.
-#[derive(Copy, Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RoundObservation {
     /// Bytes per second that the line carried over the round: released, less what the sockets held more at its end.
     pub used: f64,
@@ -120,10 +122,8 @@ pub struct TotalController {
     /// Allowed, without any try; `None` while nothing is gated.
     total: Option<f64>,
     capacity: Option<f64>,
-    /// Who was there when it was learnt.
-    taught_by: Witnesses,
-    /// What several taught last.
-    confirmed: Option<f64>,
+    /// Whether it is the line's.
+    doubt: Doubt,
     /// The last round missed the total because of the network.
     missed: bool,
     /// Rounds at the margin with somebody waiting, since the last try.
@@ -155,8 +155,7 @@ impl TotalController {
             limit,
             total,
             capacity: None,
-            taught_by: Witnesses::Nobody,
-            confirmed: None,
+            doubt: Doubt::default(),
             missed: false,
             rounds_at_margin: 0,
             carried: 0,
@@ -209,29 +208,23 @@ impl TotalController {
             return self.allowed();
         }
         self.since_shrink = self.since_shrink.saturating_add(1);
-        if self.taught_by.is_one_beside(seen.witnesses) {
-            self.forget_the_one();
+        if self.capacity.is_some_and(|capacity| self.doubt.arises(capacity, seen)) {
+            self.reopen();
             return self.allowed();
         }
-        let known = self.capacity;
         match self.total {
             None => self.round_ungated(seen),
             Some(total) => self.round_gated(total, seen),
         }
-        if self.capacity != known {
-            self.taught_by = seen.witnesses;
-            if seen.witnesses == Witnesses::Several {
-                self.confirmed = self.capacity;
-            }
-        }
         self.allowed()
     }
 
-    /// He who taught what is known is not alone any more. The line carries what several found, and at least what his own does.
-    fn forget_the_one(&mut self) {
-        let known = self.confirmed.map(|confirmed| self.capacity.map_or(confirmed, |own| own.max(confirmed)));
-        let anew = Self::new(self.limit, self.knobs);
-        *self = Self { capacity: known, confirmed: known, ..anew };
+    /// Somebody came who did not teach what is known: what was proven before holds, or nothing does, until the network shows the line
+    /// again.
+    fn reopen(&mut self) {
+        let known = self.doubt.proven().map(|proven| self.capacity.map_or(proven, |capacity| capacity.max(proven)));
+        let doubt = std::mem::take(&mut self.doubt);
+        *self = Self { capacity: known, doubt, ..Self::new(self.limit, self.knobs) };
         if known.is_some() {
             self.total = Some(self.bound());
         }
@@ -240,6 +233,7 @@ impl TotalController {
     /// Without a limit: the first round that the path dominates shows the line, and the next one how much more it carries.
     fn round_ungated(&mut self, seen: &RoundObservation) {
         if seen.dominated_by(&[Limiter::Receiver, Limiter::Network], true) {
+            self.doubt.taught(seen.used, seen);
             self.learn(seen.used);
             self.total = Some(self.bound());
             self.ask(FIRST_EXCESS);
@@ -260,11 +254,11 @@ impl TotalController {
         }
         let missed = network && !short && seen.used < self.knobs.missed_below * total.min(in_force);
         if missed {
-            self.shrink(total, seen.used);
+            self.shrink(total, seen);
         } else if short && total < self.bound() {
             let factor = if self.capacity.is_none() { 2.0 } else { GROWTH };
             self.total = Some(self.bound().min(factor * total.min(in_force).max(seen.used)));
-        } else if network {
+        } else if network && !short {
             self.ease_off(seen.used);
         } else if short && !asked {
             self.wait_at_margin();
@@ -273,8 +267,10 @@ impl TotalController {
     }
 
     /// The network carried clearly less than allowed. Once may be chance and is damped; twice is a smaller line.
-    fn shrink(&mut self, total: f64, used: f64) {
+    fn shrink(&mut self, total: f64, seen: &RoundObservation) {
+        let used = seen.used;
         if self.missed {
+            self.doubt.taught(used, seen);
             self.learn(used.max(SHRINK_MAX * total));
             self.since_shrink = 0;
             let total = self.bound().min(total);
@@ -326,6 +322,7 @@ impl TotalController {
         if carried && total < self.limit.as_f64() {
             // More was asked and more came: go on at once, a line restored is found in a few rounds.
             self.carried += 1;
+            self.doubt.witnessed(seen);
             self.ask(match self.carried {
                 ..CARRIED_IN_A_ROW => self.knobs.probe_excess,
                 _ if self.since_shrink < CAREFUL_ROUNDS => FIRST_EXCESS,
@@ -349,7 +346,9 @@ impl TotalController {
     }
 
     fn learn(&mut self, capacity: f64) {
-        self.capacity = Some(capacity.max(CAPACITY_MIN));
+        let capacity = capacity.max(CAPACITY_MIN);
+        self.capacity = Some(capacity);
+        self.doubt.follow(capacity);
     }
 
     /// The most that is allowed without a try; infinite when neither limit nor capacity is known.

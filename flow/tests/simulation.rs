@@ -147,3 +147,38 @@ fn churn_keeps_the_line_used() {
     }
     assert!(used > 0.97 * LINE, "{used}");
 }
+
+/// 2, 3 and 5 Mbit/s, then somebody for whom the line is there: he had a thirtieth of it for five rounds.
+#[test]
+fn who_comes_beside_slow_lines_has_the_line_with_the_next_round() {
+    let slow = [250_000.0, 375_000.0, 625_000.0].map(|path| Source { path, ..GREEDY });
+    let mut world = World::new(Rate::UNLIMITED, LINE, slow.into_iter().chain([IDLE]).collect());
+    world.rounds(10);
+    assert!(world.total.capacity().is_some_and(|capacity| capacity < limit(2_000_000.0)));
+    world.sources[3] = GREEDY;
+    world.rounds(3);
+    assert!(world.achieved[3] > 0.8 * (LINE - 1_250_000.0), "{:?}", world.achieved);
+    // It is learnt again, as what the four of them carry, and nobody loses.
+    world.rounds(20);
+    assert!(world.achieved[3] > 0.9 * (LINE - 1_250_000.0), "{:?}", world.achieved);
+    for (achieved, source) in world.achieved.iter().zip(&slow) {
+        assert!(*achieved > 0.95 * source.path, "{:?}", world.achieved);
+    }
+}
+
+/// The fourth is not the cause of the first three's being slow: he takes from them, and that shows that they share.
+#[test]
+fn who_comes_where_all_share_a_line_opens_it_once() {
+    let mut world = World::new(Rate::UNLIMITED, LINE, [vec![GREEDY; 3], vec![IDLE; 3]].concat());
+    world.rounds(10);
+    let mut opened = 0;
+    for comes in 3..6 {
+        world.sources[comes] = GREEDY;
+        for _ in 0..20 {
+            world.round();
+            opened += u32::from(world.total.allowed().is_unlimited());
+        }
+        assert!(world.unfairness() < 0.1, "{:?}", world.achieved);
+    }
+    assert_eq!(opened, 1);
+}

@@ -152,10 +152,10 @@ impl Allocator {
         let index = direction.index();
         let span = now.saturating_since(self.round_began).as_secs_f64().max(1e-3);
         let mut bytes_by_limiter = [0.0; Limiter::ALL.len()];
-        let (mut short_of_tokens, mut witnesses) = (false, Witnesses::Nobody);
+        let (mut short_of_tokens, mut witnesses) = (false, Witnesses::default());
         for (track, conduct) in tracks.iter().zip(conducts) {
             if conduct.moved > 0 || conduct.backlogged {
-                witnesses.meet(track.leaf.peer.key);
+                witnesses.meet(track.leaf.peer.key, conduct.moved as f64);
             }
             let dominant = conduct.limited.dominant();
             // A receiver that takes no more says nothing of the line, and a receiver can't tell a slow line from a slow

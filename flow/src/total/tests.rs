@@ -11,10 +11,17 @@ fn controller(limit: u64) -> TotalController {
     TotalController::new(Rate::from_wire(limit), TotalKnobs::default())
 }
 
+/// Peers who moved as much each.
+fn of(peers: impl IntoIterator<Item = u64>) -> Witnesses {
+    let mut witnesses = Witnesses::default();
+    peers.into_iter().for_each(|peer| witnesses.meet(PeerKey(peer), 100.0));
+    witnesses
+}
+
 fn seen(controller: &TotalController, used: f64, limiter: Limiter) -> RoundObservation {
     let mut bytes_by_limiter = [0.0; 6];
     bytes_by_limiter[limiter.index()] = used;
-    let (short_of_tokens, witnesses) = (limiter == Limiter::Tokens, Witnesses::Several);
+    let (short_of_tokens, witnesses) = (limiter == Limiter::Tokens, of(0..20));
     RoundObservation {
         used,
         released: used,
@@ -107,55 +114,77 @@ fn soon_after_a_shrinking_the_search_is_careful() {
     assert_eq!(total.allowed(), Rate::from_f64(0.97 * capacity * 1.25), "and not 2.2 times");
 }
 
-const ONE: Witnesses = Witnesses::One(PeerKey(1));
-const OTHER: Witnesses = Witnesses::One(PeerKey(2));
-
-fn round_of(controller: &mut TotalController, witnesses: Witnesses, used: f64, limiter: Limiter) -> u64 {
-    let seen = RoundObservation { witnesses, ..seen(controller, used, limiter) };
+fn round_of(controller: &mut TotalController, peers: &[u64], used: f64, limiter: Limiter) -> u64 {
+    let seen = RoundObservation { witnesses: of(peers.iter().copied()), ..seen(controller, used, limiter) };
     controller.round(&seen).bytes_per_second()
 }
 
 #[test]
-fn what_one_alone_taught_may_be_his_own_line_and_is_forgotten_when_he_is_not_alone() {
-    for (limit, witnesses) in [(0, OTHER), (0, Witnesses::Several), (8_000_000, OTHER), (8_000_000, Witnesses::Several)]
-    {
-        let mut total = controller(limit);
-        for _ in 0..2 {
-            round_of(&mut total, ONE, 20_000.0, Limiter::Network);
+fn what_few_taught_may_be_their_own_lines_and_is_doubted_when_somebody_else_comes() {
+    for limit in [0, 8_000_000] {
+        for (taught_by, others) in [(&[1][..], &[2][..]), (&[1], &[1, 2]), (&[1, 2, 3], &[1, 2, 3, 4])] {
+            let mut total = controller(limit);
+            for _ in 0..2 {
+                round_of(&mut total, taught_by, 20_000.0, Limiter::Network);
+            }
+            round_of(&mut total, &[], 0.0, Limiter::Source);
+            assert!(total.capacity().is_some() && total.allowed() < rate(3_000_000), "they are told what it carries");
+            round_of(&mut total, others, 10_000.0, Limiter::Source);
+            assert!(total.capacity().is_some(), "nobody is short of it");
+            round_of(&mut total, others, 19_000.0, Limiter::Tokens);
+            assert_eq!((total.allowed(), total.capacity()), (Rate::from_wire(limit), None), "{others:?}");
         }
-        round_of(&mut total, Witnesses::Nobody, 0.0, Limiter::Source);
-        assert!(total.capacity().is_some() && total.allowed() < rate(3_000_000), "he is told what his line carries");
-        round_of(&mut total, witnesses, 19_000.0, Limiter::Tokens);
-        assert_eq!((total.allowed(), total.capacity()), (Rate::from_wire(limit), None), "{witnesses:?}");
+    }
+}
+
+/// Two teach, a third comes, and has his part; who comes then finds what is proven.
+#[test]
+fn what_others_share_is_the_line_and_is_not_doubted_again() {
+    let mut total = controller(0);
+    for (peers, used) in [(&[1, 2][..], 1_000_000.0), (&[1, 2, 3], 1_020_000.0)] {
+        round_of(&mut total, peers, used, Limiter::Network);
+        assert!(total.capacity().is_some());
+        round_of(&mut total, &[1, 2, 3], 900_000.0, Limiter::Tokens);
+    }
+    let known = total.capacity();
+    assert!(known > Some(rate(900_000)), "{known:?}");
+    for peers in [&[4][..], &[5, 6]] {
+        round_of(&mut total, peers, 900_000.0, Limiter::Tokens);
+        assert!(total.capacity().is_some(), "{peers:?}");
     }
 }
 
 #[test]
-fn what_several_taught_before_is_remembered_and_what_they_teach_next_is_believed() {
+fn whoever_is_too_small_to_tell_is_not_tried_with_all_the_time() {
+    let mut total = controller(0);
+    let mut opened = 0;
+    for visitor in 10..130 {
+        // A visitor has 1 % of the line.
+        let mut witnesses = of([1]);
+        witnesses.meet(PeerKey(visitor), 1.0);
+        let limiter = if total.allowed().is_unlimited() { Limiter::Network } else { Limiter::Tokens };
+        let used = total.allowed().as_f64().min(1_000_000.0);
+        let seen = RoundObservation { witnesses, ..seen(&total, used, limiter) };
+        total.round(&seen);
+        opened += u32::from(total.allowed().is_unlimited());
+    }
+    assert!((4..=10).contains(&opened), "{opened} of 120 rounds without a total");
+}
+
+#[test]
+fn what_is_proven_holds_again_when_somebody_comes_beside_one_with_a_bad_line() {
     let mut total = settled();
     // The last of them has a bad line.
     for _ in 0..6 {
-        round_of(&mut total, ONE, 20_000.0, Limiter::Network);
+        round_of(&mut total, &[1], 20_000.0, Limiter::Network);
     }
     assert!(total.allowed() < rate(30_000));
-    assert_eq!(round_of(&mut total, Witnesses::Several, 29_000.0, Limiter::Tokens), 970_000);
-    for witnesses in [ONE, OTHER] {
-        assert_eq!(round_of(&mut total, witnesses, 970_000.0, Limiter::Tokens), 970_000);
-        total.rounds_at_margin = 0;
-    }
+    assert_eq!(round_of(&mut total, &[1, 2], 29_000.0, Limiter::Tokens), 970_000);
+    // The line has become worse, and they share it.
     for _ in 0..2 {
-        round_of(&mut total, Witnesses::Several, 500_000.0, Limiter::Network);
+        round_of(&mut total, &[1, 2], 500_000.0, Limiter::Network);
     }
     assert_eq!(total.capacity(), Some(rate(500_000)));
-    // One whom the line lets have more.
-    round_of(&mut total, ONE, 485_000.0, Limiter::Tokens);
-    while total.capacity() < Some(rate(700_000)) {
-        let used = total.allowed().as_f64();
-        round_of(&mut total, ONE, used, Limiter::Tokens);
-    }
-    let found = total.capacity();
-    round_of(&mut total, OTHER, 400_000.0, Limiter::Source);
-    assert_eq!(total.capacity(), found, "the line carries at least what one gets");
 }
 
 #[test]

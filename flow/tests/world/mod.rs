@@ -137,7 +137,7 @@ impl World {
             in_force: self.plan.total,
             bytes_by_limiter: [0.0; 6],
             short_of_tokens: false,
-            witnesses: Witnesses::Nobody,
+            witnesses: Witnesses::default(),
         };
         for (index, released) in released.into_iter().enumerate() {
             let source = self.sources[index];
@@ -157,7 +157,7 @@ impl World {
             seen.short_of_tokens |= limiter == Limiter::Tokens;
             let leaf = &mut self.snapshot.leaves[index];
             if source.offered > 0.0 {
-                seen.witnesses.meet(leaf.peer);
+                seen.witnesses.meet(leaf.peer, measured);
             }
             leaf.demand_before = self.plan.leaves[index].demand;
             leaf.achieved = measured;
