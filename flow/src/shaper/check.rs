@@ -33,17 +33,9 @@ impl Shaper {
         }
         assert_eq!(timers, self.wheel.armed(), "timers belong to nodes");
         assert_eq!(parked, self.parked, "parked branches are counted");
-        for (key, peer) in &self.peers {
+        for node in self.peers.values().flat_map(|peer| &peer.nodes) {
             let leaves = self.leaf_of.values().map(|&index| &self.leaves[index as usize]);
-            peer.check(leaves.filter(|leaf| leaf.peer == *key).map(|leaf| leaf.rates.assigned));
-            for node in &peer.nodes {
-                let below = || {
-                    let leaves = self.leaf_of.values().map(|&index| &self.leaves[index as usize]);
-                    leaves.filter(|leaf| self.tree.parent(leaf.node) == node.id)
-                };
-                let weights = (below().map(Leaf::weight).sum(), below().map(|leaf| leaf.woken_weight).sum());
-                assert_eq!((node.weights, node.woken), weights, "weights at node {}", node.id);
-            }
+            node.check(leaves.filter(|leaf| self.tree.parent(leaf.node) == node.id).map(Leaf::counted));
         }
         assert_eq!(self.leaves.len() - self.vacant.len(), self.leaf_of.len(), "every leaf has its key");
     }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::bucket::SharedBucket;
-use super::clock::{Clock, Slack};
 use super::keys::KeyMap;
 use super::leaf::{Counted, Leaf, PROVISIONAL_NS};
 use super::peer_node::PeerNode;
@@ -20,106 +19,19 @@ pub(super) struct Peer {
     /// What the operator guarantees to it while it has something to move.
     pub(super) floor: Rate,
     pub(super) nodes: Vec<PeerNode>,
-    /// What its leaves are assigned together, and how many of them nothing gates.
-    assigned: u128,
-    ungated: u32,
-    /// What is guaranteed to all of its leaves together, while some live on what nobody has planned. Whoever begins a transfer anew
-    /// after each piece, or many at once, would else have a share with each of them.
-    guarantee: Clock,
-    share: Rate,
-    /// Until when that is so.
-    wakes_until: u64,
 }
 
 impl Peer {
     pub(super) fn new(bucket: Arc<SharedBucket>, weight: f64) -> Self {
-        Peer {
-            bucket,
-            weight,
-            floor: Rate::ZERO,
-            nodes: Vec::new(),
-            assigned: 0,
-            ungated: 0,
-            guarantee: Clock::new(Rate::ZERO, 0),
-            share: Rate::ZERO,
-            wakes_until: 0,
-        }
+        Peer { bucket, weight, floor: Rate::ZERO, nodes: Vec::new() }
     }
 
-    /// One of its leaves is assigned `rate` now, and was `before`; zero is none.
-    pub(super) fn note_assigned(&mut self, before: Rate, rate: Rate, now: u64) {
-        self.assigned = self.assigned - gated(before) + gated(rate);
-        self.ungated = self.ungated - u32::from(before.is_unlimited()) + u32::from(rate.is_unlimited());
-        if self.wakes(now) {
-            self.guarantee.set_rate(self.together(), now);
-        }
-    }
-
-    /// A leaf has woken at node `id`, to which `share` is due if it is the peer's only one, until the allocator has seen it or until
-    /// `until`.
-    pub(super) fn wake(&mut self, id: NodeId, share: Rate, until: u64, now: u64) {
-        let first = !self.wakes(now);
-        if first {
-            self.guarantee = Clock::new(Rate::ZERO, now);
-        }
-        if let Some(node) = self.node(id) {
-            node.wake(share, first, now);
-        }
-        // As it is now: what it was when fewer were there is no longer due.
-        self.share = share;
-        self.wakes_until = until;
-        self.guarantee.set_rate(self.together(), now);
-    }
-
-    /// When the next guaranteed release of any of its leaves may go; with a node, of one there that no plan has seen.
-    pub(super) fn ready_at(&self, now: u64, unplanned: Option<NodeId>) -> u64 {
-        if !self.wakes(now) {
-            return 0;
-        }
-        let node = unplanned.and_then(|id| self.nodes.iter().find(|node| node.id == id));
-        self.guarantee.ready_at().max(node.map_or(0, PeerNode::ready_at))
-    }
-
-    pub(super) fn charge(&mut self, bytes: u32, now: u64, slack: Slack, unplanned: Option<NodeId>) {
-        if self.wakes(now) {
-            self.guarantee.charge(bytes, now, slack);
-            if let Some(node) = unplanned.and_then(|id| self.node(id)) {
-                node.charge(bytes, now, slack);
-            }
-        }
-    }
-
-    pub(super) fn refund(&mut self, bytes: u32, unplanned: Option<NodeId>) {
-        self.guarantee.refund(bytes);
-        if let Some(node) = unplanned.and_then(|id| self.node(id)) {
-            node.refund(bytes);
-        }
-    }
-
-    fn node(&mut self, id: NodeId) -> Option<&mut PeerNode> {
+    pub(super) fn node(&mut self, id: NodeId) -> Option<&mut PeerNode> {
         self.nodes.iter_mut().find(|node| node.id == id)
     }
 
     pub(super) fn node_ids(&self) -> Vec<NodeId> {
         self.nodes.iter().map(|node| node.id).collect()
-    }
-
-    fn wakes(&self, now: u64) -> bool {
-        now < self.wakes_until
-    }
-
-    /// One share, or all that was planned if that is more.
-    fn together(&self) -> Rate {
-        let assigned = Rate::from_bytes_per_second(u64::try_from(self.assigned).unwrap_or(u64::MAX));
-        if self.ungated > 0 { Rate::UNLIMITED } else { self.share.max(assigned) }
-    }
-
-    /// Recounts.
-    #[cfg(any(test, debug_assertions))]
-    pub(super) fn check(&self, leaves: impl Iterator<Item = Rate>) {
-        let of_leaves =
-            leaves.fold((0, 0), |(sum, ungated), rate| (sum + gated(rate), ungated + u32::from(rate.is_unlimited())));
-        assert_eq!((self.assigned, self.ungated), of_leaves, "what a peer's leaves are assigned together");
     }
 }
 
@@ -190,12 +102,8 @@ impl Shaper {
     pub(super) fn note_counted(&mut self, index: u32, before: Counted, after: Counted, now: u64) {
         let leaf = &self.leaves[index as usize];
         let id = self.tree.parent(leaf.node);
-        let Some(peer) = self.peers.get_mut(&leaf.peer) else { return };
-        if before.assigned != after.assigned {
-            peer.note_assigned(before.assigned, after.assigned, now);
-        }
-        if let Some(node) = peer.node(id) {
-            node.note(before, after);
+        if let Some(node) = self.peers.get_mut(&leaf.peer).and_then(|peer| peer.node(id)) {
+            node.note(before, after, now);
         }
     }
 
@@ -205,17 +113,14 @@ impl Shaper {
         let until = now + PROVISIONAL_NS;
         let leaf = &mut self.leaves[index as usize];
         let id = self.tree.parent(leaf.node);
-        let Some(peer) = self.peers.get_mut(&leaf.peer) else { return };
-        let part = peer.node(id).map_or(share, |node| node.part(share, leaf.weight()));
-        if leaf.ask(bytes, now, Some(part)) {
+        let Some(node) = self.peers.get_mut(&leaf.peer).and_then(|peer| peer.node(id)) else { return };
+        if leaf.ask(bytes, now, Some(node.part(share, leaf.weight()))) {
             let before = leaf.counted();
             leaf.woken_weight = leaf.weight();
-            if let Some(node) = peer.node(id) {
-                node.note(before, leaf.counted());
-            }
-            peer.wake(id, share, until, now);
+            node.note(before, leaf.counted(), now);
+            node.wake(share, until, now);
+            leaf.woken = node.ready_at(true, now) <= now;
             self.waking_until = until;
-            leaf.woken = peer.ready_at(now, Some(id)) <= now;
         }
     }
 
@@ -223,13 +128,20 @@ impl Shaper {
     /// if that is more. Background has nothing but a floor.
     pub(super) fn share(&self, index: u32) -> Rate {
         let leaf = &self.leaves[index as usize];
-        let floor = self.peers.get(&leaf.peer).map_or(Rate::ZERO, |peer| peer.floor);
+        let id = self.tree.parent(leaf.node);
+        let floor =
+            self.peers.get(&leaf.peer).map_or(Rate::ZERO, |peer| {
+                // It is one over all groups.
+                let elsewhere = peer.nodes.iter().filter(|node| node.id != id).map(PeerNode::assigned);
+                Rate::from_bytes_per_second(elsewhere.fold(peer.floor.bytes_per_second(), |left, assigned| {
+                    left.saturating_sub(assigned.bytes_per_second())
+                }))
+            });
         if leaf.rates.class == Class::Background {
             return floor;
         }
-        let peer = self.tree.parent(leaf.node);
-        let group = self.bucket(self.tree.parent(peer));
-        Rate::from_f64(group.fair_rate() * self.tree.places[peer as usize].weight).max(floor)
+        let group = self.bucket(self.tree.parent(id));
+        Rate::from_f64(group.fair_rate() * self.tree.places[id as usize].weight).max(floor)
     }
 
     /// When its peer may have more that is guaranteed; at once, unless leaves of the peer have just woken.
@@ -237,45 +149,19 @@ impl Shaper {
         if now >= self.waking_until {
             return 0;
         }
-        let unplanned = leaf.is_unplanned(now).then(|| self.tree.parent(leaf.node));
-        self.peers.get(&leaf.peer).map_or(0, |peer| peer.ready_at(now, unplanned))
+        let id = self.tree.parent(leaf.node);
+        let node = self.peers.get(&leaf.peer).and_then(|peer| peer.nodes.iter().find(|node| node.id == id));
+        node.map_or(0, |node| node.ready_at(leaf.is_unplanned(now), now))
     }
 }
 
-/// The peer, if leaves of it may have woken.
-pub(super) fn waking(peers: &mut KeyMap<PeerKey, Peer>, until: u64, key: PeerKey, now: u64) -> Option<&mut Peer> {
-    if now < until { peers.get_mut(&key) } else { None }
-}
-
-fn gated(rate: Rate) -> u128 {
-    if rate.is_unlimited() { 0 } else { rate.bytes_per_second().into() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::clock::NANOS_PER_MILLI;
-    use super::*;
-
-    #[test]
-    fn a_peer_of_which_leaves_wake_is_guaranteed_one_share_or_all_that_was_planned() {
-        let rate = Rate::from_bytes_per_second;
-        let (share, until) = (rate(1_000_000), 500 * NANOS_PER_MILLI);
-        for (planned, expected) in [
-            (&[][..], share),
-            (&[rate(300_000)], share),
-            (&[rate(600_000); 3], rate(1_800_000)),
-            (&[rate(300_000), Rate::UNLIMITED], Rate::UNLIMITED),
-        ] {
-            let mut peer = Peer::new(Arc::new(SharedBucket::new(Rate::UNLIMITED)), 1.0);
-            planned.iter().for_each(|&rate| peer.note_assigned(Rate::ZERO, rate, 0));
-            peer.wake(0, rate(5_000_000), until, 0);
-            peer.wake(0, share, until, 0);
-            assert_eq!(peer.guarantee.rate(), expected, "beside {planned:?}");
-            planned.iter().for_each(|&rate| peer.note_assigned(rate, Rate::ZERO, 0));
-            assert_eq!(peer.guarantee.rate(), share, "when {planned:?} are gone");
-            peer.charge(100_000, 0, Slack::BelowRoot { turn_ns: 0 }, None);
-            assert_eq!(peer.ready_at(0, None), 100 * NANOS_PER_MILLI);
-            assert_eq!(peer.ready_at(until, None), 0, "nothing holds those that were planned");
-        }
-    }
+/// The node, if leaves there may have woken.
+pub(super) fn waking(
+    peers: &mut KeyMap<PeerKey, Peer>,
+    until: u64,
+    key: PeerKey,
+    id: NodeId,
+    now: u64,
+) -> Option<&mut PeerNode> {
+    if now < until { peers.get_mut(&key)?.node(id) } else { None }
 }

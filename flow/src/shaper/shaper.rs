@@ -218,14 +218,14 @@ impl Shaper {
         let leaf = &mut self.leaves[index as usize];
         let bytes = leaf.refund(bytes);
         let (node, tier) = (leaf.node, leaf.last.tier);
+        let peer = self.tree.parent(node);
         if tier == Tier::Guaranteed
-            && let Some(peer) = waking(&mut self.peers, self.waking_until, leaf.peer, now.as_nanos())
+            && let Some(node) = waking(&mut self.peers, self.waking_until, leaf.peer, peer, now.as_nanos())
         {
-            peer.refund(bytes, leaf.is_unplanned(now.as_nanos()).then(|| self.tree.parent(node)));
+            node.refund(bytes, leaf.is_unplanned(now.as_nanos()));
         }
         self.tree.refund(node, tier, bytes);
         self.total.give_back(bytes);
-        let peer = self.tree.parent(node);
         for id in [peer, self.tree.parent(peer)] {
             if let Kind::Group(bucket) | Kind::Peer { bucket, .. } = &self.tree.nodes[id as usize].kind {
                 bucket.give_back(bytes);
@@ -337,9 +337,9 @@ impl Shaper {
         let key = leaf.key;
         leaf.charge(tier, bytes, now, turn_ns);
         if tier == Tier::Guaranteed
-            && let Some(of_peer) = waking(&mut self.peers, self.waking_until, leaf.peer, now)
+            && let Some(node) = waking(&mut self.peers, self.waking_until, leaf.peer, peer, now)
         {
-            of_peer.charge(bytes, now, slack, leaf.is_unplanned(now).then_some(peer));
+            node.charge(bytes, leaf.is_unplanned(now), now, slack);
         }
         let leaf = &self.leaves[index as usize];
         if let Some(next) = leaf.next_tier(now, self.peer_ready_at(leaf, now)) {

@@ -297,6 +297,30 @@ fn who_begins_anew_after_each_piece_has_no_more_than_one_share() {
     }
 }
 
+/// One clock over all that was guaranteed to him, in both groups, at the rate of his share in one: he had four fifths of both.
+#[test]
+fn who_begins_anew_in_one_group_has_his_share_in_another_as_well() {
+    let mut sim = Sim::new(rate(4_000_000), 1);
+    (sim.late_ns_max, sim.gathers, sim.asks_after_ns) = (MILLI / 4, true, 300_000);
+    for (leaf, group) in [(0, 0), (2, 1), (3, 1)] {
+        let peer = PeerKey(if leaf == 3 { 1 } else { leaf });
+        sim.join_at(leaf, peer, GroupKey(group), Rate::UNLIMITED, assigned(1_000_000));
+        sim.start(leaf);
+    }
+    sim.begin_anew(1, PeerKey(1));
+    while sim.now < 10 * SECOND {
+        let seen = sim.sent.len();
+        sim.run(sim.now + MILLI);
+        let ended = sim.sent[seen..].iter().filter(|sent| sent.leaf == 1).count();
+        (0..ended).for_each(|_| sim.begin_anew(1, PeerKey(1)));
+    }
+    sim.check();
+    for leaf in 0..4 {
+        let got = sim.bytes(SECOND, 10 * SECOND, |of| of == leaf) as f64 / 9e6;
+        assert!((0.95..1.05).contains(&got), "{got:.3} of {leaf}");
+    }
+}
+
 /// A floor of three quarters of the line.
 #[test]
 fn who_begins_anew_after_each_piece_has_his_floor() {
