@@ -8,7 +8,10 @@ use wire::FailureCode;
 
 use crate::port::Transport;
 
-use super::table::{Kind, Metric, find};
+use super::{
+    labels::{CAUSES, FAILURES, HTTP_STATUSES, LEAVE_REASONS, OPERATIONS, OUTCOMES, REFUSAL_REASONS, STATUSES},
+    table::{Kind, Metric, find},
+};
 
 /// Which lane of an inbox; a label.
 #[derive(Copy, Clone, Debug, Eq, PartialEq, Hash)]
@@ -30,67 +33,6 @@ impl Lane {
         }
     }
 }
-
-/// Why sessions end. [`NodeMetrics::leave`] takes one of these; anything else counts as `other`.
-const LEAVE_REASONS: &[&str] =
-    &["clean", "drained", "disconnected", "lost", "timed_out", "violation", "refused", "panic", "other"];
-
-/// Why links and hellos are turned away: the link faults, the refusal codes, admission. Anything else counts as `other`.
-const REFUSAL_REASONS: &[&str] = &[
-    "magic",
-    "tls",
-    "handshake_timeout",
-    "token",
-    "lost",
-    "plaintext",
-    "unproven", // before there is a session
-    "connections",
-    "per_address",
-    "draining", // admission
-    "version",
-    "unauthorized",
-    "full",
-    "busy",
-    "malformed",
-    "timeout",
-    "rate_limited",
-    "bad_token",
-    "internal", // hello
-    "request_line",
-    "headers",
-    "header_timeout",
-    "smuggling",
-    "method",
-    "body",
-    "target",
-    "http_version",
-    "http2",
-    "tls_on_plain",
-    "ranges",
-    "terms",
-    "stalled", // HTTP
-    "other",
-];
-
-const OUTCOMES: &[&str] = &["stored", "sent", "heads", "failed", "cancelled", "lost", "other"];
-/// The codes of the protocol, in its order.
-const FAILURES: &[&str] = &{
-    let mut codes = ["other"; FailureCode::ALL.len() + 1];
-    let mut index = 0;
-    while index < FailureCode::ALL.len() {
-        codes[index] = FailureCode::ALL[index].as_str();
-        index += 1;
-    }
-    codes
-};
-const CAUSES: &[&str] = &["tick", "early", "order", "other"];
-const STATUSES: &[&str] =
-    &["200", "202", "204", "400", "401", "403", "404", "405", "408", "409", "413", "415", "431", "500", "503", "other"];
-const HTTP_STATUSES: &[&str] = &[
-    "200", "206", "301", "304", "400", "403", "404", "405", "408", "412", "414", "416", "429", "431", "500", "503",
-    "505", "other",
-];
-const OPERATIONS: &[&str] = &["open", "read", "write", "hash", "finish", "other"];
 
 /// Handles of one direction.
 pub struct DirectionMetrics {

@@ -8,6 +8,7 @@
 //! commands) every handle does nothing.
 
 mod handles;
+mod labels;
 mod table;
 
 pub use handles::{DirectionMetrics, Lane, NodeMetrics};

@@ -198,9 +198,9 @@ pub const METRICS: &[Metric] = &[
         "evenkeel_refusals_total",
         Unit::Count,
         &["reason"],
-        "Connections, links, hellos and HTTP requests that were turned away.",
-        "Once per connection not admitted, handshake failed, data link without a good token, hello refused, or HTTP \
-         request that was malformed, beyond a limit or too slow.",
+        "Connections, links, hellos, HTTP requests and UDP datagrams that were turned away.",
+        "Once per connection not admitted, handshake failed, data link without a good token, hello refused, HTTP \
+         request that was malformed, beyond a limit or too slow, or UDP datagram that is nobody's.",
     ),
     counter(
         "evenkeel_violations_total",

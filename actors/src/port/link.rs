@@ -235,9 +235,26 @@ pub enum LinkFault {
     Plaintext,
     /// Too many handshakes are under way: a QUIC newcomer has to show first that it is where it says.
     Unproven,
+    /// A QUIC datagram of a version that is not spoken here.
+    Version,
+    /// A datagram that is no QUIC, or belongs to a connection that is not here and never was.
+    Stray,
 }
 
 impl LinkFault {
+    /// Each of them.
+    pub const ALL: [Self; 9] = [
+        Self::Magic,
+        Self::Tls,
+        Self::HandshakeTimeout,
+        Self::Token,
+        Self::Lost,
+        Self::Plaintext,
+        Self::Unproven,
+        Self::Version,
+        Self::Stray,
+    ];
+
     /// The label's value.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -248,6 +265,8 @@ impl LinkFault {
             Self::Lost => "lost",
             Self::Plaintext => "plaintext",
             Self::Unproven => "unproven",
+            Self::Version => "version",
+            Self::Stray => "stray",
         }
     }
 }

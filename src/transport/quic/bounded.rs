@@ -18,7 +18,10 @@ use quinn::{
     udp::{RecvMeta, Transmit},
 };
 
-use super::unproven::{Handshake, Unproven};
+use super::{
+    strays::Strays,
+    unproven::{Handshake, Unproven},
+};
 
 thread_local! {
     /// Whose connection is accepted, until it has its poller.
@@ -41,6 +44,7 @@ pub(super) fn accepting<T>(handshake: Arc<Handshake>, accept: impl FnOnce() -> T
 pub(super) struct BoundedSocket {
     pub(super) inner: Arc<dyn AsyncUdpSocket>,
     pub(super) unproven: Arc<Unproven>,
+    pub(super) strays: Arc<Strays>,
 }
 
 impl AsyncUdpSocket for BoundedSocket {
@@ -71,7 +75,9 @@ impl AsyncUdpSocket for BoundedSocket {
     ) -> Poll<io::Result<usize>> {
         let received = ready!(self.inner.poll_recv(cx, bufs, meta))?;
         for (meta, buf) in meta.iter().zip(bufs.iter()).take(received) {
-            self.unproven.received(meta.addr, buf.first().copied().unwrap_or(0), meta.len);
+            let bytes = &buf[..meta.len.min(buf.len())];
+            self.strays.received(meta.addr, bytes, meta.stride);
+            self.unproven.received(meta.addr, bytes.first().copied().unwrap_or(0), meta.len);
         }
         Poll::Ready(Ok(received))
     }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use quinn::{AsyncUdpSocket, Connecting, ConnectionError, Incoming, ServerConfig};
+use quinn::{AsyncUdpSocket, Connecting, ConnectionError, EndpointConfig, Incoming, ServerConfig};
 
 use super::{
     bounded::{BoundedSocket, accepting},
     proof::Proving,
+    strays::Strays,
     unproven::Unproven,
 };
 
@@ -15,17 +16,24 @@ use super::{
 pub(super) struct Door {
     pub(super) config: ServerConfig,
     unproven: Arc<Unproven>,
+    strays: Arc<Strays>,
 }
 
 impl Door {
     /// Of one socket.
-    pub(super) fn new(config: ServerConfig) -> Self {
-        Self { config, unproven: Arc::default() }
+    pub(super) fn new(config: ServerConfig, strays: Strays) -> Self {
+        Self { config, unproven: Arc::default(), strays: Arc::new(strays) }
     }
 
-    /// That socket, which sends no unproven address too much.
-    pub(super) fn bound(&self, socket: Arc<dyn AsyncUdpSocket>) -> Arc<dyn AsyncUdpSocket> {
-        Arc::new(BoundedSocket { inner: socket, unproven: Arc::clone(&self.unproven) })
+    /// That socket, which sends no unproven address too much and counts what is nobody's; and what its endpoint is set up with.
+    pub(super) fn bound(
+        &self,
+        socket: Arc<dyn AsyncUdpSocket>,
+        config: &mut EndpointConfig,
+    ) -> Arc<dyn AsyncUdpSocket> {
+        self.strays.give_ids(config);
+        let (unproven, strays) = (Arc::clone(&self.unproven), Arc::clone(&self.strays));
+        Arc::new(BoundedSocket { inner: socket, unproven, strays })
     }
 
     /// Begins the handshake.

@@ -24,6 +24,7 @@ use super::{
     place::Place,
     reset,
     socket::{self, CONTROL_BUFFER_BYTES, DATA_BUFFER_BYTES},
+    strays::Strays,
     tls,
     turned_away::{self, Told},
 };
@@ -76,7 +77,8 @@ pub(super) struct Reception {
 /// Bound ports. Connections are taken only while [`QuicListener::run`] is polled.
 pub struct QuicListener {
     control: UdpSocket,
-    control_config: EndpointConfig,
+    /// With the key of its connection ids.
+    control_config: (EndpointConfig, u64),
     data: Vec<UdpSocket>,
     reception: Arc<Reception>,
 }
@@ -142,7 +144,7 @@ impl QuicListener {
     /// # Errors
     /// Only when a socket cannot be registered with the runtime.
     pub async fn run(self) -> io::Result<()> {
-        let Self { control, control_config, data, reception } = self;
+        let Self { control, control_config: (control_config, key), data, reception } = self;
         for (index, socket) in data.into_iter().enumerate() {
             let (control, reception) = (control.try_clone()?, Arc::clone(&reception));
             let front = Arc::clone(&reception.front);
@@ -152,7 +154,7 @@ impl QuicListener {
             };
             front.run_on(index, Box::new(job));
         }
-        let door = Arc::new(Door::new(reception.control.clone()));
+        let door = Arc::new(Door::new(reception.control.clone(), Strays::new(Some(key), Arc::clone(&reception.front))));
         let thread = ControlThread::start(control, control_config, Door::clone(&door)).await?;
         while let Some(incoming) = thread.endpoint().accept().await {
             let Some(arrival) = reception.greet(incoming, &door) else { continue };
@@ -167,7 +169,7 @@ impl QuicListener {
 impl Reception {
     /// On worker `index`: takes the data links of its sessions.
     async fn take_data(self: Arc<Self>, index: usize, socket: UdpSocket, control: UdpSocket) {
-        let door = Arc::new(Door::new(self.data.clone()));
+        let door = Arc::new(Door::new(self.data.clone(), Strays::new(None, Arc::clone(&self.front))));
         let endpoint: Endpoint = match socket::data_endpoint(socket, control, Some(&door)) {
             Ok(endpoint) => endpoint,
             Err(error) => return tracing::error!(%error, index, "QUIC data links are not taken"),

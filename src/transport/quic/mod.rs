@@ -46,6 +46,7 @@ mod reset;
 mod runtime;
 mod sessions;
 mod socket;
+mod strays;
 mod tickets;
 mod tls;
 mod tuning;

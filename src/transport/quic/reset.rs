@@ -9,7 +9,6 @@ use quinn::{
     EndpointConfig,
     crypto::{CryptoError, HmacKey},
 };
-use quinn_proto::HashedConnectionIdGenerator;
 
 use super::super::Credentials;
 
@@ -18,17 +17,15 @@ const CONTEXT: &str = "evenkeel 2026-11 QUIC stateless reset of a control socket
 
 /// Of a node's control socket on `port`. No other socket may have the same: it would reset what this one serves, for whoever
 /// sends it a connection id that he has seen (RFC 9000, 21.11). So data sockets, whose ports are new at each start, have none.
-pub(super) fn endpoint_config(credentials: &Credentials, port: u16) -> EndpointConfig {
+/// Beside it, the key of its connection ids: they are known after a start as well.
+pub(super) fn endpoint_config(credentials: &Credentials, port: u16) -> (EndpointConfig, u64) {
     let mut derivation = blake3::Hasher::new_derive_key(CONTEXT);
     derivation.update(credentials.key().secret_der()).update(&port.to_be_bytes());
     let (mut tokens, mut ids) = ([0; 32], [0; 8]);
     let mut keys = derivation.finalize_xof();
     keys.fill(&mut tokens);
     keys.fill(&mut ids);
-    let mut config = EndpointConfig::new(Arc::new(TokenKey(tokens)));
-    // Ids that are none of ours are answered with nothing, so that garbage costs nothing.
-    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(u64::from_be_bytes(ids))));
-    config
+    (EndpointConfig::new(Arc::new(TokenKey(tokens))), u64::from_be_bytes(ids))
 }
 
 struct TokenKey([u8; 32]);

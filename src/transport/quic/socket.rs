@@ -88,12 +88,12 @@ pub(super) fn data_endpoint(socket: UdpSocket, control: UdpSocket, door: Option<
 
 fn open(
     socket: Arc<dyn AsyncUdpSocket>,
-    config: EndpointConfig,
+    mut config: EndpointConfig,
     door: Option<&Door>,
     lane: LaneRuntime,
 ) -> io::Result<Endpoint> {
     let (server, socket) = match door {
-        Some(door) => (Some(door.config.clone()), door.bound(socket)),
+        Some(door) => (Some(door.config.clone()), door.bound(socket, &mut config)),
         None => (None, socket),
     };
     Endpoint::new_with_abstract_socket(config, server, socket, Arc::new(lane))

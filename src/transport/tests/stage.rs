@@ -297,6 +297,11 @@ impl Stage {
         timeout(PATIENCE, self.faults.recv()).await.expect("a fault in time").unwrap()
     }
 
+    /// Whether anything went wrong that was not asked for.
+    pub(in crate::transport) fn has_faults(&self) -> bool {
+        !self.faults.is_empty()
+    }
+
     /// Waits until so many admissions are held.
     pub(in crate::transport) async fn admitted(&self, places: usize) {
         timeout(PATIENCE, async {

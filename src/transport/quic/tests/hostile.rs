@@ -63,27 +63,46 @@ async fn an_unknown_version_is_told_which_are_known_and_a_small_datagram_nothing
     let mut answer = vec![0; 2000];
     socket.send_to(&hello[..600], stage.address).await.unwrap();
     assert!(timeout(NOTHING, socket.recv(&mut answer)).await.is_err(), "half a datagram must not be answered");
+    assert_eq!(stage.next_fault().await, LinkFault::Version);
     socket.send_to(&hello, stage.address).await.unwrap();
     let len = timeout(Duration::from_secs(5), socket.recv(&mut answer)).await.expect("an answer").unwrap();
     assert!(answer[0] & 0x80 != 0 && answer[1..5] == [0; 4], "version negotiation: {:02x?}", &answer[..len]);
     assert!(answer[..len].windows(4).any(|version| version == [0, 0, 0, 1]), "it knows version 1");
+    assert_eq!(stage.next_fault().await, LinkFault::Version);
     serves_on(&mut stage).await;
 }
 
+/// A handshake that goes on says an id that it was given, and so does all that comes after one.
 #[tokio::test]
-async fn garbage_and_giants_are_dropped() {
+async fn garbage_and_giants_are_dropped_and_counted() {
     let mut stage = Stage::open(ListenConfig::default());
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let a_handshake = [0xe0, 0, 0, 0, 1, 8];
+    let an_answer = [0xc0, 0, 0, 0, 0, 8];
     for address in [stage.address, stage.data_address(0), stage.data_address(1)] {
-        for (first, len) in [(0x40, 1), (0xc0, 60_000), (0x40, 60_000), (0xff, 1200), (0x00, 1200)] {
+        for (begin, len, fault) in [
+            (&[0x40][..], 1, LinkFault::Stray),
+            (&[0xc0, 0, 0], 3, LinkFault::Stray),
+            (&[0x40], 60_000, LinkFault::Stray),
+            (&[0x00], 1200, LinkFault::Stray),
+            (&a_handshake, 1200, LinkFault::Stray),
+            (&a_handshake, 6, LinkFault::Stray),
+            (&an_answer, 1200, LinkFault::Stray),
+            (&[0xc0], 60_000, LinkFault::Version),
+            (&[0xff], 1200, LinkFault::Version),
+        ] {
             let mut bytes = vec![0xa5; len];
-            bytes[0] = first;
+            bytes[..begin.len()].copy_from_slice(begin);
             for _ in 0..20 {
                 socket.send_to(&bytes, address).await.unwrap();
+            }
+            for nth in 0..20 {
+                assert_eq!(stage.next_fault().await, fault, "{nth} of {len} bytes that begin with {begin:02x?}");
             }
         }
     }
     serves_on(&mut stage).await;
+    assert!(!stage.has_faults(), "an honest peer's datagrams are somebody's");
 }
 
 #[tokio::test]
