@@ -15,7 +15,7 @@ use crate::{
     shared::Shared,
 };
 
-use super::{Order, rests::Rests, round::Cause, survey::Survey};
+use super::{Order, rests::Rests, round::Cause, survey::Survey, witnesses::Sums};
 
 /// Between two samples of the meters (DESIGN 7).
 const SAMPLE: Duration = Duration::from_millis(250);
@@ -40,6 +40,8 @@ pub struct Allocator {
     /// Payload bytes at the last tick.
     pub(super) round_bytes: [u64; 2],
     pub(super) round_in_sockets: [u64; 2],
+    /// What peers had moved at the last tick.
+    pub(super) sums: [Sums; 2],
     pub(super) rests: Rests,
     last_round: Moment,
 }
@@ -77,6 +79,7 @@ impl Allocator {
             sampled_bytes: moved,
             round_bytes: moved,
             round_in_sockets: [shared.in_sockets.load(Relaxed), 0],
+            sums: Default::default(),
             rests: Rests::none(),
             last_round: shared.clock.now(),
             shared,

@@ -9,6 +9,7 @@ mod round;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod witnesses;
 
 pub use actor::Allocator;
 pub use order::{Order, Standings, Target};

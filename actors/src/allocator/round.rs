@@ -6,7 +6,7 @@ use std::{
 };
 
 use flow::{
-    Binding, Direction, LeafRates, Limiter, Moment, Rate, RoundObservation, Witnesses,
+    Binding, Direction, LeafRates, Limiter, Moment, Rate, RoundObservation,
     allocation::{self, GroupInput, LeafInput, PeerInput, Plan, Snapshot},
 };
 
@@ -152,11 +152,9 @@ impl Allocator {
         let index = direction.index();
         let span = now.saturating_since(self.round_began).as_secs_f64().max(1e-3);
         let mut bytes_by_limiter = [0.0; Limiter::ALL.len()];
-        let (mut short_of_tokens, mut witnesses) = (false, Witnesses::default());
+        let mut short_of_tokens = false;
+        let witnesses = self.sums[index].witnesses(&self.shared.registry, direction, tracks, conducts);
         for (track, conduct) in tracks.iter().zip(conducts) {
-            if conduct.moved > 0 || conduct.backlogged {
-                witnesses.meet(track.leaf.peer.key, conduct.moved as f64);
-            }
             let dominant = conduct.limited.dominant();
             // A receiver that takes no more says nothing of the line, and a receiver can't tell a slow line from a slow
             // sender: such rounds must not teach the total anything. (Taken for the path, one client with a limit of its

@@ -6,6 +6,8 @@
 
 use super::{RoundObservation, Witnesses};
 
+/// Part of all that somebody must have for him to be more than a visitor: a tenth of a round of a fair share.
+const WORTH: f64 = 0.03;
 /// Part of all that somebody must have for it to show in the sum.
 const TELLING: f64 = 0.1;
 /// The sum is what it was if it grew by no more than this: half of what would show.
@@ -34,7 +36,7 @@ impl Doubt {
     pub(super) fn arises(&mut self, capacity: f64, seen: &RoundObservation) -> bool {
         self.pause = self.pause.saturating_sub(1);
         let is_due = !self.is_proven && self.doubted.is_none() && self.pause == 0 && seen.short_of_tokens;
-        let arises = is_due && seen.witnesses.part_beside(&self.taught_by).is_some();
+        let arises = is_due && seen.witnesses.part_beside(&self.taught_by).is_some_and(|part| part >= WORTH);
         if arises {
             self.doubted = Some(capacity);
         }

@@ -159,9 +159,9 @@ fn whoever_is_too_small_to_tell_is_not_tried_with_all_the_time() {
     let mut total = controller(0);
     let mut opened = 0;
     for visitor in 10..130 {
-        // A visitor has 1 % of the line.
+        // A visitor has 4 % of the line.
         let mut witnesses = of([1]);
-        witnesses.meet(PeerKey(visitor), 1.0);
+        witnesses.meet(PeerKey(visitor), 4.0);
         let limiter = if total.allowed().is_unlimited() { Limiter::Network } else { Limiter::Tokens };
         let used = total.allowed().as_f64().min(1_000_000.0);
         let seen = RoundObservation { witnesses, ..seen(&total, used, limiter) };

@@ -5,7 +5,7 @@ use crate::PeerKey;
 /// So many peers are not all held by lines of their own by chance, and one more is a small part of them: what they teach is the line.
 const MANY: usize = 10;
 
-/// The peers that moved bytes in a round, or wanted to.
+/// The peers that moved bytes in a round.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Witnesses {
     /// With what they moved; none of them any more when they are many.
@@ -28,7 +28,8 @@ impl Witnesses {
         }
     }
 
-    pub(super) fn are_many(&self) -> bool {
+    /// Whether they are more than anybody needs to tell apart.
+    pub fn are_many(&self) -> bool {
         self.are_many
     }
 
