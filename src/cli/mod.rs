@@ -27,7 +27,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use crate::{
     config::{Config, Overrides},
@@ -35,12 +35,15 @@ use crate::{
 };
 use args::{Cli, Command, ConfigCommand};
 
+/// What values are called in help that begin with a digit, or, by mistake, with a sign.
+const NUMBERS: [&str; 4] = ["RATE", "N", "TIME", "SECONDS"];
+
 /// Far more than a pipe with a reader takes.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// The whole program. Help, version and usage errors end it here, as clap does.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
     match dispatch(cli) {
         Ok(()) => Exit::Done.into(),
         Err(failure) => {
@@ -49,6 +52,19 @@ pub fn run() -> ExitCode {
             exit.into()
         }
     }
+}
+
+/// What is understood. A rate or a number below zero is a wrong value, and no flag that nobody knows.
+fn command() -> clap::Command {
+    fn with_signs(command: clap::Command) -> clap::Command {
+        let is_number = |name: &clap::builder::Str| NUMBERS.contains(&name.as_str());
+        let with_sign = |arg: clap::Arg| {
+            let is_number = arg.get_value_names().is_some_and(|names| names.iter().any(is_number));
+            if is_number { arg.allow_hyphen_values(true) } else { arg }
+        };
+        command.mut_args(with_sign).mut_subcommands(with_signs)
+    }
+    with_signs(Cli::command())
 }
 
 /// Says why the program ends. Without standard error there is nobody to tell, and one that takes nothing is not waited for.
@@ -93,7 +109,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         },
         Command::Completions(args) => {
             let mut script = Vec::new();
-            clap_complete::generate(args.shell, &mut Cli::command(), "evenkeel", &mut script);
+            clap_complete::generate(args.shell, &mut command(), "evenkeel", &mut script);
             print(&String::from_utf8_lossy(&script))
         }
     }
