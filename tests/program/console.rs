@@ -167,9 +167,11 @@ fn settings_of_a_peer_outlive_its_session() {
     server.ctl(&["set", "peer", &id, "--upload-cap", "500KB/s"]).expect_code(0);
     client.kill();
     // Over UDP nobody says so, and the silence is too long after 30 s.
-    wait_until("it is gone", 45, || server.api("GET", &format!("/v1/peers/{id}"), None).0 == 404);
+    let is_here = || server.get("/v1/peers").as_array().unwrap().iter().any(|peer| peer["id"] == id.as_str());
+    wait_until("it is gone", 45, || !is_here());
+    assert_eq!(server.get(&format!("/v1/peers/{id}"))["upload"]["cap_bytes_per_second"], 500_000, "it is known");
     let _client = server.spawn_as("one", &args);
-    wait_until("it is here again", 20, || server.api("GET", &format!("/v1/peers/{id}"), None).0 == 200);
+    wait_until("it is here again", 20, is_here);
     assert_eq!(server.get(&format!("/v1/peers/{id}"))["upload"]["cap_bytes_per_second"], 500_000);
 }
 
