@@ -198,3 +198,26 @@ fn nobody_there_is_a_plan_too() {
     let plan = plan(&snapshot(1000));
     assert!(plan.leaves.is_empty() && plan.floors_scaled.is_none());
 }
+
+/// Its floor was put whole into the first of its groups, and whoever shared that one with it had next to nothing.
+#[test]
+fn a_peer_in_two_groups_has_its_floor_over_both() {
+    let two = |floor: u64, groups: [GroupInput; 2]| {
+        let mut tree = snapshot(4000);
+        tree.groups = groups.into();
+        tree.peers = vec![PeerInput { floor, ..peer(8) }, peer(1), peer(2)];
+        let at = |leaf: LeafInput, group| LeafInput { group: GroupKey(group), ..leaf };
+        tree.leaves = vec![at(hungry(0, 8), 1), at(hungry(1, 8), 2), at(hungry(2, 1), 1), at(hungry(3, 2), 2)];
+        let plan = plan(&tree);
+        [0, 1, 2, 3].map(|key| find(&plan, key).assigned.bytes_per_second())
+    };
+    let plain = || [group(1), group(2)];
+    assert_eq!(two(0, plain()), [1000; 4]);
+    assert_eq!(two(1900, plain()), [1000; 4], "it has more than that anyway");
+    assert_eq!(two(3000, plain()), [1500, 1500, 500, 500], "and a part of it in each");
+    let capped = || [GroupInput { cap: rate(600), ..group(1) }, group(2)];
+    assert_eq!(two(0, capped()), [300, 1700, 300, 1700]);
+    let [one, other, beside, last] = two(3000, capped());
+    assert_eq!(one + other, 3000, "{one} and {other}");
+    assert_eq!((one + beside, other + last), (600, 3400), "no group goes beyond its cap");
+}

@@ -46,9 +46,24 @@ use tree::Tree;
 pub fn allocate(snapshot: &Snapshot, knobs: &Knobs) -> Plan {
     let tree = Tree::of(snapshot, knobs);
     let limits = Capacities::configured(&tree, snapshot.total);
-    let needs = Needs::of(&tree, &limits);
-    let reserve = needs.background_reserve(&tree, &limits, knobs.background_floor);
-    let foreground = Pass::run(&tree, &needs, Class::Foreground, limits.less(reserve));
-    let background = Pass::run(&tree, &needs, Class::Background, limits.less(foreground.amounts(&tree)));
-    plan::assemble(snapshot, &tree, &limits, &needs, [&foreground, &background])
+    let mut needs = Needs::of(&tree, &limits, None);
+    let mut passes = pour(&tree, &limits, &needs, knobs);
+    if tree.peers.iter().any(|peer| peer.floor > 0.0 && peer.nodes.len() > 1) {
+        // What such a peer is guaranteed over all its groups it has first where it would have something anyway: put into one of them,
+        // it would take from others what the peer has no need of.
+        let [foreground, background] = &passes;
+        let natural: Vec<f64> =
+            foreground.node_amounts.iter().zip(&background.node_amounts).map(|(a, b)| a + b).collect();
+        needs = Needs::of(&tree, &limits, Some(&natural));
+        passes = pour(&tree, &limits, &needs, knobs);
+    }
+    plan::assemble(snapshot, &tree, &limits, &needs, [&passes[0], &passes[1]])
+}
+
+/// Foreground, then background into what that leaves.
+fn pour(tree: &Tree, limits: &Capacities, needs: &Needs, knobs: &Knobs) -> [Pass; 2] {
+    let reserve = needs.background_reserve(tree, limits, knobs.background_floor);
+    let foreground = Pass::run(tree, needs, Class::Foreground, limits.less(reserve));
+    let background = Pass::run(tree, needs, Class::Background, limits.less(foreground.amounts(tree)));
+    [foreground, background]
 }

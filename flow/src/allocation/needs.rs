@@ -59,7 +59,8 @@ pub(super) struct Needs {
 }
 
 impl Needs {
-    pub(super) fn of(tree: &Tree, limits: &Capacities) -> Self {
+    /// `natural` is what each node has where peers in several groups have no guarantees, and how these are split then. Without, they have none.
+    pub(super) fn of(tree: &Tree, limits: &Capacities, natural: Option<&[f64]>) -> Self {
         let mut needs = Self {
             node_wants: vec![[0.0; 2]; tree.nodes.len()],
             node_floors: vec![[0.0; 2]; tree.nodes.len()],
@@ -76,34 +77,46 @@ impl Needs {
                 needs.present[class] = true;
             }
         }
-        needs.put_peer_floors(tree, limits);
+        needs.put_peer_floors(tree, limits, natural);
         needs.put_group_floors(tree, limits);
         needs
     }
 
-    fn put_peer_floors(&mut self, tree: &Tree, limits: &Capacities) {
+    fn put_peer_floors(&mut self, tree: &Tree, limits: &Capacities, natural: Option<&[f64]>) {
         for (peer, limit) in tree.peers.iter().zip(&limits.peers) {
             let wants: f64 = self.node_wants[peer.nodes.clone()].iter().flatten().sum();
             if wants == 0.0 {
                 continue;
             }
-            let mut sum = 0.0;
-            // A peer's guarantee is one, also where its transfers are in several groups: what one node has no use for, the
-            // next may have.
-            let mut own = peer.floor;
-            for node in peer.nodes.clone() {
-                let below = self.node_floors[node];
-                self.node_floors[node] = raised(below, self.node_wants[node], own);
-                let taken: f64 = self.node_floors[node].iter().sum();
-                own = (own - taken).max(0.0);
-                sum += taken;
+            // A peer's guarantee is one, also where its transfers are in several groups: what one node has no use for, the next may
+            // have.
+            let mut left = peer.floor - self.node_floors[peer.nodes.clone()].iter().flatten().sum::<f64>();
+            if peer.nodes.len() > 1 {
+                let parts = natural.map_or(&[][..], |natural| &natural[peer.nodes.clone()]);
+                let together: f64 = parts.iter().sum();
+                for (node, part) in peer.nodes.clone().zip(parts).filter(|_| together > 0.0 && together.is_finite()) {
+                    left -= self.guarantee(node, peer.floor * part / together);
+                }
+                left = if parts.is_empty() { 0.0 } else { left };
             }
+            for node in peer.nodes.clone() {
+                let own: f64 = self.node_floors[node].iter().sum();
+                left -= self.guarantee(node, own + left.max(0.0));
+            }
+            let sum: f64 = self.node_floors[peer.nodes.clone()].iter().flatten().sum();
             if sum > *limit {
                 let scale = limit / sum;
                 self.floors_scale = self.floors_scale.min(scale);
                 self.node_floors[peer.nodes.clone()].iter_mut().flatten().for_each(|floor| *floor *= scale);
             }
         }
+    }
+
+    /// Guarantees `own` at a node where it wants that; answers how much more is guaranteed there now.
+    fn guarantee(&mut self, node: usize, own: f64) -> f64 {
+        let before: f64 = self.node_floors[node].iter().sum();
+        self.node_floors[node] = raised(self.node_floors[node], self.node_wants[node], own);
+        self.node_floors[node].iter().sum::<f64>() - before
     }
 
     fn put_group_floors(&mut self, tree: &Tree, limits: &Capacities) {
