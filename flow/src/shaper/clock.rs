@@ -22,6 +22,9 @@ pub(crate) const SLACK_NS: u64 = 5 * NANOS_PER_MILLI;
 /// somebody else needs its core, and what it forgets is lost to all.
 const SLACK_WITH_QUANTUM_NS: u64 = 8 * NANOS_PER_MILLI;
 
+/// How much of a guarantee is owed at most.
+const OWED_NS: u64 = 100 * NANOS_PER_MILLI;
+
 /// Nanoseconds that `bytes` take at `rate`, rounded up so that rounding never exceeds a limit.
 pub(crate) fn cost_ns(bytes: u32, rate: Rate) -> u64 {
     if rate.is_unlimited() {
@@ -47,12 +50,15 @@ pub(crate) enum Slack {
     /// `turn_ns`, one quantum at the root's rate, for whoever began just before. Time spent waiting so must not be lost, or
     /// caps and guarantees would be missed whenever the line is full.
     BelowRoot { turn_ns: u64 },
+    /// A guarantee is owed while its leaf asks: what that waited for because the line was full comes later.
+    Owed,
 }
 
 impl Slack {
     pub(crate) fn ns(self, cost_ns: u64) -> u64 {
         match self {
             Slack::Root { turn_ns } => SLACK_WITH_QUANTUM_NS.saturating_sub(turn_ns).max(SLACK_NS),
+            Slack::Owed => OWED_NS.max(cost_ns),
             Slack::BelowRoot { turn_ns } => turn_ns + SLACK_BELOW_ROOT_NS.max(cost_ns),
         }
     }
@@ -113,6 +119,11 @@ impl Clock {
         }
         let cost = cost_ns(bytes, self.rate);
         self.at = advanced(self.at, now, slack.ns(cost), cost);
+    }
+
+    /// What it stands for is spent until `at`.
+    pub(crate) fn not_before(&mut self, at: u64) {
+        self.at = self.at.max(at);
     }
 
     /// Forgets what was not spent while nobody asked.

@@ -138,6 +138,8 @@ impl Leaf {
         if rates.assigned > self.rates.assigned {
             // The allocator has seen it wake.
             self.provisional_until = 0;
+        }
+        if now >= self.provisional_until {
             self.woken_weight = 0;
         }
         self.rates = rates;
@@ -188,7 +190,7 @@ impl Leaf {
         self.ceiling.charge(bytes, now, Slack::BelowRoot { turn_ns });
         // What is lent comes on top of the guarantee, or borrowing would eat it up.
         if tier == Tier::Guaranteed {
-            self.guarantee.charge(bytes, now, Slack::BelowRoot { turn_ns });
+            self.guarantee.charge(bytes, now, Slack::Owed);
         }
     }
 
@@ -217,6 +219,12 @@ impl Leaf {
     /// Whether it lives on what nobody has planned.
     pub(crate) fn is_unplanned(&self, now: u64) -> bool {
         now < self.provisional_until && self.provisional > self.rates.assigned
+    }
+
+    /// Its peer has spent what is guaranteed to it until `at`.
+    pub(crate) fn hold_guarantee(&mut self, at: u64, now: u64) {
+        self.tune_guarantee(now);
+        self.guarantee.not_before(at);
     }
 
     /// Whether what is guaranteed now is more than what was assigned.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::bucket::SharedBucket;
+use super::clock::NEVER;
 use super::keys::KeyMap;
 use super::leaf::{Counted, Leaf, PROVISIONAL_NS};
 use super::peer_node::PeerNode;
@@ -107,19 +108,39 @@ impl Shaper {
         }
     }
 
+    /// A leaf is about to go.
+    pub(super) fn note_spent(&mut self, index: u32, now: u64) {
+        let leaf = &self.leaves[index as usize];
+        let (rate, ready_at) = (leaf.guarantee.rate(), leaf.guarantee.ready_at());
+        let id = self.tree.parent(leaf.node);
+        if ready_at > now
+            && ready_at != NEVER
+            && let Some(node) = self.peers.get_mut(&leaf.peer).and_then(|peer| peer.node(id))
+        {
+            node.leave(rate, ready_at - now, now);
+        }
+    }
+
     /// A leaf that was not there, or wanted nothing for long, asks.
     pub(super) fn wake_leaf(&mut self, index: u32, bytes: u32, now: u64) {
         let share = self.share(index);
         let until = now + PROVISIONAL_NS;
         let leaf = &mut self.leaves[index as usize];
         let id = self.tree.parent(leaf.node);
-        let Some(node) = self.peers.get_mut(&leaf.peer).and_then(|peer| peer.node(id)) else { return };
+        let Some(node) = self.peers.get_mut(&leaf.peer).and_then(|peer| peer.node(id)) else {
+            leaf.ask(bytes, now, None);
+            return;
+        };
         if leaf.ask(bytes, now, Some(node.part(share, leaf.weight()))) {
             let before = leaf.counted();
             leaf.woken_weight = leaf.weight();
             node.note(before, leaf.counted(), now);
             node.wake(share, until, now);
-            leaf.woken = node.ready_at(true, now) <= now;
+            let ready_at = node.ready_at(true, now);
+            leaf.woken = ready_at <= now;
+            if ready_at != NEVER {
+                leaf.hold_guarantee(ready_at, now);
+            }
             self.waking_until = until;
         }
     }

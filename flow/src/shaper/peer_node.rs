@@ -4,11 +4,14 @@
 //! all that is guaranteed here, and another gives those that no plan has seen no more than what their weights are worth beside the others:
 //! a transfer that goes on would have nothing else. In another group the peer has another share.
 
-use super::clock::{Clock, Slack};
+use super::clock::{Clock, NANOS_PER_MILLI, Slack};
 use super::leaf::Counted;
 use super::ring::sane_weight;
 use super::tree::NodeId;
 use crate::{GroupKey, Rate};
+
+/// Longer nobody's next transfer waits for what his last has spent: among thousands a piece is a second of its rate.
+const AHEAD_NS_MAX: u64 = 250 * NANOS_PER_MILLI;
 
 #[derive(Debug)]
 pub(super) struct PeerNode {
@@ -23,6 +26,8 @@ pub(super) struct PeerNode {
     /// The peer's here, while leaves wake.
     share: Rate,
     wakes_until: u64,
+    /// Until when those that ended have spent what was guaranteed here: their last pieces were drawn on credit.
+    spent_until: u64,
     /// What is guaranteed to all leaves together meanwhile, and to those that no plan has seen.
     guarantee: Clock,
     unplanned: Clock,
@@ -40,6 +45,7 @@ impl PeerNode {
             woken: 0,
             share: Rate::ZERO,
             wakes_until: 0,
+            spent_until: 0,
             guarantee: closed,
             unplanned: closed,
         }
@@ -71,15 +77,18 @@ impl PeerNode {
 
     /// A leaf has woken, to which `share` is due if it is the only one, until the allocator has seen it or until `until`.
     pub(super) fn wake(&mut self, share: Rate, until: u64, now: u64) {
-        if !self.wakes(now) {
-            self.guarantee = Clock::new(Rate::ZERO, now);
-            self.unplanned = self.guarantee;
-        }
+        let goes_on = self.wakes(now);
         // As it is now: what it was when fewer were there is no longer due.
         self.share = share;
         self.wakes_until = until;
-        self.guarantee.set_rate(self.together(), now);
-        self.unplanned.set_rate(self.part(share, self.woken), now);
+        let (together, unplanned) = (self.together(), self.part(share, self.woken));
+        if goes_on {
+            self.guarantee.set_rate(together, now);
+            self.unplanned.set_rate(unplanned, now);
+        } else {
+            self.guarantee = Clock::new(together, now.max(self.spent_until));
+            self.unplanned = Clock::new(unplanned, now);
+        }
     }
 
     /// When the next guaranteed release of any of its leaves may go, or of one that no plan has seen.
@@ -105,6 +114,17 @@ impl PeerNode {
         if is_unplanned {
             self.unplanned.refund(bytes);
         }
+    }
+
+    /// A leaf ends that is guaranteed `rate`, and has spent it for `ahead_ns` to come. At the rate of all leaves that is less.
+    pub(super) fn leave(&mut self, rate: Rate, ahead_ns: u64, now: u64) {
+        let together = self.together();
+        if rate.is_unlimited() || together.is_unlimited() || together == Rate::ZERO {
+            return;
+        }
+        let ahead_ns = (ahead_ns as f64 * rate.as_f64() / together.as_f64()) as u64;
+        self.spent_until = self.spent_until.max(now) + ahead_ns;
+        self.spent_until = self.spent_until.min(now + AHEAD_NS_MAX);
     }
 
     fn wakes(&self, now: u64) -> bool {
@@ -146,7 +166,6 @@ fn gated(rate: Rate) -> u128 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::clock::NANOS_PER_MILLI;
     use super::*;
 
     fn leaf(assigned: Rate, weight: f64, is_woken: bool) -> Counted {

@@ -148,6 +148,7 @@ impl Shaper {
     pub fn remove_leaf(&mut self, key: LeafKey) {
         let Some(index) = self.leaf_of.remove(&key) else { return };
         let node = self.leaves[index as usize].node;
+        self.note_spent(index, self.now);
         self.note_counted(index, self.leaves[index as usize].counted(), Counted::NOTHING, self.now);
         self.wheel.remove(node);
         self.tree.remove(node);

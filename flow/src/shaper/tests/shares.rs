@@ -321,6 +321,41 @@ fn who_begins_anew_in_one_group_has_his_share_in_another_as_well() {
     }
 }
 
+/// Each transfer lasts longer than it lives on what nobody has planned, and each began with a piece on credit: such neighbours had an
+/// eighth more than their share, and whoever was guaranteed most of the line paid for all of them.
+#[test]
+fn the_first_pieces_of_transfers_are_paid_for_by_the_next() {
+    let neighbours = 20;
+    let mut sim = Sim::new(rate(4_000_000), 1);
+    (sim.late_ns_max, sim.gathers, sim.asks_after_ns) = (MILLI / 4, true, 300_000);
+    sim.join(0, Rate::UNLIMITED, assigned(2_000_000));
+    sim.start(0);
+    // 64 KiB in pieces of 8.
+    let (mut left, mut seen) = (vec![0_u32; neighbours + 1], 0);
+    let share = assigned(100_000);
+    while sim.now < 20 * SECOND {
+        for (leaf, left) in left.iter_mut().enumerate().skip(1).filter(|(_, left)| **left == 0) {
+            *left = 8;
+            sim.group.set_fair_rate(100_000.0);
+            sim.begin_anew(leaf as u64, PeerKey(leaf as u64));
+        }
+        sim.run(sim.now + MILLI);
+        let sent: Vec<u64> = sim.sent[seen..].iter().map(|sent| sent.leaf).filter(|&leaf| leaf != 0).collect();
+        seen = sim.sent.len();
+        for leaf in sent {
+            let left = &mut left[leaf as usize];
+            if *left == 8 {
+                // Planned a moment after it began.
+                sim.set(leaf, share);
+                sim.start(leaf);
+            }
+            *left = left.saturating_sub(1);
+        }
+    }
+    let got = sim.bytes(2 * SECOND, 20 * SECOND, |leaf| leaf == 0) as f64 / 18e6;
+    assert!(got >= 1.96, "{got:.3} of 2 MB/s");
+}
+
 /// A floor of three quarters of the line.
 #[test]
 fn who_begins_anew_after_each_piece_has_his_floor() {
