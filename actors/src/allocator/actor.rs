@@ -40,8 +40,8 @@ pub struct Allocator {
     /// Payload bytes at the last tick.
     pub(super) round_bytes: [u64; 2],
     pub(super) round_in_sockets: [u64; 2],
-    /// What peers had moved at the last tick.
-    pub(super) sums: [Sums; 2],
+    /// What was sent to peers at the last tick.
+    pub(super) sums: Sums,
     pub(super) rests: Rests,
     last_round: Moment,
 }
@@ -79,7 +79,7 @@ impl Allocator {
             sampled_bytes: moved,
             round_bytes: moved,
             round_in_sockets: [shared.in_sockets.load(Relaxed), 0],
-            sums: Default::default(),
+            sums: Sums::default(),
             rests: Rests::none(),
             last_round: shared.clock.now(),
             shared,

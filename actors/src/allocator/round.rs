@@ -6,7 +6,7 @@ use std::{
 };
 
 use flow::{
-    Binding, Direction, LeafRates, Limiter, Moment, Rate, RoundObservation,
+    Binding, Direction, LeafRates, Limiter, Moment, Rate, RoundObservation, Witnesses,
     allocation::{self, GroupInput, LeafInput, PeerInput, Plan, Snapshot},
 };
 
@@ -153,7 +153,11 @@ impl Allocator {
         let span = now.saturating_since(self.round_began).as_secs_f64().max(1e-3);
         let mut bytes_by_limiter = [0.0; Limiter::ALL.len()];
         let mut short_of_tokens = false;
-        let witnesses = self.sums[index].witnesses(&self.shared.registry, direction, tracks, conducts);
+        let witnesses = match direction {
+            Direction::Upload => self.sums.witnesses(&self.shared.registry, tracks, conducts),
+            // Downloads teach nothing.
+            Direction::Download => Witnesses::default(),
+        };
         for (track, conduct) in tracks.iter().zip(conducts) {
             let dominant = conduct.limited.dominant();
             // A receiver that takes no more says nothing of the line, and a receiver can't tell a slow line from a slow

@@ -1,4 +1,4 @@
-//! Which peers moved how much since the last tick, also with transfers that have ended meanwhile.
+//! How much was sent to which peers since the last tick, also in transfers that have ended meanwhile.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -14,13 +14,7 @@ pub(super) struct Sums(Option<KeyMap<PeerKey, u64>>);
 
 impl Sums {
     /// Those of the round that ends. A peer that fetches one small thing after the other has often no transfer when it does.
-    pub(super) fn witnesses(
-        &mut self,
-        registry: &Registry,
-        direction: Direction,
-        tracks: &[Track],
-        conducts: &[Conduct],
-    ) -> Witnesses {
+    pub(super) fn witnesses(&mut self, registry: &Registry, tracks: &[Track], conducts: &[Conduct]) -> Witnesses {
         let mut here = Witnesses::default();
         for (track, conduct) in tracks.iter().zip(conducts).filter(|(_, conduct)| conduct.moved > 0) {
             here.meet(track.leaf.peer.key, conduct.moved as f64);
@@ -31,7 +25,7 @@ impl Sums {
         }
         let mut sums: KeyMap<PeerKey, u64> = KeyMap::default();
         for peer in &registry.peers {
-            sums.insert(peer.key, peer.bytes_ended[direction.index()].load(Relaxed));
+            sums.insert(peer.key, peer.bytes_ended[Direction::Upload.index()].load(Relaxed));
         }
         for track in tracks {
             *sums.entry(track.leaf.peer.key).or_default() += track.leaf.meter.bytes();
@@ -77,7 +71,7 @@ mod tests {
             let tracks = survey.of(Direction::Upload);
             let conducts: Vec<Conduct> =
                 tracks.iter_mut().map(|track| track.conduct(shared.clock.now(), true)).collect();
-            sums.witnesses(&shared.registry, Direction::Upload, tracks, &conducts)
+            sums.witnesses(&shared.registry, tracks, &conducts)
         };
         let moved = |bytes: f64| {
             let mut witnesses = Witnesses::default();

@@ -59,7 +59,8 @@ pub(super) struct Needs {
 }
 
 impl Needs {
-    /// `natural` is what each node has where peers in several groups have no guarantees, and how these are split then. Without, they have none.
+    /// `natural` is what each node has where peers in several groups have no guarantees, and how these are split then. Without, they
+    /// have none.
     pub(super) fn of(tree: &Tree, limits: &Capacities, natural: Option<&[f64]>) -> Self {
         let mut needs = Self {
             node_wants: vec![[0.0; 2]; tree.nodes.len()],

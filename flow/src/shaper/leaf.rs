@@ -227,11 +227,6 @@ impl Leaf {
         self.guarantee.not_before(at);
     }
 
-    /// Whether what is guaranteed now is more than what was assigned.
-    pub(crate) fn is_provisional(&self) -> bool {
-        self.guarantee.rate() > self.rates.assigned
-    }
-
     /// Puts the guarantee in force: the assigned rate, or the provisional one while that holds and is more.
     fn tune_guarantee(&mut self, now: u64) {
         let provisional = if now < self.provisional_until { self.provisional } else { Rate::ZERO };

@@ -334,7 +334,7 @@ impl Shaper {
             Tier::Lent | Tier::Background => self.total.note_borrower(self.worker),
         }
         let leaf = &mut self.leaves[index as usize];
-        let lent = tier != Tier::Guaranteed || leaf.is_provisional();
+        let lent = tier != Tier::Guaranteed || leaf.is_unplanned(now);
         let key = leaf.key;
         leaf.charge(tier, bytes, now, turn_ns);
         if tier == Tier::Guaranteed
