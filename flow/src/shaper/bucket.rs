@@ -91,7 +91,7 @@ impl SharedBucket {
     /// The first moment at which the same call could succeed, if nobody else draws before.
     pub fn try_take(&self, bytes: u32, now: Moment, spare_only: bool) -> Result<(), Moment> {
         let tier = if spare_only { Tier::Lent } else { Tier::Guaranteed };
-        self.draw(bytes, now.as_nanos(), tier.reserve_ns(false), Slack::Root { turn_ns: NEVER })
+        self.draw(bytes, now.as_nanos(), tier.reserve_ns(false), Slack::Root { piece_ns: NEVER })
             .map_err(Moment::from_nanos)
     }
 

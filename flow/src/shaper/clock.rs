@@ -17,13 +17,13 @@ pub(crate) const NANOS_PER_MILLI: u64 = 1_000_000;
 /// times what a timer of 1 ms is late.
 pub(crate) const SLACK_NS: u64 = 5 * NANOS_PER_MILLI;
 
-/// What slack and the largest quantum of a root may be together: 0.8 % of a second. Where the quantum is a small part of the
+/// What slack and a draw of a root may be together: 0.9 % of a second. Where pieces are a small part of the
 /// second, more unspent time is remembered: a worker that has thousands of leaves to look after is late at times, also because
 /// somebody else needs its core, and what it forgets is lost to all.
-const SLACK_WITH_QUANTUM_NS: u64 = 8 * NANOS_PER_MILLI;
+const SLACK_WITH_QUANTUM_NS: u64 = 9 * NANOS_PER_MILLI;
 
 /// How much of a guarantee is owed at most.
-const OWED_NS: u64 = 100 * NANOS_PER_MILLI;
+pub(crate) const OWED_NS: u64 = 100 * NANOS_PER_MILLI;
 
 /// Nanoseconds that `bytes` take at `rate`, rounded up so that rounding never exceeds a limit.
 pub(crate) fn cost_ns(bytes: u32, rate: Rate) -> u64 {
@@ -44,8 +44,8 @@ pub(crate) const SLACK_BELOW_ROOT_NS: u64 = 10 * NANOS_PER_MILLI;
 /// How much unspent time a clock remembers.
 #[derive(Copy, Clone, Debug)]
 pub(crate) enum Slack {
-    /// The root waits for nobody but its worker: at least 5 ms, and up to 8 ms less `turn_ns`, its largest quantum.
-    Root { turn_ns: u64 },
+    /// The root waits for nobody but its worker: at least 5 ms, and up to 9 ms less `piece_ns`, what this draw takes of it.
+    Root { piece_ns: u64 },
     /// Below it a clock also waits while others go: up to one period of its own when the guarantees fill the line, and
     /// `turn_ns`, one quantum at the root's rate, for whoever began just before. Time spent waiting so must not be lost, or
     /// caps and guarantees would be missed whenever the line is full.
@@ -57,7 +57,7 @@ pub(crate) enum Slack {
 impl Slack {
     pub(crate) fn ns(self, cost_ns: u64) -> u64 {
         match self {
-            Slack::Root { turn_ns } => SLACK_WITH_QUANTUM_NS.saturating_sub(turn_ns).max(SLACK_NS),
+            Slack::Root { piece_ns } => SLACK_WITH_QUANTUM_NS.saturating_sub(piece_ns).max(SLACK_NS),
             Slack::Owed => OWED_NS.max(cost_ns),
             Slack::BelowRoot { turn_ns } => turn_ns + SLACK_BELOW_ROOT_NS.max(cost_ns),
         }
@@ -121,9 +121,9 @@ impl Clock {
         self.at = advanced(self.at, now, slack.ns(cost), cost);
     }
 
-    /// What it stands for is spent until `at`.
-    pub(crate) fn not_before(&mut self, at: u64) {
-        self.at = self.at.max(at);
+    /// What it stands for is spent until `at`, and no longer.
+    pub(crate) fn begin_at(&mut self, at: u64) {
+        self.at = at;
     }
 
     /// Forgets what was not spent while nobody asked.

@@ -1,6 +1,6 @@
 //! One transfer direction: what it asks for, what it was promised, how far it may go.
 
-use super::clock::{Clock, NANOS_PER_MILLI, NEVER, Slack};
+use super::clock::{Clock, NANOS_PER_MILLI, NEVER, OWED_NS, Slack};
 use super::mode::Mode;
 use super::pace::Pace;
 use super::peer_node::millionths;
@@ -221,10 +221,11 @@ impl Leaf {
         now < self.provisional_until && self.provisional > self.rates.assigned
     }
 
-    /// Its peer has spent what is guaranteed to it until `at`.
-    pub(crate) fn hold_guarantee(&mut self, at: u64, now: u64) {
+    /// It has woken, and its peer has spent what is guaranteed to it until `at`. Where that is past the peer is owed the rest, and so
+    /// is a leaf that takes it in more than one piece.
+    pub(crate) fn go_on_from(&mut self, at: u64, now: u64) {
         self.tune_guarantee(now);
-        self.guarantee.not_before(at);
+        self.guarantee.begin_at(at.max(now.saturating_sub(OWED_NS)));
     }
 
     /// Puts the guarantee in force: the assigned rate, or the provisional one while that holds and is more.

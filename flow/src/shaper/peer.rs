@@ -139,7 +139,7 @@ impl Shaper {
             let ready_at = node.ready_at(true, now);
             leaf.woken = ready_at <= now;
             if ready_at != NEVER {
-                leaf.hold_guarantee(ready_at, now);
+                leaf.go_on_from(ready_at, now);
             }
             self.waking_until = until;
         }

@@ -66,6 +66,13 @@ impl ShaperConfig {
         self.quantum(mode, MANY_LEAVES, Rate::ZERO, u64::MAX, ceiling)
     }
 
+    /// The largest below a total of `line`, whoever gets it, or those who are fast among many slow ones would have it in lumps: of 10 MB/s
+    /// three had 128 KiB each in turns, with nothing in between for a tenth of a second, and a second was 1.3 % over.
+    pub(crate) fn of_line(&self, line: Rate) -> u32 {
+        let part = line.bytes_per_second() / PARTS_OF_A_SECOND;
+        u32::try_from(part.max(u64::from(self.quantum_bytes_at_first))).unwrap_or(u32::MAX)
+    }
+
     /// The largest quantum below a limit of `rate`, whoever gets it: what somebody's turn may take.
     pub(crate) fn turn(&self, leaves: usize, rate: Rate) -> u32 {
         self.quantum(Mode::Bulk, leaves, Rate::ZERO, u64::MAX, rate)
@@ -75,7 +82,7 @@ impl ShaperConfig {
         match mode {
             Mode::Precise => self.quantum_bytes_max,
             Mode::Bulk => {
-                let share = ceiling.bytes_per_second() / BULK_PARTS_OF_A_SECOND;
+                let share = ceiling.bytes_per_second() / PARTS_OF_A_SECOND;
                 let (least, most) = (u64::from(self.quantum_bytes_max), u64::from(self.quantum_bytes_bulk));
                 share.clamp(least.min(most), most) as u32
             }
@@ -91,9 +98,9 @@ impl ShaperConfig {
 const VISITS_PER_SECOND: u64 = 2_500;
 /// The same where leaves are many, so that one of them hardly shows in the line: a thousand leaves have the full quantum.
 const VISITS_PER_SECOND_OF_MANY: u64 = 1_000;
-/// A large quantum is at most this part of what every limit above the leaf lets through in a second: 0.5 %, so that a second
-/// exceeds its limit by less than 1 % (the other half is what the buckets remember).
-const BULK_PARTS_OF_A_SECOND: u64 = 200;
+/// A quantum is at most this part of what the total lets through in a second, and a large one of what every limit above the leaf does:
+/// 0.5 %, so that a second exceeds its limit by less than 1 % (the other half is what the buckets remember).
+const PARTS_OF_A_SECOND: u64 = 200;
 
 /// Into how many parts a full quantum is cut at most when leaves are few.
 const FEW: u64 = 80;

@@ -28,6 +28,9 @@ pub struct Release {
     pub lent: bool,
 }
 
+/// How far above its guarantee a leaf's pace is before what is lent to it comes in larger pieces than that.
+const FAR_ABOVE: u64 = 4;
+
 /// One direction of one worker. See the module's documentation.
 #[derive(Debug)]
 pub struct Shaper {
@@ -252,15 +255,21 @@ impl Shaper {
     }
 
     /// What is guaranteed is released in pieces of the guarantee, however much was lent before: guarantees take turns as they fall
-    /// due, and where they fill the line, whoever took larger pieces got more.
+    /// due, and where they fill the line, whoever took larger pieces got more. What is lent comes in pieces of the pace where that is
+    /// far above the guarantee.
     fn quantum_of(&self, index: u32, tier: Tier) -> u32 {
         let leaf = &self.leaves[index as usize];
         let peer = self.tree.parent(leaf.node);
         let group = self.tree.parent(peer);
         let ceiling =
             leaf.rates.ceiling.min(self.bucket(peer).rate()).min(self.bucket(group).rate()).min(self.total.rate());
+        let guarantee = leaf.guarantee.rate();
         let pace = if tier == Tier::Guaranteed { 0 } else { leaf.pace.after_waiting(self.now) };
-        self.config.quantum(leaf.mode, self.leaf_of.len(), leaf.guarantee.rate(), pace, ceiling)
+        let is_far = pace / FAR_ABOVE > guarantee.bytes_per_second();
+        let pace = if is_far { pace } else { 0 };
+        self.config
+            .quantum(leaf.mode, self.leaf_of.len(), guarantee, pace, ceiling)
+            .min(self.config.of_line(self.total.rate()))
     }
 
     /// Walks down to the leaf whose turn it is, parking branches whose bucket is found empty. `None`: look again.
@@ -310,11 +319,14 @@ impl Shaper {
         let node = leaf.node;
         let peer = self.tree.parent(node);
         let group = self.tree.parent(peer);
-        let turn_bytes = self.config.turn(self.leaf_of.len(), self.total.rate());
-        let turn_ns = cost_ns(turn_bytes, self.total.rate());
+        let line = self.total.rate();
+        let turn_bytes = self.config.turn(self.leaf_of.len(), line).min(self.config.of_line(line));
+        let turn_ns = cost_ns(turn_bytes, line);
         let slack = Slack::BelowRoot { turn_ns };
         let group_reserve_ns = tier.reserve_ns(self.total.has_one_worker());
-        self.total.draw(bytes, now, reserve_ns, Slack::Root { turn_ns }).ok()?;
+        // Among several workers what is remembered is lent to whoever is awake, and those with a guarantee on the others wait.
+        let piece_ns = if self.total.has_one_worker() { cost_ns(bytes, line) } else { turn_ns };
+        self.total.draw(bytes, now, reserve_ns, Slack::Root { piece_ns }).ok()?;
         if self.bucket(group).draw(bytes, now, group_reserve_ns, slack).is_err() {
             self.total.give_back(bytes);
             self.regate(group);

@@ -265,3 +265,20 @@ fn leaves_are_woken_for_together_and_lose_nothing_by_it() {
         assert!((0.998..1.003).contains(&part), "{part} of {total} B/s, {leaves} leaves");
     }
 }
+
+/// They had 128 KiB at a time, nothing for a tenth of a second and then twice their share.
+#[test]
+fn three_fast_ones_among_many_slow_ones_have_the_line_in_small_pieces() {
+    let (total, slow) = (10_000_000, 400);
+    let mut sim = Sim::new(rate(total), 1);
+    for leaf in 0..slow + 3 {
+        let own = if leaf < slow { 5_000 } else { 2_660_000 };
+        sim.join(leaf, Rate::UNLIMITED, LeafRates { ceiling: rate(own), ..assigned(own) });
+        sim.start(leaf);
+    }
+    sim.run(6 * SECOND);
+    sim.check();
+    assert!(sim.sent.iter().all(|sent| u64::from(sent.bytes) <= total / 200), "half a percent of a second");
+    let busiest = sim.busiest_second(|_| true);
+    assert!(busiest <= total + total / 100, "{busiest} of {total}");
+}
