@@ -74,16 +74,20 @@ impl Front for Node {
             self.shared.metrics.refusal(LinkFault::Token.as_str()).increment(1);
             Err(Refusal::new(RefusalCode::BadToken, words))
         };
-        // Taken out: a token is good once.
-        let Some((_, entry)) = self.shared.registry.tokens.remove(&arrival.token) else {
+        // Taken out: a token is good once. In the hands of somebody else it is not his to spend.
+        let tokens = &self.shared.registry.tokens;
+        let peer = arrival.link.peer;
+        let Some((_, entry)) =
+            tokens.remove_if(&arrival.token, |_, entry| peer.is_none_or(|peer| peer == entry.session.peer.id))
+        else {
+            if tokens.contains_key(&arrival.token) {
+                return refuse("this data token was given to another peer");
+            }
             if self.shared.registry.late_tokens.has(&arrival.token) {
                 return Err(Refusal::new(RefusalCode::BadToken, "the session of this data token has ended"));
             }
             return refuse("this data token is unknown or was used already");
         };
-        if arrival.link.peer.is_some_and(|peer| peer != entry.session.peer.id) {
-            return refuse("this data token was given to another peer");
-        }
         if arrival.link.ways != entry.ways {
             return refuse("this data token is for a link that carries other ways");
         }

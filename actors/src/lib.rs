@@ -24,6 +24,7 @@ mod registry;
 mod shared;
 #[cfg(test)]
 mod testing;
+mod trail;
 pub mod view;
 mod worker;
 

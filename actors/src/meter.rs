@@ -3,7 +3,7 @@
 //! Written by the one worker on which the leaf lives, read by the allocator: relaxed atomics, no message per byte. A reader
 //! may see a change of limiter a moment late; over a round that is noise far below a percent.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use flow::{Limiter, Mode, Moment};
 
@@ -18,6 +18,7 @@ pub struct LeafMeter {
     current: AtomicU8,
     since_ns: AtomicU64,
     mode: AtomicU8,
+    ended: AtomicBool,
 }
 
 /// What a meter showed at one moment.
@@ -45,7 +46,18 @@ impl LeafMeter {
             current: AtomicU8::new(Limiter::Source.index() as u8),
             since_ns: AtomicU64::new(now.as_nanos()),
             mode: AtomicU8::new(Mode::Precise.index() as u8),
+            ended: AtomicBool::new(false),
         }
+    }
+
+    /// The leaf has gone. Its bytes are counted where those of others are that have ended, by whoever says so.
+    pub fn end(&self) {
+        self.ended.store(true, Relaxed);
+    }
+
+    /// Payload bytes moved so far, if it is still here.
+    pub fn live_bytes(&self) -> u64 {
+        if self.ended.load(Relaxed) { 0 } else { self.bytes() }
     }
 
     /// Payload bytes moved so far.

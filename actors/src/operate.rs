@@ -22,6 +22,7 @@ use crate::{
     port::{Console, OperateError, PortFuture},
     registry::{LeafEntry, NodeSettings, PeerEntry, SessionEntry},
     shared::{Conduct, GroupEntry, Shared},
+    trail::Trail,
     view::{
         DirectionView, Explanation, GroupView, LimitView, LimitsPatch, LimitsView, NodePatch, PeerView, QuicView,
         RatesView, StatusView, TransferView,
@@ -218,6 +219,15 @@ fn limits(shared: &Shared) -> LimitsView {
     LimitsView { upload: view(Direction::Upload), download: view(Direction::Download) }
 }
 
+/// When the rate of all transfers together is shown, those that have ended included.
+#[derive(Copy, Clone, Eq, PartialEq)]
+enum Shown {
+    /// Always.
+    All,
+    /// Where one has ended. What a slow one shows by itself is calmer.
+    Ended,
+}
+
 /// The registry and the last plan at one moment, by whom it is asked for: each is looked through once, however many peers
 /// are shown.
 struct Scene<'a> {
@@ -297,6 +307,7 @@ impl<'a> Scene<'a> {
         leaves: impl Iterator<Item = &'b Arc<LeafEntry>>,
         settings: &NodeSettings,
         desired: Option<u64>,
+        trail: Option<(&Trail, Shown)>,
     ) -> DirectionView {
         let mut view = DirectionView {
             cap_bytes_per_second: settings.cap[direction.index()].limit(),
@@ -306,7 +317,8 @@ impl<'a> Scene<'a> {
         let (mut assigned, mut ceiling, mut achieved) = (Some(0_u64), Some(0_u64), 0.0);
         let mut strongest: Option<(f64, LeafPlan)> = None;
         for leaf in leaves.filter(|leaf| leaf.direction == direction) {
-            view.bytes += leaf.meter.bytes();
+            // With a trail, what has ended meanwhile is counted there.
+            view.bytes += if trail.is_some() { leaf.meter.live_bytes() } else { leaf.meter.bytes() };
             let Some((plan, conduct)) = self.plans.get(&leaf.key) else { continue };
             let rate = conduct.achieved;
             achieved += rate;
@@ -318,6 +330,14 @@ impl<'a> Scene<'a> {
         }
         view.binding = strongest.map(|(_, plan)| plan.binding.as_str().to_owned());
         view.lent_bytes_per_second = assigned.map_or(0, |assigned| (achieved as u64).saturating_sub(assigned));
+        if let Some((trail, shown)) = trail {
+            let now = self.shared.clock.now();
+            // Whoever makes many short transfers moves more than what is under way shows.
+            if shown == Shown::All || trail.has_ended_one(direction, now) {
+                achieved = trail.rate(direction, now, view.bytes);
+            }
+            view.bytes += trail.ended(direction);
+        }
         view.rates = RatesView {
             desired_bytes_per_second: desired,
             allowed_bytes_per_second: ceiling,
@@ -336,8 +356,7 @@ impl<'a> Scene<'a> {
             let desired = sessions
                 .iter()
                 .try_fold(0_u64, |sum, session| Some(sum.saturating_add(session.desired(direction).limit()?)));
-            let mut view = self.direction(direction, own.iter(), &settings, desired);
-            view.bytes += peer.bytes_ended[direction.index()].load(Relaxed);
+            let mut view = self.direction(direction, own.iter(), &settings, desired, Some((&peer.trail, Shown::Ended)));
             if let Some(plan) = self.peer_plans[direction.index()].get(&peer.key) {
                 view.rates.allowed_bytes_per_second = plan.ceiling.limit();
             }
@@ -377,6 +396,7 @@ impl<'a> Scene<'a> {
                 std::iter::once(leaf),
                 &settings,
                 leaf.session.desired(leaf.direction).limit(),
+                None,
             ),
         }
     }
@@ -391,7 +411,7 @@ impl<'a> Scene<'a> {
         let own = || self.leaves.iter().filter(|leaf| leaf.group == group.key);
         let peers: HashSet<_> = own().map(|leaf| leaf.peer.key).collect();
         let side = |direction: Direction| {
-            let mut view = self.direction(direction, own(), &settings, None);
+            let mut view = self.direction(direction, own(), &settings, None, Some((&group.trail, Shown::All)));
             let total = self.shared.totals[direction.index()].rate();
             view.rates.allowed_bytes_per_second = settings.cap[direction.index()].min(total).limit();
             view

@@ -25,6 +25,7 @@ use crate::{
     meter::LeafMeter,
     peer::{ControlMessage, DataMessage},
     port::Transport,
+    trail::Trail,
 };
 
 /// An operator's wishes for one node of the tree; also what a configuration file says of it.
@@ -62,8 +63,8 @@ pub struct PeerEntry {
     pub arrivals: Arc<SharedBucket>,
     /// Weight, caps, floors.
     pub settings: ArcSwap<NodeSettings>,
-    /// Bytes since it joined, of transfers that ended, by direction.
-    pub bytes_ended: [AtomicU64; 2],
+    /// What it has moved since it joined.
+    pub trail: Trail,
     /// Live sessions.
     pub sessions: AtomicUsize,
 }
@@ -79,7 +80,7 @@ impl PeerEntry {
             buckets: [bucket(settings.cap[0]), bucket(settings.cap[1])],
             arrivals: bucket(settings.cap[Direction::Download.index()]),
             settings: ArcSwap::from_pointee(settings),
-            bytes_ended: Default::default(),
+            trail: Trail::new(now),
             sessions: AtomicUsize::new(0),
         })
     }

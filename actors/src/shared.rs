@@ -11,7 +11,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use flow::{
-    Class, Direction, GroupKey, Rate,
+    Class, Direction, GroupKey, Moment, Rate,
     allocation::{Knobs, Plan},
     shaper::{LeafRates, ShaperConfig, SharedBucket},
 };
@@ -25,6 +25,7 @@ use crate::{
     port::{Files, Policy},
     precedence::Precedence,
     registry::{NodeSettings, Registry},
+    trail::Trail,
 };
 
 /// Limits and intervals of a node; the program's configuration, resolved.
@@ -84,13 +85,16 @@ pub struct GroupEntry {
     pub settings: Arc<ArcSwap<NodeSettings>>,
     /// What holds it on all workers, by direction.
     pub buckets: [Arc<SharedBucket>; 2],
+    /// What its transfers have moved.
+    pub trail: Trail,
 }
 
 impl GroupEntry {
     /// A group with its buckets.
     pub fn new(key: GroupKey, name: String, rule: GroupRule, settings: NodeSettings) -> Self {
         let buckets = settings.cap.map(|cap| Arc::new(SharedBucket::new(cap)));
-        Self { key, name, rule, settings: Arc::new(ArcSwap::from_pointee(settings)), buckets }
+        let trail = Trail::new(Moment::ZERO);
+        Self { key, name, rule, settings: Arc::new(ArcSwap::from_pointee(settings)), buckets, trail }
     }
 }
 

@@ -115,7 +115,7 @@ pub struct DirectionView {
     pub lent_bytes_per_second: u64,
     /// The one rule that holds the rate now; `null` when there is no transfer.
     pub binding: Option<String>,
-    /// Bytes since the start.
+    /// Bytes since the start, transfers that have ended included.
     pub bytes: u64,
 }
 

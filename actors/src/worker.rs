@@ -169,13 +169,9 @@ impl Worker {
             for direction in [first, 1 - first] {
                 self.hand_out(direction, &mut turn);
             }
-            if turn.is_over() {
-                // tokio wakes a task that yields only after it has looked at the sockets.
-                tokio::task::yield_now().await;
-                continue;
-            }
             let soonest = |of: fn(&Shaper) -> Option<Moment>| self.shapers.iter().filter_map(|s| of(&s.borrow())).min();
             if soonest(Shaper::wake_at).is_some_and(|at| at <= self.now()) {
+                // More is due. tokio wakes a task that yields only after it has looked at the sockets.
                 tokio::task::yield_now().await;
                 continue;
             }
@@ -332,7 +328,13 @@ impl Drop for LeafLease {
         self.shaper().remove_leaf(self.leaf.key);
         self.worker.owners.borrow_mut().remove(&self.leaf.key);
         self.worker.shared.registry.remove_leaf(self.leaf.key);
-        self.leaf.peer.bytes_ended[self.leaf.direction.index()].fetch_add(self.leaf.meter.bytes(), Relaxed);
+        let bytes = self.leaf.meter.bytes();
+        self.leaf.meter.end();
+        self.leaf.peer.trail.end(self.leaf.direction, bytes);
+        let group = self.worker.shared.groups.iter().find(|group| group.key == self.leaf.group);
+        if let Some(group) = group {
+            group.trail.end(self.leaf.direction, bytes);
+        }
         self.worker.bell.notify_one();
         self.worker.shared.early.ring();
     }

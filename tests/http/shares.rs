@@ -71,7 +71,11 @@ fn rates<const N: usize>(fetchers: [&Fetcher; N], seconds: f64) -> [f64; N] {
 
 fn achieved(server: &Server, id: &str) -> f64 {
     let (status, peer) = server.api("GET", &format!("/v1/peers/{id}"), None);
-    if status == 200 { peer["upload"]["achieved_bytes_per_second"].as_f64().unwrap() } else { 0.0 }
+    if status == 200 { rate_of(&peer["upload"]) } else { 0.0 }
+}
+
+fn rate_of(direction: &Value) -> f64 {
+    direction["achieved_bytes_per_second"].as_f64().unwrap()
 }
 
 fn find<'a>(list: &'a Value, key: &str, value: &str) -> Option<&'a Value> {
@@ -120,6 +124,26 @@ fn a_peer_and_a_browser_share_evenly() {
     assert!((1.5..2.3).contains(&(of_browser / MB)), "{of_browser}");
     getter.kill();
     wait_until("it has all", 20, || achieved(&server, "http:127.0.0.1") > 3.5 * MB);
+}
+
+/// What was shown was the rate of the answer under way, which is none between two.
+#[test]
+fn who_fetches_one_small_thing_after_the_other_is_shown_with_the_rate_of_all_of_them() {
+    let server = node(QUICK, &["--upload-limit", "1MB/s"]);
+    let mut wire = Wire::to(&server);
+    thread::spawn(move || while wire.ask("GET", "/share/file.bin", "Range: bytes=0-29999\r\n").status == 206 {});
+    let near = |rate: f64| (rate - MB).abs() < 0.1 * MB;
+    let group = || {
+        let groups = server.get("/v1/groups");
+        find(&groups, "name", "default").unwrap()["upload"].clone()
+    };
+    let is_shown = || near(achieved(&server, "http:127.0.0.1")) && near(rate_of(&group()));
+    wait_until("its rate is shown", 20, is_shown);
+    for _ in 0..20 {
+        assert!(is_shown(), "{} of the peer, {:?}", achieved(&server, "http:127.0.0.1"), group());
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert!(group()["bytes"].as_u64().unwrap() > 1_000_000, "those that have ended count: {:?}", group());
 }
 
 #[test]

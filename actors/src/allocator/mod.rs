@@ -9,6 +9,7 @@ mod round;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod trails;
 mod witnesses;
 
 pub use actor::Allocator;

@@ -20,6 +20,7 @@ use crate::{
 use super::{
     Allocator,
     survey::{Showing, Survey, Track, jain_index},
+    trails,
 };
 
 /// Grants that moved less are not sent: the same 2 % as for rates (DESIGN 5).
@@ -99,6 +100,7 @@ impl Allocator {
         self.grant();
         if cause == Cause::Tick {
             self.round_began = now;
+            trails::look(&self.shared, &mut self.survey, &mut self.rests, now);
         }
         self.shared.book.store(book.into());
         self.shared.metrics.round_duration.record(began.elapsed().as_secs_f64());

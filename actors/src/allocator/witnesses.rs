@@ -1,7 +1,5 @@
 //! How much was sent to which peers since the last tick, also in transfers that have ended meanwhile.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use flow::{Direction, PeerKey, Witnesses, shaper::KeyMap};
 
 use crate::{registry::Registry, shared::Conduct};
@@ -25,7 +23,7 @@ impl Sums {
         }
         let mut sums: KeyMap<PeerKey, u64> = KeyMap::default();
         for peer in &registry.peers {
-            sums.insert(peer.key, peer.bytes_ended[Direction::Upload.index()].load(Relaxed));
+            sums.insert(peer.key, peer.trail.ended(Direction::Upload));
         }
         for track in tracks {
             *sums.entry(track.leaf.peer.key).or_default() += track.leaf.meter.bytes();
@@ -63,7 +61,7 @@ mod tests {
                 leaf.meter.count(bytes, bytes);
                 if ends {
                     shared.registry.remove_leaf(leaf.key);
-                    leaf.peer.bytes_ended[0].fetch_add(bytes, Relaxed);
+                    leaf.peer.trail.end(Direction::Upload, bytes);
                 }
             }
             survey.meet(&shared.registry);

@@ -230,10 +230,11 @@ fn reason_lines(reason: &Reason) -> Vec<String> {
 
 /// Achieved, assigned, binding; dashes where nothing moves.
 fn direction(view: &DirectionView) -> [String; 3] {
-    let Some(binding) = &view.binding else {
-        return ["-".to_owned(), "-".to_owned(), "-".to_owned()];
-    };
-    [rate(view.rates.achieved_bytes_per_second), limit_words(view.rates.assigned_bytes_per_second), binding.clone()]
+    let achieved = view.rates.achieved_bytes_per_second;
+    // Of many short transfers the rate is known, and next to none of them lives until a round plans for it.
+    let shown = if achieved > 0 || view.binding.is_some() { rate(achieved) } else { "-".to_owned() };
+    let Some(binding) = &view.binding else { return [shown, "-".to_owned(), "-".to_owned()] };
+    [shown, limit_words(view.rates.assigned_bytes_per_second), binding.clone()]
 }
 
 fn limit_words(bytes_per_second: Option<u64>) -> String {
