@@ -57,8 +57,9 @@ fn one(spec: &str, size: u64) -> Option<Range<u64>> {
         ("", suffix) => Some(size - number(suffix)?.min(size)..size),
         (first, "") => Some(number(first)?.min(size)..size),
         (first, last) => {
+            let is_inverted = magnitude(first) > magnitude(last);
             let (first, last) = (number(first)?, number(last)?);
-            (first <= last).then(|| first.min(size)..last.saturating_add(1).min(size))
+            (!is_inverted).then(|| first.min(size)..last.saturating_add(1).min(size))
         }
     }
 }
@@ -67,6 +68,12 @@ fn one(spec: &str, size: u64) -> Option<Range<u64>> {
 fn number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+/// What orders two numbers that are digits only, however long they are.
+fn magnitude(digits: &str) -> (usize, &str) {
+    let digits = digits.trim_start_matches('0');
+    (digits.len(), digits)
 }
 
 /// Puts ranges together that overlap or nearly touch; each stands where the first of its members stood.
@@ -106,6 +113,11 @@ mod tests {
             ("bytes=10-", 10, Unsatisfiable),
             ("bytes=99999999999999999999-", 10, Unsatisfiable),
             ("bytes=-0", 10, Unsatisfiable),
+            // Beyond every number of ours, and still this way round or that.
+            ("bytes=99999999999999999998-99999999999999999999", 10, Unsatisfiable),
+            ("bytes=99999999999999999999-99999999999999999998", 10, Whole),
+            ("bytes=99999999999999999999-00099999999999999999998", 10, Whole),
+            ("bytes=0007-8", 10, One(7..9)),
             ("bytes=0-", 0, Unsatisfiable),
             ("bytes=-1", 0, Unsatisfiable),
             ("bytes=10-20, 0-0", 10, One(0..1)),

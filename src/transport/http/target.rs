@@ -33,7 +33,7 @@ impl Target {
                 let (scheme, rest) = text.split_once("://")?;
                 let is_http = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
                 let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-                if !is_http || !is_authority(authority) || rest.starts_with('#') {
+                if !is_http || !is_authority(authority) || rest.contains('#') {
                     return None;
                 }
                 rest.strip_prefix('/').unwrap_or(rest)
@@ -145,6 +145,8 @@ mod tests {
             "http://",
             "http://?a",
             "http://h#/a",
+            "http://h/a#b",
+            "http://h/#",
             "http://a@b/a",
             "http://a:b@c/a",
             "http://h:x/a",
