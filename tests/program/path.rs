@@ -119,15 +119,15 @@ fn a_session_survives_a_translator_that_gives_it_other_ports_and_another_address
         let wanted = 2_000_000 * (step as u64 + 1);
         wait_until("the transfer goes on", 20, || here() >= wanted);
         nat.rebind(address(outside));
-        // Who only receives has nothing to say, and shows where it is by its next ping.
+        // Who only receives has nothing to say, and says something when nothing comes any more.
         let reached = here() + 500_000;
         wait_until("bytes come to the new place", 6, || here() >= reached);
     }
     let (code, words) = client.wait(60);
     assert_eq!(code, 0, "{words}");
     assert_same(server.share().join("a.bin"), &out);
-    // Data at first and after each of the four changes. Control shows itself when it has something to say, and may have nothing
-    // between two of them; at its end it has.
+    // Data at first and after each of the four changes. Control shows itself when it has something to say, or when data fell silent;
+    // what came from the old place after a change may have kept data from that.
     let [control, data] = [ports[0], ports[1]].map(|port| nat.addresses(port));
     assert_eq!(data.len(), 5, "{data:?}");
     assert!((2..=5).contains(&control.len()), "{control:?}");

@@ -76,7 +76,7 @@ impl Arrival {
         // Data links are further streams there.
         #[cfg(feature = "one-connection")]
         let further = None;
-        let (reader, writer) = split(met.connection, streams, further, Some(guard));
+        let (reader, writer) = split(met.connection, streams, further, None, Some(guard));
         let link = ControlLink {
             remote,
             receiver: Box::new(UrgentReceiver::here(CarefulReceiver::new(FramedControlReceiver::new(reader), early))),
@@ -206,7 +206,7 @@ async fn join(
         (Ways::Up, None) => (None, Receiving::Stream(receiving)),
         (Ways::Both, None) | (Ways::Down | Ways::Up, Some(_)) => return Err(Ended::Fault(LinkFault::Magic)),
     };
-    Ok((preface, Streams { sending, receiving, further: Some(further(connection)) }))
+    Ok((preface, Streams { sending, receiving, further: Some(further(connection)), nudge: None }))
 }
 
 pub(super) async fn read_preface(stream: &mut RecvStream) -> Result<DataPreface, Ended> {

@@ -12,7 +12,10 @@ use std::{
 };
 
 use quinn::{Endpoint, EndpointConfig};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
 use wire::{PeerId, Ways};
 
 use super::{
@@ -72,6 +75,8 @@ pub(super) struct KnownNode {
     answered: Mutex<Option<(SocketAddr, PeerId)>>,
     /// Its ports for data did not answer.
     data_is_shut: AtomicBool,
+    /// Rung by data links over which it has fallen silent.
+    pub(super) silence: Arc<Notify>,
 }
 
 impl KnownNode {
@@ -83,6 +88,7 @@ impl KnownNode {
             control_tickets,
             answered: Mutex::new(None),
             data_is_shut: AtomicBool::new(false),
+            silence: Arc::default(),
         })
     }
 

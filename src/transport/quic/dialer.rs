@@ -22,8 +22,9 @@ use super::{
     arrival::{data_link, peer_of},
     client::KnownNode,
     early::{Opened, Opener, Outcome, promise},
-    halves::{Receiving, Streams, split},
+    halves::{Prompt, Receiving, Streams, split},
     instead::Instead,
+    nudge::Nudge,
     turned_away,
 };
 
@@ -129,7 +130,7 @@ impl Dialer for QuicDialer {
 fn advise(error: LinkError) -> LinkError {
     match error {
         LinkError::Lost(error) if error.kind() == io::ErrorKind::TimedOut => {
-            LinkError::Lost(io::Error::new(error.kind(), format!("{error}; `--transport tcp` does without")))
+            LinkError::Lost(io::Error::new(error.kind(), format!("{error} (`--transport tcp` does without)")))
         }
         error => error,
     }
@@ -244,7 +245,8 @@ impl Target {
     fn link(&self, connection: Connection, streams: (SendStream, RecvStream), remote: Remote) -> ControlLink {
         #[cfg(feature = "one-connection")]
         self.joined.lock().unwrap_or_else(std::sync::PoisonError::into_inner).replace(connection.clone());
-        let (reader, writer) = split(connection, streams, None, Some(Box::new(self.client.count_link())));
+        let prompt = Some(Prompt::bell(&self.node.silence));
+        let (reader, writer) = split(connection, streams, None, prompt, Some(Box::new(self.client.count_link())));
         ControlLink {
             remote,
             receiver: Box::new(FramedControlReceiver::new(reader)),
@@ -318,6 +320,7 @@ impl Target {
         let (connection, streams) = self.show_in_time(connecting, DataPreface { token, ways }, peer, address).await?;
         let guard: Box<dyn Send> = Box::new(self.client.count_link());
         let not_sent = self.config.socket.not_sent_low_water_bytes;
+        let streams = Streams { nudge: Some(Nudge::new(Arc::clone(&self.node.silence))), ..streams };
         Ok(data_link(connection, ways, streams, address, peer, Some(guard), not_sent))
     }
 
@@ -389,8 +392,9 @@ impl Target {
 
     fn silent(&self) -> LinkError {
         let words = format!(
-            "{} did not answer over QUIC within {} ms: is it up, and does every firewall between let UDP through?",
-            self.endpoint, self.config.handshake_ms
+            "{} did not answer over QUIC within {} s: is it up, and does every firewall between let UDP through?",
+            self.endpoint,
+            self.config.handshake_ms as f64 / 1e3
         );
         LinkError::Lost(io::Error::new(io::ErrorKind::TimedOut, words))
     }
@@ -444,7 +448,7 @@ fn streams_of(
             None
         }
     };
-    Streams { sending, receiving, further: None }
+    Streams { sending, receiving, further: None, nudge: None }
 }
 
 /// A stream, if it can be had without waiting.

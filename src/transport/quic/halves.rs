@@ -11,13 +11,18 @@ use std::{
 
 use flow::{Mode, Rate};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, StoppedError, VarInt};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::{Notify, futures::OwnedNotified},
+    time::Instant,
+};
 use wire::Violation;
 
 use super::{
     super::halves::{Guard, Moded},
-    CLOSED,
-    tuning::{DATA_WINDOW_BYTES_MAX, DATA_WINDOW_BYTES_MIN},
+    CLOSED, CLOSED_TOKEN,
+    nudge::Nudge,
+    tuning::{CONTROL_WINDOW_BYTES, DATA_WINDOW_BYTES_AT_FIRST, DATA_WINDOW_BYTES_MAX, DATA_WINDOW_BYTES_MIN},
 };
 
 /// What ends with the last half.
@@ -35,6 +40,8 @@ pub(super) struct Streams {
     pub(super) receiving: Receiving,
     /// Nothing at the end that dials: it lets the peer open no stream but those of the link.
     pub(super) further: Option<Further>,
+    /// Nothing at the end that accepts: whoever moves is heard of when he says something.
+    pub(super) nudge: Option<Nudge>,
 }
 
 /// Completes when the peer has opened a stream that is none of the link's, or when the connection ends.
@@ -75,7 +82,45 @@ pub(super) struct ReadHalf {
     further: Option<Further>,
     /// What the peer was last told that it may have on its way or unread here.
     window: u32,
+    /// When it is to say something though it has nothing to say.
+    prompt: Option<Prompt>,
     held: Arc<Held>,
+}
+
+/// What makes an end say something that has nothing to say.
+pub(super) enum Prompt {
+    /// Silence on a data link.
+    Silence(Nudge),
+    /// That a data link of the same node's did so.
+    Bell(Arc<Notify>, Pin<Box<OwnedNotified>>),
+}
+
+impl Prompt {
+    /// Rung by the data links.
+    pub(super) fn bell(bell: &Arc<Notify>) -> Self {
+        Self::Bell(Arc::clone(bell), rung(bell))
+    }
+
+    fn heard(&mut self) {
+        if let Self::Silence(nudge) = self {
+            nudge.heard(Instant::now());
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Silence(nudge) => nudge.poll_due(cx),
+            Self::Bell(bell, next) => {
+                ready!(next.as_mut().poll(cx));
+                *next = rung(bell);
+                Poll::Ready(())
+            }
+        }
+    }
+}
+
+fn rung(bell: &Arc<Notify>) -> Pin<Box<OwnedNotified>> {
+    Box::pin(Arc::clone(bell).notified_owned())
 }
 
 /// The writing half.
@@ -87,25 +132,27 @@ pub(super) struct WriteHalf {
 
 type Closing = Pin<Box<dyn Future<Output = Result<Option<VarInt>, StoppedError>> + Send>>;
 
-/// Splits a link over one stream; `guard` lives as long as either half. `further` as in [`Streams`].
+/// Splits a link over one stream; `guard` lives as long as either half. `further` as in [`Streams`], `prompt` at the end that dials.
 pub(super) fn split(
     connection: Connection,
     streams: (SendStream, RecvStream),
     further: Option<Further>,
+    prompt: Option<Prompt>,
     guard: Guard,
 ) -> (ReadHalf, WriteHalf) {
     let held = Arc::new(Held { connection, _guard: Mutex::new(guard) });
     let (sending, receiving) = streams;
     let writer = WriteHalf { stream: sending, closing: None, held: Arc::clone(&held) };
-    (ReadHalf { stream: Receiving::Stream(receiving), further, window: 0, held }, writer)
+    (ReadHalf { stream: Receiving::Stream(receiving), further, window: CONTROL_WINDOW_BYTES, prompt, held }, writer)
 }
 
 /// The same for a link that may carry one way only.
 pub(super) fn split_ways(connection: Connection, streams: Streams, guard: Guard) -> (ReadHalf, Option<WriteHalf>) {
     let held = Arc::new(Held { connection, _guard: Mutex::new(guard) });
-    let Streams { sending, receiving, further } = streams;
+    let Streams { sending, receiving, further, nudge } = streams;
     let writer = sending.map(|stream| WriteHalf { stream, closing: None, held: Arc::clone(&held) });
-    (ReadHalf { stream: receiving, further, window: 0, held }, writer)
+    let prompt = nudge.map(Prompt::Silence);
+    (ReadHalf { stream: receiving, further, window: DATA_WINDOW_BYTES_AT_FIRST, prompt, held }, writer)
 }
 
 impl ReadHalf {
@@ -146,11 +193,40 @@ impl AsyncRead for ReadHalf {
         if read.is_pending() {
             read = self.poll_further(cx, buf);
         }
+        let Self { prompt, held, window, .. } = &mut *self;
+        match prompt {
+            Some(prompt) if read.is_ready() => prompt.heard(),
+            Some(prompt) => {
+                while prompt.poll(cx).is_ready() {
+                    speak(&held.connection, *window);
+                }
+            }
+            None => {}
+        }
         read.map_err(|error| match self.held.connection.close_reason() {
             // Found by this end: the peer has used what it was given no credit for, or spoken no QUIC.
             Some(ConnectionError::TransportError(fault)) => broken(fault.to_string()),
+            Some(ConnectionError::TimedOut) => {
+                let words = "nothing comes over QUIC any more: the other end is gone, or UDP no longer gets through";
+                io::Error::new(io::ErrorKind::TimedOut, words)
+            }
+            // A node's control port asks for no token.
+            Some(ConnectionError::ApplicationClosed(close))
+                if close.error_code == CLOSED_TOKEN && matches!(self.prompt, Some(Prompt::Bell(..))) =>
+            {
+                let words = "this is a node's port for data: dial the one that `evenkeel serve` names as `peers`";
+                io::Error::new(io::ErrorKind::ConnectionRefused, words)
+            }
             _ => error,
         })
+    }
+}
+
+/// Has `connection` send a datagram that changes nothing, and that the other end acknowledges: quinn sends no ping when it is asked to,
+/// but a window that has become wider is told at once. It is the one in force, made a byte narrower just before.
+fn speak(connection: &Connection, window: u32) {
+    for window in [window - 1, window] {
+        connection.set_receive_window(VarInt::from_u32(window));
     }
 }
 

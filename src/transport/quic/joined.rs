@@ -18,7 +18,8 @@ pub(super) async fn take_data(connection: Connection, address: SocketAddr, peer:
     while let Ok((sending, mut receiving)) = connection.accept_bi().await {
         let Ok(DataPreface { token, ways }) = read_preface(&mut receiving).await else { continue };
         let not_sent = reception.config.not_sent_bytes;
-        let streams = Streams { sending: Some(sending), receiving: Receiving::Stream(receiving), further: None };
+        let streams =
+            Streams { sending: Some(sending), receiving: Receiving::Stream(receiving), further: None, nudge: None };
         let link = data_link(connection.clone(), ways, streams, address, peer, None, not_sent);
         let _ = reception.front.data(DataArrival { token, link });
     }
@@ -35,6 +36,7 @@ pub(super) async fn dial(
     let (mut sending, receiving) = connection.open_bi().await.map_err(|error| LinkError::Lost(error.into()))?;
     let ways = Ways::Both;
     sending.write_all(&DataPreface { token, ways }.encode()).await.map_err(|error| LinkError::Lost(error.into()))?;
-    let streams = Streams { sending: Some(sending), receiving: Receiving::Stream(receiving), further: None };
+    let streams =
+        Streams { sending: Some(sending), receiving: Receiving::Stream(receiving), further: None, nudge: None };
     Ok(data_link(connection, ways, streams, address, peer, None, not_sent_bytes))
 }

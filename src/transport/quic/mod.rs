@@ -40,6 +40,7 @@ mod instead;
 #[cfg(feature = "one-connection")]
 mod joined;
 mod listener;
+mod nudge;
 mod place;
 mod proof;
 mod reset;

@@ -7,7 +7,7 @@ use quinn::{IdleTimeout, TransportConfig, VarInt};
 use super::gauge::GaugeFactory;
 
 /// Control frames of one session that wait here unread: 4 of the largest. Beyond, the peer is held back by flow control.
-const CONTROL_WINDOW_BYTES: u32 = 256 << 10;
+pub(super) const CONTROL_WINDOW_BYTES: u32 = 256 << 10;
 /// Written and not acknowledged, on a control link: as much as the actor lets wait for its writer.
 const CONTROL_SEND_BYTES: u64 = 1 << 20;
 /// What a data link may have unread before its rate is known.
@@ -18,8 +18,9 @@ pub(super) const DATA_WINDOW_BYTES_MIN: u32 = 16 << 10;
 pub(super) const DATA_WINDOW_BYTES_MAX: u32 = 16 << 20;
 /// What a data link may have written and not acknowledged before its path is known.
 pub(super) const DATA_SEND_BYTES_AT_FIRST: u64 = 256 << 10;
-/// Silence after which a control connection is given up. Nobody says that a process was killed, as the kernel does for TCP.
-const CONTROL_IDLE_MAX: Duration = Duration::from_secs(30);
+/// Silence after which a control connection is given up: three questions that nobody answered. Nobody says that a process was killed, as
+/// the kernel does for TCP.
+const CONTROL_IDLE_MAX: Duration = Duration::from_secs(15);
 /// The same of a data link: five questions that nobody answered. It is dialled anew by the session that it belongs to, or that one
 /// is, and over TCP if need be; until then what is under way stands still.
 const DATA_IDLE_MAX: Duration = Duration::from_secs(10);
@@ -28,8 +29,8 @@ const DATA_IDLE_MAX: Duration = Duration::from_secs(10);
 /// say has nothing to say himself, and until then it goes to where he was.
 const CONTROL_KEEPALIVE: Duration = Duration::from_secs(5);
 /// Of a data link it is waited for with a file under way. Where bytes move none is sent; a silent link costs a datagram each way
-/// in that time.
-const DATA_KEEPALIVE: Duration = Duration::from_secs(2);
+/// in that time. One over which bytes came a moment ago says something sooner, see [`Nudge`](super::nudge::Nudge).
+pub(super) const DATA_KEEPALIVE: Duration = Duration::from_secs(2);
 
 /// Which end of a connection.
 #[derive(Copy, Clone, Debug)]

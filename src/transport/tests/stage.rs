@@ -106,7 +106,8 @@ impl Front for FakeFront {
     }
 
     fn fault(&self, _address: SocketAddr, fault: LinkFault) {
-        self.faults.try_send(fault).ok().unwrap();
+        // One that nobody waits for: a datagram may come to a socket whose test has ended.
+        let _ = self.faults.try_send(fault);
     }
 }
 

@@ -8,7 +8,10 @@ use flow::Rate;
 use tokio::time::timeout;
 use wire::{DataHeader, Ways};
 
-use super::{super::tuning::DATA_WINDOW_BYTES_AT_FIRST, relay::Relay};
+use super::{
+    super::tuning::{DATA_KEEPALIVE, DATA_WINDOW_BYTES_AT_FIRST},
+    relay::Relay,
+};
 use crate::transport::{
     DialConfig, ListenConfig, QuicClient, QuicDialer,
     tests::stage::{Expect, Over, Stage, credentials, ping, receive, receive_chunk, send, sender, token},
@@ -100,5 +103,35 @@ async fn a_session_goes_on_when_its_packets_come_from_another_port() {
         assert_eq!(receive(&mut theirs.receiver).await.unwrap(), Some(ping(nonce)));
         send(&mut theirs.sender, &ping(nonce + 100)).await;
         assert_eq!(receive(&mut ours.receiver).await.unwrap(), Some(ping(nonce + 100)));
+    }
+}
+
+/// It sent nothing more until its next ping, two seconds later, and what was sent to it went to where it had been.
+#[tokio::test]
+async fn who_only_receives_says_where_it_is_when_nothing_comes_any_more() {
+    let mut stage = Stage::open(ListenConfig::default());
+    let data = Relay::before(stage.data_address(0), Duration::from_millis(2)).await;
+    let dialer = stage.dialer_over(Over::Quic, &credentials());
+    let _control = stage.meet(dialer.as_ref()).await;
+    for (index, ways) in [Ways::Down, Ways::Both].into_iter().enumerate() {
+        let mark = token(index as u8);
+        stage.issue(mark, 0);
+        let offer = DataOffer { ways, endpoint: data.address.to_string(), ..stage.offer(Over::Quic, mark, 0) };
+        let mut ours = dialer.data(offer).await.unwrap();
+        let mut theirs = stage.next_arrival().await.1.link;
+        let mut bring = async |at: u64| {
+            let header = DataHeader { len: CHUNK, transfer: 1, offset: at * u64::from(CHUNK) };
+            let chunk = Bytes::from(vec![3; CHUNK as usize]);
+            sender(&mut theirs.sender).start_send(header, chunk.into()).unwrap();
+            poll_fn(|cx| sender(&mut theirs.sender).poll_flush(cx)).await.unwrap();
+            timeout(DATA_KEEPALIVE, receive_chunk(&mut ours.receiver)).await.expect("a chunk");
+        };
+        for at in 0..6 {
+            if at > 3 {
+                // What the node sends is lost now: only a word of the receiver's shows it where to send.
+                data.rebind();
+            }
+            bring(at).await;
+        }
     }
 }
