@@ -66,8 +66,8 @@ impl ShaperConfig {
         self.quantum(mode, MANY_LEAVES, Rate::ZERO, u64::MAX, ceiling)
     }
 
-    /// The largest below a total of `line`, whoever gets it, or those who are fast among many slow ones would have it in lumps: of 10 MB/s
-    /// three had 128 KiB each in turns, with nothing in between for a tenth of a second, and a second was 1.3 % over.
+    /// The largest below a total of `line` that is so large only because leaves are many, or those who are fast among slow ones would have
+    /// it in lumps: of 10 MB/s three had 128 KiB each in turns, with nothing in between for a tenth of a second, and a second was 1.3 % over.
     pub(crate) fn of_line(&self, line: Rate) -> u32 {
         let part = line.bytes_per_second() / PARTS_OF_A_SECOND;
         u32::try_from(part.max(u64::from(self.quantum_bytes_at_first))).unwrap_or(u32::MAX)

@@ -31,6 +31,9 @@ pub struct Release {
 /// How far above its guarantee a leaf's pace is before what is lent to it comes in larger pieces than that.
 const FAR_ABOVE: u64 = 4;
 
+/// Among so few the pieces are as small as the leaf's own rate asks for; that they are a large part of the line's second then is its own.
+const FEW_LEAVES: usize = 2;
+
 /// One direction of one worker. See the module's documentation.
 #[derive(Debug)]
 pub struct Shaper {
@@ -267,9 +270,8 @@ impl Shaper {
         let pace = if tier == Tier::Guaranteed { 0 } else { leaf.pace.after_waiting(self.now) };
         let is_far = pace / FAR_ABOVE > guarantee.bytes_per_second();
         let pace = if is_far { pace } else { 0 };
-        self.config
-            .quantum(leaf.mode, self.leaf_of.len(), guarantee, pace, ceiling)
-            .min(self.config.of_line(self.total.rate()))
+        let quantum = |leaves| self.config.quantum(leaf.mode, leaves, guarantee, pace, ceiling);
+        quantum(self.leaf_of.len()).min(self.config.of_line(self.total.rate()).max(quantum(FEW_LEAVES)))
     }
 
     /// Walks down to the leaf whose turn it is, parking branches whose bucket is found empty. `None`: look again.

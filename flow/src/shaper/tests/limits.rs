@@ -282,3 +282,16 @@ fn three_fast_ones_among_many_slow_ones_have_the_line_in_small_pieces() {
     let busiest = sim.busiest_second(|_| true);
     assert!(busiest <= total + total / 100, "{busiest} of {total}");
 }
+
+/// In pieces of 0.5 % of the line, 20 KB, 64 KiB took four turns beside a neighbour, and a floor of 3 of 4 MB/s held 2.8.
+#[test]
+fn a_fast_one_among_few_goes_in_pieces_of_its_own_rate() {
+    let mut sim = Sim::new(rate(4_000_000), 1);
+    for (leaf, own) in [(0, 3_000_000), (1, 1_000_000)] {
+        sim.join(leaf, Rate::UNLIMITED, assigned(own));
+        sim.start(leaf);
+    }
+    sim.run(2 * SECOND);
+    sim.check();
+    assert!(sim.sent.iter().any(|sent| sent.leaf == 0 && sent.bytes == 3_000_000 / 80));
+}
