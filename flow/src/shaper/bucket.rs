@@ -3,9 +3,13 @@
 //! Permission is one atomic clock (see `clock.rs`); a draw is one compare-and-swap, so the limit holds exactly over all
 //! threads and no thread strands a share of it (DESIGN section 6).
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU32, AtomicU64, Ordering},
+};
 
-use super::clock::{NEVER, SLACK_NS, Slack, advanced, cost_ns, retuned};
+use super::clock::{NEVER, Slack, advanced, cost_ns, retuned};
+use super::line::Line;
 use super::tier::{TIERS, Tier};
 use crate::{Moment, Rate};
 
@@ -17,14 +21,6 @@ pub(crate) fn rate_changes() -> u64 {
     RATE_CHANGES.load(Ordering::Acquire)
 }
 
-/// The last worker to borrow lets the others go first by this much, so that two workers with nothing guaranteed alternate
-/// instead of the quicker one taking all.
-const TURN_NS: u64 = SLACK_NS / 20;
-
-/// The last worker to draw within a guarantee lets another that waits with one go first by this much: a grid of wakings and how late
-/// they are. Less than what must lie unclaimed before anything is lent.
-const GIVE_WAY_NS: u64 = SLACK_NS * 9 / 20;
-
 /// One limit, shared by threads. Draws are lock-free; the rate may change at any time.
 #[derive(Debug)]
 pub struct SharedBucket {
@@ -32,17 +28,12 @@ pub struct SharedBucket {
     /// The moment up to which permission has been spent, in nanoseconds.
     spent_until: AtomicU64,
     last_borrower: AtomicU32,
-    /// Shapers that draw on it as their total.
-    workers: AtomicU32,
+    /// Of those that draw on it as their total.
+    line: OnceLock<Arc<Line>>,
     /// What a unit of a peer's weight is assigned below it, in bytes per second as the bits of an `f64`.
     fair_rate: AtomicU64,
     /// Until when a tier leaves what lies unclaimed to those before it.
     held_until: [AtomicU64; TIERS],
-    /// Workers on which a foreground leaf waits for it.
-    foreground: AtomicU32,
-    /// Workers on which a leaf waits for it within its guarantee, and the last of them to draw.
-    promised: AtomicU32,
-    last_promised: AtomicU32,
 }
 
 impl SharedBucket {
@@ -52,12 +43,9 @@ impl SharedBucket {
             rate: AtomicU64::new(rate.bytes_per_second()),
             spent_until: AtomicU64::new(0),
             last_borrower: AtomicU32::new(0),
-            workers: AtomicU32::new(0),
+            line: OnceLock::new(),
             fair_rate: AtomicU64::new(0.0_f64.to_bits()),
             held_until: Default::default(),
-            foreground: AtomicU32::new(0),
-            promised: AtomicU32::new(0),
-            last_promised: AtomicU32::new(0),
         }
     }
 
@@ -124,53 +112,9 @@ impl SharedBucket {
         f64::from_bits(self.fair_rate.load(Ordering::Relaxed))
     }
 
-    /// Counts a worker in or out.
-    pub(crate) fn add_worker(&self) {
-        self.workers.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn remove_worker(&self) {
-        self.workers.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn has_one_worker(&self) -> bool {
-        self.workers.load(Ordering::Relaxed) <= 1
-    }
-
-    /// What `worker` must leave unclaimed to draw in this tier from its total; `waits`: it is one of those with a guarantee that wait.
-    pub(crate) fn reserve_ns(&self, tier: Tier, worker: u32, waits: bool) -> u64 {
-        if self.has_one_worker() {
-            return tier.reserve_ns(true);
-        }
-        let turn_ns = match tier {
-            Tier::Guaranteed => {
-                let others = self.promised() > u32::from(waits);
-                if others && self.last_promised.load(Ordering::Relaxed) == worker { GIVE_WAY_NS } else { 0 }
-            }
-            _ if self.is_last_borrower(worker) => TURN_NS,
-            _ => 0,
-        };
-        tier.reserve_ns(false) + turn_ns
-    }
-
-    /// Counts a worker on which somebody waits within a guarantee in or out.
-    pub(crate) fn note_promised(&self, waits: bool) {
-        match waits {
-            true => self.promised.fetch_add(1, Ordering::Relaxed),
-            false => self.promised.fetch_sub(1, Ordering::Relaxed),
-        };
-    }
-
-    /// On how many workers somebody waits within a guarantee.
-    pub(crate) fn promised(&self) -> u32 {
-        self.promised.load(Ordering::Relaxed)
-    }
-
-    /// Remembers who drew last within a guarantee.
-    pub(crate) fn note_kept(&self, worker: u32) {
-        if self.last_promised.load(Ordering::Relaxed) != worker {
-            self.last_promised.store(worker, Ordering::Relaxed);
-        }
+    /// Of the workers that draw on it as their total.
+    pub(crate) fn line(&self) -> Arc<Line> {
+        Arc::clone(self.line.get_or_init(Arc::default))
     }
 
     /// Somebody who goes in `tier` asks again in a moment: until `until`, lower tiers do not take what that will take.
@@ -185,19 +129,6 @@ impl SharedBucket {
 
     pub(crate) fn held_until(&self, tier: Tier) -> u64 {
         self.held_until[tier.index()].load(Ordering::Relaxed)
-    }
-
-    /// Counts a worker on which foreground waits in or out.
-    pub(crate) fn note_foreground(&self, waits: bool) {
-        match waits {
-            true => self.foreground.fetch_add(1, Ordering::Relaxed),
-            false => self.foreground.fetch_sub(1, Ordering::Relaxed),
-        };
-    }
-
-    /// On how many workers foreground waits.
-    pub(crate) fn foreground(&self) -> u32 {
-        self.foreground.load(Ordering::Relaxed)
     }
 
     /// Whether `borrower` was the last to be noted.

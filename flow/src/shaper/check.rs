@@ -3,7 +3,7 @@
 use super::leaf::Leaf;
 use super::ring::NONE;
 use super::shaper::Shaper;
-use super::tier::Tier;
+use super::tier::{RINGS, Tier};
 use super::tree::{Kind, NodeId, ROOT};
 
 impl Shaper {
@@ -27,9 +27,8 @@ impl Shaper {
                 }
                 Kind::Leaf(index) => self.check_leaf(id, index),
             }
-            for tier in Tier::ALL {
-                self.check_ring(id, tier);
-            }
+            self.check_queue(id);
+            (0..RINGS).for_each(|nth| self.check_ring(id, nth));
         }
         assert_eq!(timers, self.wheel.armed(), "timers belong to nodes");
         assert_eq!(parked, self.parked, "parked branches are counted");
@@ -44,8 +43,8 @@ impl Shaper {
     fn check_branch_seats(&self, id: NodeId) {
         let node = &self.tree.nodes[id as usize];
         for tier in Tier::ALL {
-            let expected = node.is_open(tier) && !node.rings[tier.index()].is_empty();
-            let seated = self.tree.places[id as usize].seats[tier.index()].taken;
+            let expected = node.is_open(tier) && self.tree.has_waiting(id, tier);
+            let seated = self.tree.is_seated(id, tier);
             assert_eq!(seated, expected, "branch {id} in {tier:?}");
         }
     }
@@ -55,23 +54,36 @@ impl Shaper {
         let leaf = &self.leaves[index as usize];
         assert_eq!((leaf.node, self.leaf_of.get(&leaf.key)), (id, Some(&index)), "leaf {index} and its node agree");
         for tier in Tier::ALL {
-            let seated = self.tree.places[id as usize].seats[tier.index()].taken;
+            let seated = self.tree.is_seated(id, tier);
             assert_eq!(seated, leaf.tier == Some(tier), "leaf {index} in {tier:?}");
         }
         let waits = leaf.tier.is_some() || self.wheel.is_armed(id);
         assert_eq!(waits, leaf.request > 0, "leaf {index} with {} bytes asked for: seated or timed", leaf.request);
     }
 
+    /// All in a queue are children, and a branch stands where its first does, or has had its turn.
+    fn check_queue(&self, parent: NodeId) {
+        for id in self.tree.nodes[parent as usize].due.check(&self.tree.places) {
+            assert!(id != ROOT && self.tree.parent(id) == parent, "{id} is a child of {parent}");
+            let seat = &self.tree.places[id as usize].due;
+            let first = self.tree.nodes[id as usize].due.first_at(&self.tree.places);
+            assert!(
+                first.is_none_or(|first| seat.at == first.max(seat.not_before)),
+                "{id} stands where its first does"
+            );
+        }
+    }
+
     /// Both directions of a ring agree and all in it are children.
-    fn check_ring(&self, parent: NodeId, tier: Tier) {
+    fn check_ring(&self, parent: NodeId, nth: usize) {
         let mut left = self.tree.nodes.len();
-        for head in self.tree.nodes[parent as usize].rings[tier.index()].heads() {
+        for head in self.tree.nodes[parent as usize].rings[nth].heads() {
             let (mut previous, mut id) = (NONE, head);
             while id != NONE {
-                assert!(left > 0, "ring of {parent} in {tier:?} has no end");
+                assert!(left > 0, "ring {nth} of {parent} has no end");
                 left -= 1;
-                let seat = &self.tree.places[id as usize].seats[tier.index()];
-                assert!(seat.taken && seat.prev == previous, "links of {id} below {parent} in {tier:?}");
+                let seat = &self.tree.places[id as usize].seats[nth];
+                assert!(seat.taken && seat.prev == previous, "links of {id} below {parent} in ring {nth}");
                 assert!(id != ROOT && self.tree.parent(id) == parent, "{id} is a child of {parent}");
                 previous = id;
                 id = seat.next;

@@ -1,6 +1,6 @@
 //! One transfer direction: what it asks for, what it was promised, how far it may go.
 
-use super::clock::{Clock, NANOS_PER_MILLI, NEVER, OWED_NS, Slack};
+use super::clock::{Clock, NANOS_PER_MILLI, NEVER, OWED_NS, Slack, cost_ns};
 use super::mode::Mode;
 use super::pace::Pace;
 use super::peer_node::millionths;
@@ -29,6 +29,15 @@ const IDLE_NS: u64 = 500 * NANOS_PER_MILLI;
 
 /// How long a woken leaf lives on a provisional guarantee: two of the early rounds that its waking triggers (one per 250 ms).
 pub(super) const PROVISIONAL_NS: u64 = 500 * NANOS_PER_MILLI;
+
+/// How far before others a woken leaf is due: nobody who is under way is owed more than a piece, the longest of which is a second's.
+const WOKEN_AHEAD_NS: u64 = 1_000 * NANOS_PER_MILLI;
+
+/// A moment, about `now`, after all that came of it before.
+pub(super) fn next_turn(turned_at: &mut u64, now: u64) -> u64 {
+    *turned_at = now.max(*turned_at + 1);
+    *turned_at
+}
 
 /// Where a leaf with a request belongs now.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
@@ -162,6 +171,16 @@ impl Leaf {
             return Standing { tier: Some(Tier::Guaranteed), timer: None };
         }
         Standing { tier: Some(self.borrows_in()), timer: (guaranteed_at != NEVER).then_some(guaranteed_at) }
+    }
+
+    /// When it fell due within its guarantee, `turned_at` being the last turn of those that nothing gates: they have no due date and take
+    /// turns. One that woke goes first.
+    pub(crate) fn due_at(&self, peer_ready_at: u64, piece: u32, turned_at: &mut u64, now: u64) -> u64 {
+        match self.guarantee.ready_at().max(peer_ready_at) {
+            _ if self.woken => now.saturating_sub(WOKEN_AHEAD_NS),
+            _ if self.guarantee.rate().is_unlimited() => next_turn(turned_at, now),
+            at => at.saturating_add(cost_ns(self.request.min(piece), self.guarantee.rate())),
+        }
     }
 
     /// The tier in which it would go if it asked once more.

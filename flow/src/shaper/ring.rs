@@ -1,4 +1,4 @@
-//! Deficit round robin among the children of one node, in one tier.
+//! Deficit round robin among the children of one node that borrow, in one tier.
 //!
 //! Shreedhar and Varghese's DRR with three changes that the shaper needs:
 //! - a release is never split, so a deficit may go below zero and is paid back in later rounds;
@@ -7,11 +7,9 @@
 //!   that has had its turn waits for the next round. No child has more than one turn in a round either way;
 //! - the credit of a round tunes itself: it grows when many turns pass without a release and shrinks when none do, so that
 //!   a release costs O(1) turns whatever the weights and quanta are.
-//!
-//! Guarantees are served in the order in which they fall due, one release a turn: their clocks already say how much each
-//! may have, and together they fit the total. Rounds by weight would hold a fast one back until every slow one has had a turn.
 
-use super::tier::{TIERS, Tier};
+use super::due::DueSeat;
+use super::tier::RINGS;
 
 pub(crate) const NONE: u32 = u32::MAX;
 
@@ -40,18 +38,19 @@ pub(crate) struct Seat {
     due: u64,
 }
 
-/// What rings know of a node as a child.
+/// What a node's queue and its rings know of a child.
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) weight: f64,
-    pub(crate) seats: [Seat; TIERS],
+    pub(crate) due: DueSeat,
+    pub(crate) seats: [Seat; RINGS],
 }
 
 impl Place {
     pub(crate) fn new(weight: f64) -> Self {
         // Due since round 0 with something in hand: a newcomer's first turn comes first.
         let seat = Seat { prev: NONE, next: NONE, taken: false, deficit: 1.0, due: 0 };
-        Place { weight: sane_weight(weight), seats: [seat; TIERS] }
+        Place { weight: sane_weight(weight), due: DueSeat::new(), seats: [seat; RINGS] }
     }
 }
 
@@ -64,7 +63,7 @@ struct Queue {
 
 const EMPTY: Queue = Queue { head: NONE, tail: NONE };
 
-/// The children of one node that can release in one tier, in the order of their turns.
+/// The children of one node that can release in one nth, in the order of their turns.
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct Ring {
     /// Those who came back to a turn that is already due, those who stayed and wait for it, those whose turn is in the
@@ -92,14 +91,10 @@ impl Ring {
     }
 
     /// Seats a child according to the round in which its turn is due.
-    /// Among guarantees, `first` comes before those that have been going.
-    pub(crate) fn enter(&mut self, places: &mut [Place], id: u32, tier: Tier, first: bool) {
-        if tier == Tier::Guaranteed {
-            return self.push(places, id, tier, if first { BACK } else { THIS });
-        }
+    pub(crate) fn enter(&mut self, places: &mut [Place], id: u32, nth: usize) {
         let place = &mut places[id as usize];
         let credit = self.credit_per_weight * place.weight;
-        let seat = &mut place.seats[tier.index()];
+        let seat = &mut place.seats[nth];
         let missed = self.round.saturating_sub(seat.due);
         if missed > 0 {
             // The rounds it was away for would each have paid back one credit; at most one is kept in hand.
@@ -107,28 +102,27 @@ impl Ring {
             seat.due = self.round;
         }
         let queue = if seat.due <= self.round { BACK } else { NEXT };
-        self.push(places, id, tier, queue);
+        self.push(places, id, nth, queue);
     }
 
     /// Takes a child's seat away. Deficit and due round stay with the child.
-    pub(crate) fn leave(&mut self, places: &mut [Place], id: u32, tier: Tier) {
-        let tier = tier.index();
-        let seat = &mut places[id as usize].seats[tier];
+    pub(crate) fn leave(&mut self, places: &mut [Place], id: u32, nth: usize) {
+        let seat = &mut places[id as usize].seats[nth];
         let (prev, next) = (seat.prev, seat.next);
         (seat.prev, seat.next, seat.taken) = (NONE, NONE, false);
         match prev {
             // A child at an end is the end of exactly one queue.
             NONE => self.queues.iter_mut().filter(|queue| queue.head == id).for_each(|queue| queue.head = next),
-            _ => places[prev as usize].seats[tier].next = next,
+            _ => places[prev as usize].seats[nth].next = next,
         }
         match next {
             NONE => self.queues.iter_mut().filter(|queue| queue.tail == id).for_each(|queue| queue.tail = prev),
-            _ => places[next as usize].seats[tier].prev = prev,
+            _ => places[next as usize].seats[nth].prev = prev,
         }
     }
 
     /// Whose turn it is.
-    pub(crate) fn turn(&mut self, places: &mut [Place], tier: Tier) -> Option<u32> {
+    pub(crate) fn turn(&mut self, places: &mut [Place], nth: usize) -> Option<u32> {
         loop {
             let id = match [self.queues[BACK].head, self.queues[THIS].head] {
                 [NONE, NONE] if self.queues[NEXT].head == NONE => return None,
@@ -138,37 +132,27 @@ impl Ring {
                 }
                 [NONE, id] | [id, _] => id,
             };
-            if tier == Tier::Guaranteed {
-                return Some(id);
-            }
             self.turns += 1;
-            if places[id as usize].seats[tier.index()].deficit > 0.0 {
+            if places[id as usize].seats[nth].deficit > 0.0 {
                 return Some(id);
             }
             self.skips += 1;
-            self.end_turn(places, id, tier);
+            self.end_turn(places, id, nth);
         }
     }
 
     /// Books a release; the turn ends when the deficit is used up.
-    pub(crate) fn charge(&mut self, places: &mut [Place], id: u32, tier: Tier, bytes: u32) {
-        let seat = &mut places[id as usize].seats[tier.index()];
-        if tier == Tier::Guaranteed {
-            if seat.taken {
-                self.leave(places, id, tier);
-                self.push(places, id, tier, THIS);
-            }
-            return;
-        }
+    pub(crate) fn charge(&mut self, places: &mut [Place], id: u32, nth: usize, bytes: u32) {
+        let seat = &mut places[id as usize].seats[nth];
         seat.deficit -= f64::from(bytes);
         if seat.deficit <= 0.0 {
-            self.end_turn(places, id, tier);
+            self.end_turn(places, id, nth);
         }
     }
 
     /// Books a release back.
-    pub(crate) fn refund(places: &mut [Place], id: u32, tier: Tier, bytes: u32) {
-        places[id as usize].seats[tier.index()].deficit += f64::from(bytes);
+    pub(crate) fn refund(places: &mut [Place], id: u32, nth: usize, bytes: u32) {
+        places[id as usize].seats[nth].deficit += f64::from(bytes);
     }
 
     /// The seated children, for the recount.
@@ -185,26 +169,25 @@ impl Ring {
         (self.turns, self.skips) = (0, 0);
     }
 
-    fn end_turn(&mut self, places: &mut [Place], id: u32, tier: Tier) {
+    fn end_turn(&mut self, places: &mut [Place], id: u32, nth: usize) {
         let place = &mut places[id as usize];
         let credit = self.credit_per_weight * place.weight;
-        let seat = &mut place.seats[tier.index()];
+        let seat = &mut place.seats[nth];
         seat.deficit += credit;
         seat.due = self.round + 1;
         if seat.taken {
-            self.leave(places, id, tier);
-            self.push(places, id, tier, NEXT);
+            self.leave(places, id, nth);
+            self.push(places, id, nth, NEXT);
         }
     }
 
-    fn push(&mut self, places: &mut [Place], id: u32, tier: Tier, queue: usize) {
-        let tier = tier.index();
+    fn push(&mut self, places: &mut [Place], id: u32, nth: usize, queue: usize) {
         let queue = &mut self.queues[queue];
-        let seat = &mut places[id as usize].seats[tier];
+        let seat = &mut places[id as usize].seats[nth];
         (seat.prev, seat.next, seat.taken) = (queue.tail, NONE, true);
         match queue.tail {
             NONE => queue.head = id,
-            tail => places[tail as usize].seats[tier].next = id,
+            tail => places[tail as usize].seats[nth].next = id,
         }
         queue.tail = id;
     }
@@ -218,12 +201,12 @@ mod tests {
         let mut places: Vec<Place> = weights.iter().map(|&weight| Place::new(weight)).collect();
         let mut ring = Ring::new();
         for id in 0..weights.len() as u32 {
-            ring.enter(&mut places, id, Tier::Lent, false);
+            ring.enter(&mut places, id, 0);
         }
         let mut sums = vec![0; weights.len()];
         for _ in 0..releases {
-            let id = ring.turn(&mut places, Tier::Lent).expect("seated");
-            ring.charge(&mut places, id, Tier::Lent, bytes[id as usize]);
+            let id = ring.turn(&mut places, 0).expect("seated");
+            ring.charge(&mut places, id, 0, bytes[id as usize]);
             sums[id as usize] += u64::from(bytes[id as usize]);
         }
         sums
@@ -250,18 +233,18 @@ mod tests {
         let mut places = vec![Place::new(1.0); 3];
         let mut ring = Ring::new();
         for id in 0..3 {
-            ring.enter(&mut places, id, Tier::Lent, false);
+            ring.enter(&mut places, id, 0);
         }
         let mut sums = [0_u32; 3];
         for _ in 0..3_000 {
-            let id = ring.turn(&mut places, Tier::Lent).expect("seated");
+            let id = ring.turn(&mut places, 0).expect("seated");
             // Children 0 and 1 leave and come back around every release, as leaves do.
             if id < 2 {
-                ring.leave(&mut places, id, Tier::Lent);
+                ring.leave(&mut places, id, 0);
             }
-            ring.charge(&mut places, id, Tier::Lent, 1000);
+            ring.charge(&mut places, id, 0, 1000);
             if id < 2 {
-                ring.enter(&mut places, id, Tier::Lent, false);
+                ring.enter(&mut places, id, 0);
             }
             sums[id as usize] += 1;
         }

@@ -8,7 +8,8 @@ use std::sync::{
 use super::bucket::{SharedBucket, rate_changes};
 use super::clock::{NANOS_PER_MILLI, Slack, cost_ns};
 use super::keys::KeyMap;
-use super::leaf::{Counted, Leaf, LeafRates};
+use super::leaf::{Counted, Leaf, LeafRates, next_turn};
+use super::line::Seat;
 use super::mode::Mode;
 use super::peer::{Peer, waking};
 use super::quantum::ShaperConfig;
@@ -55,28 +56,20 @@ pub struct Shaper {
     /// Rate changes of buckets that parked branches have been told of, and when they were last told.
     pub(super) changes_seen: u64,
     changes_seen_at: Option<u64>,
-    /// Whether the total was told that foreground waits here.
-    pub(super) foreground: bool,
-    /// Whether it was told that somebody waits here within a guarantee.
-    pub(super) promised: bool,
+    /// Among the workers on the total.
+    pub(super) seat: Seat,
+    /// When somebody whom nothing gates had his turn last, in moments of which no two are the same.
+    turned_at: u64,
     /// Until when leaves may live on what nobody has planned, on this worker: later no peer has to be looked up.
     pub(super) waking_until: u64,
-}
-
-impl Drop for Shaper {
-    fn drop(&mut self) {
-        self.note_foreground(false);
-        self.note_promised(false);
-        self.total.remove_worker();
-    }
 }
 
 impl Shaper {
     /// A shaper that draws on `total`, with the default group, uncapped.
     pub fn new(total: Arc<SharedBucket>, config: ShaperConfig, now: Moment) -> Self {
         static WORKERS: AtomicU32 = AtomicU32::new(1);
-        total.add_worker();
         let mut shaper = Shaper {
+            seat: Seat::new(total.line()),
             total,
             config,
             worker: WORKERS.fetch_add(1, Ordering::Relaxed),
@@ -91,8 +84,7 @@ impl Shaper {
             parked: 0,
             changes_seen: rate_changes(),
             changes_seen_at: None,
-            foreground: false,
-            promised: false,
+            turned_at: 0,
             waking_until: 0,
         };
         shaper.put_group(GroupKey(0), Arc::new(SharedBucket::new(Rate::UNLIMITED)), 1.0);
@@ -193,6 +185,7 @@ impl Shaper {
     pub fn poll(&mut self, now: Moment) -> Option<Release> {
         self.now = self.now.max(now.as_nanos());
         let now = self.now;
+        self.seat.look_around();
         self.notice_rate_changes();
         while let Some(id) = self.wheel.expire(now) {
             match self.tree.nodes[id as usize].kind {
@@ -203,7 +196,7 @@ impl Shaper {
         }
         for tier in Tier::ALL {
             while self.tree.has_backlog(tier) {
-                let reserve_ns = self.total.reserve_ns(tier, self.worker, self.promised);
+                let reserve_ns = self.reserve_ns(tier);
                 if self.total.ready_at(reserve_ns).max(self.held_until(tier)) > now {
                     // Lower tiers need more than this one, and are held longer.
                     self.note_waiting();
@@ -211,6 +204,7 @@ impl Shaper {
                 }
                 let Some(index) = self.next_in_turn(tier) else { continue };
                 if let Some(release) = self.release(index, tier, reserve_ns) {
+                    self.note_waiting();
                     return Some(release);
                 }
             }
@@ -294,7 +288,7 @@ impl Shaper {
     fn branch_ready_at(&self, id: NodeId, tier: Tier) -> u64 {
         match &self.tree.nodes[id as usize].kind {
             Kind::Group(bucket) => {
-                let ready_at = bucket.ready_at(tier.reserve_ns(self.total.has_one_worker()));
+                let ready_at = bucket.ready_at(tier.reserve_ns(self.seat.has_one_worker()));
                 ready_at.max(self.held_at(bucket, tier))
             }
             // A peer lives on one worker: nobody's guarantee elsewhere can be in its way. Its own nodes in several groups
@@ -325,9 +319,9 @@ impl Shaper {
         let turn_bytes = self.config.turn(self.leaf_of.len(), line).min(self.config.of_line(line));
         let turn_ns = cost_ns(turn_bytes, line);
         let slack = Slack::BelowRoot { turn_ns };
-        let group_reserve_ns = tier.reserve_ns(self.total.has_one_worker());
+        let group_reserve_ns = tier.reserve_ns(self.seat.has_one_worker());
         // Among several workers what is remembered is lent to whoever is awake, and those with a guarantee on the others wait.
-        let piece_ns = if self.total.has_one_worker() { cost_ns(bytes, line) } else { turn_ns };
+        let piece_ns = if self.seat.has_one_worker() { cost_ns(bytes, line) } else { turn_ns };
         self.total.draw(bytes, now, reserve_ns, Slack::Root { piece_ns }).ok()?;
         if self.bucket(group).draw(bytes, now, group_reserve_ns, slack).is_err() {
             self.total.give_back(bytes);
@@ -343,9 +337,8 @@ impl Shaper {
         if matches!(self.tree.nodes[peer as usize].kind, Kind::Peer { shared: true, .. }) {
             self.bucket(peer).note_borrower(peer);
         }
-        match tier {
-            Tier::Guaranteed => self.total.note_kept(self.worker),
-            Tier::Lent | Tier::Background => self.total.note_borrower(self.worker),
+        if tier != Tier::Guaranteed {
+            self.total.note_borrower(self.worker);
         }
         let leaf = &mut self.leaves[index as usize];
         let lent = tier != Tier::Guaranteed || leaf.is_unplanned(now);
@@ -361,23 +354,27 @@ impl Shaper {
             self.hold_below(next, group);
         }
         self.settle(index, now);
+        if self.leaves[index as usize].guarantee.rate().is_unlimited() {
+            self.tree.end_turn(node, next_turn(&mut self.turned_at, now));
+        }
         self.tree.charge(node, tier, bytes);
         Some(Release { leaf: key, bytes, lent })
     }
 
     /// Seats a leaf, or arms its timer, as its request and clocks demand.
     fn settle(&mut self, index: u32, now: u64) {
+        let piece = self.quantum_of(index, Tier::Guaranteed);
         let peer_ready_at = self.peer_ready_at(&self.leaves[index as usize], now);
         let leaf = &mut self.leaves[index as usize];
         let standing = leaf.standing(now, peer_ready_at);
-        let (node, first) = (leaf.node, leaf.woken);
+        let (node, due_at) = (leaf.node, leaf.due_at(peer_ready_at, piece, &mut self.turned_at, now));
         let before = std::mem::replace(&mut leaf.tier, standing.tier);
         if before != standing.tier {
             if let Some(tier) = before {
                 self.tree.leave(node, tier);
             }
             if let Some(tier) = standing.tier {
-                self.tree.enter(node, tier, first);
+                self.tree.enter(node, tier, due_at);
             }
         }
         match standing.timer {

@@ -16,11 +16,19 @@ pub(crate) enum Tier {
 
 pub(crate) const TIERS: usize = 3;
 
+/// Tiers in which turns are taken.
+pub(crate) const RINGS: usize = TIERS - 1;
+
 impl Tier {
     pub(crate) const ALL: [Tier; TIERS] = [Tier::Guaranteed, Tier::Lent, Tier::Background];
 
     pub(crate) const fn index(self) -> usize {
         self as usize
+    }
+
+    /// Which of a node's rings is its; guarantees have none and go as they fall due.
+    pub(crate) const fn ring(self) -> Option<usize> {
+        (self as usize).checked_sub(1)
     }
 
     /// How much of a shared bucket's slack must lie unclaimed before this tier may draw. Guarantees of other workers take

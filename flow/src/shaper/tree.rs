@@ -1,13 +1,14 @@
-//! Root > group > peer > leaf: who sits where, and which rings have somebody to serve.
+//! Root > group > peer > leaf: who sits where, and which queues and rings have somebody to serve.
 //!
-//! A branch sits in its parent's ring of a tier exactly while its own ring of that tier has somebody and its bucket is
-//! open for the tier. So a walk from the root meets only those who can release, and idle leaves cost nothing.
+//! A branch sits in its parent's queue, or ring of a tier, exactly while its own has somebody and its bucket is open for the tier. In a
+//! queue it stands where the first of its own fell due. So a walk from the root meets only those who can release, and idle leaves cost nothing.
 
 use std::sync::Arc;
 
 use super::bucket::SharedBucket;
+use super::due::DueQueue;
 use super::ring::{NONE, Place, Ring, sane_weight};
-use super::tier::{TIERS, Tier};
+use super::tier::{RINGS, TIERS, Tier};
 
 pub(crate) type NodeId = u32;
 pub(crate) const ROOT: NodeId = 0;
@@ -31,7 +32,10 @@ pub(crate) enum Kind {
 pub(crate) struct Node {
     pub(crate) kind: Kind,
     pub(crate) parent: NodeId,
-    pub(crate) rings: [Ring; TIERS],
+    /// Those below who wait within a guarantee.
+    pub(crate) due: DueQueue,
+    /// Those below who borrow.
+    pub(crate) rings: [Ring; RINGS],
     /// How many tiers, counted from the first, the node's bucket was last seen open for.
     pub(crate) open_tiers: u8,
     first_child: NodeId,
@@ -110,18 +114,42 @@ impl Tree {
     }
 
     pub(crate) fn has_backlog(&self, tier: Tier) -> bool {
-        !self.nodes[ROOT as usize].rings[tier.index()].is_empty()
+        self.has_waiting(ROOT, tier)
     }
 
-    /// Seats a node with its parent, and the parent with its own where it was without anybody.
-    pub(crate) fn enter(&mut self, id: NodeId, tier: Tier, first: bool) {
+    /// Whether a node has somebody to serve in a tier.
+    pub(crate) fn has_waiting(&self, id: NodeId, tier: Tier) -> bool {
+        let node = &self.nodes[id as usize];
+        match tier.ring() {
+            Some(nth) => !node.rings[nth].is_empty(),
+            None => node.due.first().is_some(),
+        }
+    }
+
+    /// Whether a node sits with its parent in a tier.
+    pub(crate) fn is_seated(&self, id: NodeId, tier: Tier) -> bool {
+        let place = &self.places[id as usize];
+        match tier.ring() {
+            Some(nth) => place.seats[nth].taken,
+            None => place.due.taken,
+        }
+    }
+
+    /// When the first of all that wait within a guarantee fell due.
+    pub(crate) fn first_due(&self) -> Option<u64> {
+        self.nodes[ROOT as usize].due.first_at(&self.places)
+    }
+
+    /// Seats a node with its parent, and the parent with its own where it was without anybody. Within a guarantee it fell due at `at`.
+    pub(crate) fn enter(&mut self, id: NodeId, tier: Tier, at: u64) {
+        let Some(nth) = tier.ring() else { return self.enter_due(id, at) };
         let mut id = id;
-        while id != ROOT && !self.places[id as usize].seats[tier.index()].taken {
+        while id != ROOT && !self.places[id as usize].seats[nth].taken {
             let parent = self.nodes[id as usize].parent;
             let above = &mut self.nodes[parent as usize];
-            let ring = &mut above.rings[tier.index()];
+            let ring = &mut above.rings[nth];
             let was_empty = ring.is_empty();
-            ring.enter(&mut self.places, id, tier, first);
+            ring.enter(&mut self.places, id, nth);
             if !was_empty || !above.is_open(tier) {
                 return;
             }
@@ -129,17 +157,51 @@ impl Tree {
         }
     }
 
+    /// The same within a guarantee, also where it sits already. Ancestors move with their first.
+    fn enter_due(&mut self, id: NodeId, at: u64) {
+        let (mut id, mut at) = (id, at);
+        while id != ROOT {
+            let parent = self.nodes[id as usize].parent;
+            let above = &mut self.nodes[parent as usize];
+            if self.places[id as usize].due.taken {
+                above.due.remove(&mut self.places, id);
+            }
+            above.due.insert(&mut self.places, id, at);
+            let first = above.due.first_at(&self.places).unwrap_or(at);
+            let seat = &self.places[parent as usize].due;
+            if !above.is_open(Tier::Guaranteed) || seat.taken && seat.at == first.max(seat.not_before) {
+                return;
+            }
+            (id, at) = (parent, first);
+        }
+    }
+
     /// Unseats a node, and every ancestor that has nobody left.
     pub(crate) fn leave(&mut self, id: NodeId, tier: Tier) {
         let mut id = id;
-        while id != ROOT && self.places[id as usize].seats[tier.index()].taken {
+        while id != ROOT && self.is_seated(id, tier) {
             let parent = self.nodes[id as usize].parent;
-            let ring = &mut self.nodes[parent as usize].rings[tier.index()];
-            ring.leave(&mut self.places, id, tier);
-            if !ring.is_empty() {
+            let above = &mut self.nodes[parent as usize];
+            match tier.ring() {
+                Some(nth) => above.rings[nth].leave(&mut self.places, id, nth),
+                None => above.due.remove(&mut self.places, id),
+            }
+            if self.has_waiting(parent, tier) {
+                if tier == Tier::Guaranteed {
+                    self.move_due(parent);
+                }
                 return;
             }
             id = parent;
+        }
+    }
+
+    /// Puts a branch, and what is above it, where the first of its own fell due.
+    fn move_due(&mut self, id: NodeId) {
+        if self.places[id as usize].due.taken
+            && let Some(at) = self.nodes[id as usize].due.first_at(&self.places)
+        {
+            self.enter_due(id, at);
         }
     }
 
@@ -147,35 +209,53 @@ impl Tree {
     pub(crate) fn set_open_tiers(&mut self, id: NodeId, open_tiers: u8) {
         self.nodes[id as usize].open_tiers = open_tiers;
         for tier in Tier::ALL {
-            let node = &self.nodes[id as usize];
-            if node.is_open(tier) && !node.rings[tier.index()].is_empty() {
-                self.enter(id, tier, false);
-            } else {
+            let is_open = self.nodes[id as usize].is_open(tier);
+            if !is_open || !self.has_waiting(id, tier) {
                 self.leave(id, tier);
+            } else if !self.is_seated(id, tier) {
+                let at = self.nodes[id as usize].due.first_at(&self.places);
+                self.enter(id, tier, at.unwrap_or(0));
             }
         }
     }
 
     /// The child of `parent` whose turn it is.
     pub(crate) fn turn(&mut self, parent: NodeId, tier: Tier) -> Option<NodeId> {
-        self.nodes[parent as usize].rings[tier.index()].turn(&mut self.places, tier)
+        let node = &mut self.nodes[parent as usize];
+        match tier.ring() {
+            Some(nth) => node.rings[nth].turn(&mut self.places, nth),
+            None => node.due.first(),
+        }
     }
 
     /// Books a release on a leaf and all above it.
     pub(crate) fn charge(&mut self, leaf: NodeId, tier: Tier, bytes: u32) {
+        let Some(nth) = tier.ring() else { return };
         let mut id = leaf;
         while id != ROOT {
             let parent = self.nodes[id as usize].parent;
-            self.nodes[parent as usize].rings[tier.index()].charge(&mut self.places, id, tier, bytes);
+            self.nodes[parent as usize].rings[nth].charge(&mut self.places, id, nth, bytes);
             id = parent;
+        }
+    }
+
+    /// A leaf that nothing gates has gone: its peer and its group are due again after all that wait since before `at`. By the times of
+    /// their first those with many leaves would have as many turns.
+    pub(crate) fn end_turn(&mut self, leaf: NodeId, at: u64) {
+        let mut id = self.parent(leaf);
+        while id != ROOT {
+            self.places[id as usize].due.not_before = at;
+            self.move_due(id);
+            id = self.parent(id);
         }
     }
 
     /// Books a release back.
     pub(crate) fn refund(&mut self, leaf: NodeId, tier: Tier, bytes: u32) {
+        let Some(nth) = tier.ring() else { return };
         let mut id = leaf;
         while id != ROOT {
-            Ring::refund(&mut self.places, id, tier, bytes);
+            Ring::refund(&mut self.places, id, nth, bytes);
             id = self.nodes[id as usize].parent;
         }
     }
@@ -184,7 +264,8 @@ impl Tree {
         Node {
             kind,
             parent,
-            rings: [Ring::new(); TIERS],
+            due: DueQueue::new(),
+            rings: [Ring::new(); RINGS],
             open_tiers: TIERS as u8,
             first_child: NONE,
             prev_sibling: NONE,

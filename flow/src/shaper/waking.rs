@@ -25,6 +25,14 @@ const ASKS_AGAIN_NS: u64 = NANOS_PER_MILLI / 2;
 /// With so much unclaimed whoever is waited for does not come: from then on waiting would cost rate.
 const FULL_NS: u64 = SLACK_NS * 9 / 10;
 
+/// A worker with a guarantee to keep lets another go first by this much that has one which fell due before: a grid of wakings and how
+/// late they are. Less than what must lie unclaimed before anything is lent.
+const GIVE_WAY_NS: u64 = SLACK_NS * 9 / 20;
+
+/// The last worker to borrow lets the others go first by this much, so that two workers with nothing guaranteed alternate
+/// instead of the quicker one taking all.
+const TURN_NS: u64 = SLACK_NS / 20;
+
 impl Shaper {
     /// When to poll next: now or earlier when something can go, `None` when nothing waits for time.
     pub fn wake_at(&self) -> Option<Moment> {
@@ -35,7 +43,7 @@ impl Shaper {
     /// 2,000 leaves, 2 ms among several workers) is done at once, in one waking of the thread and with warm caches.
     pub fn gathered_wake_at(&self) -> Option<Moment> {
         let is_sparse = (MANY_LEAVES..DENSE_LEAVES).contains(&self.leaf_of.len());
-        self.wake(match self.total.has_one_worker() {
+        self.wake(match self.seat.has_one_worker() {
             true if is_sparse => GATHER_SPARSE_NS,
             true => GATHER_NS,
             false => GATHER_NS / 2,
@@ -46,7 +54,7 @@ impl Shaper {
     fn wake(&self, grid_ns: u64) -> Option<Moment> {
         let changes = (self.parked > 0 && self.changes_seen != rate_changes()).then(|| self.next_notice_at());
         let tier = Tier::ALL.into_iter().find(|&tier| self.tree.has_backlog(tier));
-        let root = tier.map(|tier| self.total.ready_at(self.total.reserve_ns(tier, self.worker, self.promised)));
+        let root = tier.map(|tier| self.total.ready_at(self.reserve_ns(tier)));
         let root = root.filter(|&at| at != NEVER);
         let soonest = [root, changes, self.wheel.next_deadline()].into_iter().flatten().min()?;
         let at = soonest.div_ceil(grid_ns).saturating_mul(grid_ns);
@@ -60,8 +68,8 @@ impl Shaper {
     pub(super) fn held_until(&self, tier: Tier) -> u64 {
         let elsewhere = match tier {
             Tier::Guaranteed => false,
-            Tier::Lent => self.total.promised() > u32::from(self.promised),
-            Tier::Background => self.total.foreground() > u32::from(self.foreground),
+            Tier::Lent => self.seat.is_due_elsewhere(NEVER),
+            Tier::Background => self.seat.has_foreground_elsewhere(),
         };
         if elsewhere { self.total.ready_at(FULL_NS) } else { self.held_at(&self.total, tier) }
     }
@@ -72,23 +80,23 @@ impl Shaper {
         if until <= self.now { 0 } else { until.min(bucket.ready_at(FULL_NS)) }
     }
 
-    /// Tells the total who waits here.
+    /// Tells the other workers who waits here.
     pub(super) fn note_waiting(&mut self) {
-        let promised = self.tree.has_backlog(Tier::Guaranteed);
-        self.note_promised(promised);
-        self.note_foreground(promised || self.tree.has_backlog(Tier::Lent));
+        let due_at = self.tree.first_due();
+        self.seat.note(due_at, due_at.is_some() || self.tree.has_backlog(Tier::Lent));
     }
 
-    pub(super) fn note_promised(&mut self, waits: bool) {
-        if std::mem::replace(&mut self.promised, waits) != waits {
-            self.total.note_promised(waits);
+    /// What must lie unclaimed for this worker to draw in a tier.
+    pub(super) fn reserve_ns(&self, tier: Tier) -> u64 {
+        if self.seat.has_one_worker() {
+            return tier.reserve_ns(true);
         }
-    }
-
-    pub(super) fn note_foreground(&mut self, waits: bool) {
-        if std::mem::replace(&mut self.foreground, waits) != waits {
-            self.total.note_foreground(waits);
-        }
+        let gives_way = match tier {
+            Tier::Guaranteed => self.tree.first_due().is_some_and(|at| self.seat.is_due_elsewhere(at)),
+            Tier::Lent | Tier::Background => self.total.is_last_borrower(self.worker),
+        };
+        let turn_ns = if tier == Tier::Guaranteed { GIVE_WAY_NS } else { TURN_NS };
+        tier.reserve_ns(false) + if gives_way { turn_ns } else { 0 }
     }
 
     /// Somebody who would go in `tier` has just been released, and asks again in a moment: what that will take of the total is not

@@ -224,8 +224,8 @@ fn guarantees_are_released_in_equal_pieces_whatever_was_borrowed_before() {
         (0..leaves / 2).for_each(|leaf| sim.start(leaf));
         sim.run(5 * SECOND);
         (leaves / 2..leaves).for_each(|leaf| sim.start(leaf));
-        // 40 pieces of a second, after the newcomers have found their places.
-        sim.run(50 * SECOND);
+        // 120 pieces of a second, after the newcomers have found their places.
+        sim.run(130 * SECOND);
         sim.check();
         let mut got = vec![0.0; leaves as usize];
         for sent in sim.sent.iter().filter(|sent| sent.at >= 10 * SECOND) {
@@ -233,9 +233,9 @@ fn guarantees_are_released_in_equal_pieces_whatever_was_borrowed_before() {
         }
         let mean = got.iter().sum::<f64>() / leaves as f64;
         let worst = got.iter().map(|bytes| (bytes / mean - 1.0).abs()).fold(0.0, f64::max);
-        assert!(worst <= 0.03, "{:.1} % off the mean with {percent} % assigned", worst * 100.0);
+        assert!(worst <= 0.02, "{:.1} % off the mean with {percent} % assigned", worst * 100.0);
         // The worker is late by as much as it may be, and all is handed out all the same.
-        let part = mean * leaves as f64 / (40.0 * total as f64);
+        let part = mean * leaves as f64 / (120.0 * total as f64);
         assert!((0.995..=1.005).contains(&part), "{part} of the total");
     }
 }

@@ -102,10 +102,10 @@ fn what_is_promised_on_one_worker_is_not_lent_on_another_that_wakes_with_it() {
     }
 }
 
-/// More was promised on one worker than the line has, as happens for a moment when transfers begin there. It drew whenever the total was
-/// ready, and a leaf of another worker, which wakes on its grid, found it taken: 1.85 of 2 MB/s.
+/// As happens for a moment when transfers begin. The worker that was promised more than the line has drew whenever the total was ready, and
+/// a leaf of another worker, which wakes on its grid, found it taken.
 #[test]
-fn promises_of_one_worker_leave_another_its_turn() {
+fn where_more_is_promised_than_the_line_has_each_worker_keeps_the_same_part_of_it() {
     for (late, asks_after) in [(MILLI / 4, 50_000), (MILLI / 4, 300_000), (MILLI, 50_000)] {
         let mut sim = Sim::new(rate(8_000_000), 2);
         (sim.late_ns_max, sim.gathers, sim.asks_after_ns) = (late, true, asks_after);
@@ -119,8 +119,44 @@ fn promises_of_one_worker_leave_another_its_turn() {
         sim.check();
         let got = sim.bytes(2 * SECOND, 12 * SECOND, |leaf| leaf == 0) as f64 / 10.0;
         let all = sim.bytes(2 * SECOND, 12 * SECOND, |_| true) as f64 / 10.0;
-        assert!(got >= 1.97e6, "{got:.0} of 2 MB/s, late by up to {late} ns");
+        let part = got / (8e6 * 2.0 / 14.0);
+        assert!((0.95..1.05).contains(&part), "{got:.0} B/s of 8 MB/s for 2 of 14, late by up to {late} ns");
         assert!(all >= 7.96e6, "{all:.0} of 8 MB/s");
+    }
+}
+
+/// The order in which they fall due holds over all workers. Whoever came to his turn waited until all had been served that waited already,
+/// though he was behind: floors of 60 KB/s beside many of 21 KB/s had 44. And those of a worker that has more of them had as many turns as
+/// those of one that has fewer.
+#[test]
+fn guarantees_are_kept_alike_whatever_their_rates_and_workers() {
+    for (workers, floors) in [(1, 40), (2, 40), (2, 30), (2, 10), (4, 37)] {
+        for (late, asks_after) in [(MILLI / 4, 50_000), (MILLI, 50_000), (MILLI, 300_000)] {
+            let mut sim = Sim::new(rate(10_000_000), workers);
+            (sim.late_ns_max, sim.gathers, sim.asks_after_ns) = (late, true, asks_after);
+            // The first worker has `floors` of the forty, the others have the rest.
+            let nth = |leaf: u64| leaf / workers as u64;
+            let has_floor = |leaf: u64| match leaf % workers as u64 {
+                0 => nth(leaf) < floors,
+                _ => nth(leaf) < (40 - floors).div_ceil(workers as u64),
+            };
+            for leaf in 0..400 {
+                sim.join(leaf, Rate::UNLIMITED, assigned(if has_floor(leaf) { 60_000 } else { 21_000 }));
+                sim.start(leaf);
+            }
+            sim.run(32 * SECOND);
+            sim.check();
+            let part = |leaf: u64| {
+                let due = if has_floor(leaf) { 60_000.0 } else { 21_000.0 };
+                sim.bytes(2 * SECOND, 32 * SECOND, |of| of == leaf) as f64 / 30.0 / due
+            };
+            let least = (0..400).map(part).fold(f64::INFINITY, f64::min);
+            let used = sim.bytes(2 * SECOND, 32 * SECOND, |_| true) as f64 / 3e8;
+            assert!(
+                least >= 0.97 && used >= 0.997,
+                "{least:.3} of a guarantee, {used:.4} of the line; {workers} workers, {floors} floors on one, late by up to {late} ns"
+            );
+        }
     }
 }
 

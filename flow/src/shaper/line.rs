@@ -1,0 +1,117 @@
+//! What the workers that draw on one total tell each other: who waits, and since when.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU32, AtomicU64, Ordering},
+};
+
+use super::clock::NEVER;
+
+/// Shared by all shapers of one total.
+#[derive(Debug, Default)]
+pub(crate) struct Line {
+    /// A desk for each worker.
+    desks: Mutex<Vec<Arc<Desk>>>,
+    /// Comings and goings.
+    changes: AtomicU32,
+    /// How many workers there are.
+    workers: AtomicU32,
+    /// Workers on which a foreground leaf waits.
+    foreground: AtomicU32,
+}
+
+/// Where a worker puts down when the first of its leaves that wait within a guarantee fell due. On a cache line of its own.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Desk {
+    due_at: AtomicU64,
+}
+
+impl Line {
+    pub(crate) fn has_one_worker(&self) -> bool {
+        self.workers.load(Ordering::Relaxed) <= 1
+    }
+
+    fn desks(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Desk>>> {
+        self.desks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To be called with the desks locked.
+    fn note_change(&self, workers: usize) {
+        self.workers.store(workers as u32, Ordering::Relaxed);
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// One worker's place on a line; it leaves when dropped.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    line: Arc<Line>,
+    own: Arc<Desk>,
+    /// Those of the others, as of so many changes.
+    others: Vec<Arc<Desk>>,
+    changes_seen: u32,
+    /// What is on its own, and whether the line was told that foreground waits here.
+    due_at: u64,
+    foreground: bool,
+}
+
+impl Seat {
+    pub(crate) fn new(line: Arc<Line>) -> Self {
+        let own = Arc::new(Desk { due_at: AtomicU64::new(NEVER) });
+        let mut desks = line.desks();
+        desks.push(own.clone());
+        line.note_change(desks.len());
+        drop(desks);
+        let mut seat = Seat { line, own, others: Vec::new(), changes_seen: 0, due_at: NEVER, foreground: false };
+        seat.look_around();
+        seat
+    }
+
+    pub(crate) fn has_one_worker(&self) -> bool {
+        self.line.has_one_worker()
+    }
+
+    /// Notices who came and who left.
+    pub(crate) fn look_around(&mut self) {
+        let changes = self.line.changes.load(Ordering::Acquire);
+        if changes != self.changes_seen {
+            self.changes_seen = changes;
+            let desks = self.line.desks();
+            self.others = desks.iter().filter(|desk| !Arc::ptr_eq(desk, &self.own)).cloned().collect();
+        }
+    }
+
+    /// Tells the others who waits here: since when within a guarantee, and whether in the foreground.
+    pub(crate) fn note(&mut self, due_at: Option<u64>, foreground: bool) {
+        let due_at = due_at.unwrap_or(NEVER);
+        if std::mem::replace(&mut self.due_at, due_at) != due_at {
+            self.own.due_at.store(due_at, Ordering::Relaxed);
+        }
+        if std::mem::replace(&mut self.foreground, foreground) != foreground {
+            match foreground {
+                true => self.line.foreground.fetch_add(1, Ordering::Relaxed),
+                false => self.line.foreground.fetch_sub(1, Ordering::Relaxed),
+            };
+        }
+    }
+
+    /// Whether somebody on another worker waits within a guarantee and fell due before `at`.
+    pub(crate) fn is_due_elsewhere(&self, at: u64) -> bool {
+        self.others.iter().any(|desk| desk.due_at.load(Ordering::Relaxed) < at)
+    }
+
+    /// Whether foreground waits on another worker.
+    pub(crate) fn has_foreground_elsewhere(&self) -> bool {
+        self.line.foreground.load(Ordering::Relaxed) > u32::from(self.foreground)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.note(None, false);
+        let mut desks = self.line.desks();
+        desks.retain(|desk| !Arc::ptr_eq(desk, &self.own));
+        self.line.note_change(desks.len());
+    }
+}
