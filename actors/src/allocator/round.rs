@@ -51,7 +51,10 @@ impl Allocator {
     /// Tells the rate windows how the meters stand.
     pub(super) fn sample(&mut self, now: Moment) {
         self.rests.begin();
-        self.survey.meet(&self.shared.registry);
+        self.survey.meet(&self.shared.registry, now);
+        if self.survey.has_given_up() {
+            self.shared.early.ring();
+        }
         self.survey.sample(now, &mut self.rests);
         for direction in Direction::ALL {
             let (bytes, chunks) = (self.bytes(direction), self.survey.chunks(direction));
@@ -86,7 +89,9 @@ impl Allocator {
         self.shared.metrics.round(cause.as_str()).increment(1);
         let mut book = PlanBook::default();
         let mut survey = std::mem::take(&mut self.survey);
-        survey.meet(&self.shared.registry);
+        survey.meet(&self.shared.registry, now);
+        // This plan is without them.
+        survey.has_given_up();
         for direction in Direction::ALL {
             let plan = self.plan(direction, survey.of(direction), now, cause, &mut book);
             for (group, planned) in self.shared.groups.iter().zip(&plan.groups) {

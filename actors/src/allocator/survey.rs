@@ -1,6 +1,6 @@
 //! What the allocator knows of each leaf between rounds: its rate, what held it, what it demanded.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use flow::{Binding, Class, Direction, LeafKey, Limiter, LimiterShares, Moment, PeerKey, RateWindow, shaper::KeyMap};
 
@@ -21,6 +21,12 @@ const SLOW_EVERY: u64 = 4;
 /// With fewer quanta since the last sample, 2.5 s will not hold the 40 that keep a window narrow.
 const SLOW_CHUNKS: u64 = 4;
 
+/// A transfer that was shorter than this may be one of many, one after the other.
+const SHORT: Duration = Duration::from_secs(1);
+/// For so long its peer is planned for as if it went on. Met between two, a peer had no share and its floor was nobody's, until the next
+/// round met it: with a floor of 3 of 4 MB/s it kept 2.8.
+const LINGER: Duration = Duration::from_millis(300);
+
 /// One leaf's memory.
 pub(super) struct Track {
     /// Its place in the order in which leaves are planned: those of one session side by side, and those of one peer.
@@ -35,6 +41,8 @@ pub(super) struct Track {
     pub(super) demand: f64,
     /// What held it in the last plan.
     pub(super) binding: Option<Binding>,
+    /// When it was found to have ended, of one that stands for what its peer is about to begin.
+    ended: Option<Moment>,
 }
 
 impl Track {
@@ -48,6 +56,7 @@ impl Track {
             ticks: Default::default(),
             demand: 0.0,
             binding: None,
+            ended: None,
         }
     }
 
@@ -67,11 +76,26 @@ impl Track {
         if tick {
             self.ticks = [last, reading];
         }
-        Conduct {
-            achieved: self.window.rate(now, reading.bytes, reading.chunks),
-            moved: reading.bytes.saturating_sub(last.bytes),
-            limited,
-            backlogged: reading.backlogged,
+        let moved = reading.bytes.saturating_sub(last.bytes);
+        if self.ended.is_some() {
+            // Its peer will want about as much as all such had.
+            let achieved = self.leaf.peer.trail.rate(self.leaf.direction, now, 0);
+            return Conduct { achieved, moved, limited: LimiterShares::all(Limiter::Source), backlogged: false };
+        }
+        let achieved = self.window.rate(now, reading.bytes, reading.chunks);
+        Conduct { achieved, moved, limited, backlogged: reading.backlogged }
+    }
+
+    /// It is no longer here. Whether it stands for those that come after it.
+    fn lingers(&mut self, now: Moment) -> bool {
+        let is_short = now.saturating_since(self.leaf.meter.started()) < SHORT;
+        match self.ended {
+            Some(ended) => now.saturating_since(ended) < LINGER,
+            None if is_short => {
+                self.ended = Some(now);
+                true
+            }
+            None => false,
         }
     }
 }
@@ -104,13 +128,17 @@ pub(super) struct Survey {
     samples: u64,
     /// Quanta moved since the start, by direction.
     chunks: [u64; 2],
+    /// How many tracks stand for what their peers are about to begin.
+    lingering: usize,
+    /// Whether one of them was given up that the last plan had.
+    has_given_up: bool,
 }
 
 impl Survey {
     /// Learns who is here now, and forgets who is not.
-    pub(super) fn meet(&mut self, registry: &Registry) {
+    pub(super) fn meet(&mut self, registry: &Registry, now: Moment) {
         let changes = registry.leaf_changes();
-        if self.changes.replace(changes) == Some(changes) {
+        if self.changes.replace(changes) == Some(changes) && self.lingering == 0 {
             return;
         }
         self.sweep += 1;
@@ -124,17 +152,47 @@ impl Survey {
                 fresh[index] = true;
             }
         }
-        if self.known.len() > here {
+        let has_lost = self.known.len() > here;
+        if has_lost {
             let sweep = self.sweep;
             self.known.retain(|_, seen| *seen == sweep);
-            for tracks in &mut self.tracks {
-                tracks.retain(|track| self.known.contains_key(&track.leaf.key));
-            }
         }
         for (tracks, _) in self.tracks.iter_mut().zip(fresh).filter(|(_, fresh)| *fresh) {
             // Stable, because it is quick where all but the last few are in order.
             tracks.sort_by_key(|track| track.place);
         }
+        if has_lost || self.lingering > 0 {
+            self.forget(now);
+        }
+    }
+
+    /// Forgets those who are not known any more, but for one that has just ended of each peer that has no other.
+    fn forget(&mut self, now: Moment) {
+        self.lingering = 0;
+        for tracks in &mut self.tracks {
+            let mut stay = Vec::with_capacity(tracks.len());
+            for own in tracks.chunk_by_mut(|one, next| one.leaf.peer.key == next.leaf.peer.key) {
+                let first = stay.len();
+                stay.extend(own.iter().map(|track| self.known.contains_key(&track.leaf.key)));
+                if stay[first..].contains(&true) {
+                    continue;
+                }
+                match own.iter_mut().rposition(|track| track.lingers(now)) {
+                    Some(nth) => {
+                        stay[first + nth] = true;
+                        self.lingering += 1;
+                    }
+                    None => self.has_given_up |= own.iter().any(|track| track.ended.is_some()),
+                }
+            }
+            let mut stay = stay.into_iter();
+            tracks.retain(|_| stay.next().unwrap_or(true));
+        }
+    }
+
+    /// Whether somebody was given up, since the last question, who is in the last plan though he has nothing under way.
+    pub(super) fn has_given_up(&mut self) -> bool {
+        std::mem::take(&mut self.has_given_up)
     }
 
     /// Every 250 ms: the windows are told how the meters stand.
@@ -174,7 +232,7 @@ impl Survey {
         let tracks = &self.tracks[direction.index()];
         let first = tracks.partition_point(|track| track.place.0 < peer);
         let own = tracks[first..].iter().take_while(|track| track.place.0 == peer);
-        own.map(|track| &track.leaf).find(|leaf| leaf.key == key)
+        own.filter(|track| track.ended.is_none()).map(|track| &track.leaf).find(|leaf| leaf.key == key)
     }
 }
 
@@ -195,7 +253,7 @@ impl Showing {
     /// What `track` shows; `None` for background.
     pub(super) fn of(track: &Track, conduct: &Conduct, binding: Binding, class: Class) -> Option<Self> {
         let leaf = &track.leaf;
-        (class == Class::Foreground).then(|| Self {
+        (class == Class::Foreground && track.ended.is_none()).then(|| Self {
             group: leaf.group,
             peer: leaf.peer.key,
             weight: leaf.peer.settings.load().weight,
@@ -251,14 +309,14 @@ mod tests {
         let (session, _lane) = join(&shared, "a");
         let mut here: Vec<_> = (0..60).map(|_| hungry(&shared, &session, 0)).collect();
         let mut survey = Survey::default();
-        survey.meet(&shared.registry);
+        survey.meet(&shared.registry, shared.clock.now());
         let start = shared.clock.now();
         assert_eq!(sampled(&mut survey, start + SAMPLE, 1).len(), 60, "nobody is known to be slow at first");
         let mut last: HashMap<LeafKey, u32> = here.iter().map(|leaf| (leaf.key, 1)).collect();
         for round in 2..=30 {
             shared.registry.remove_leaf(here.remove(0).key);
             here.push(hungry(&shared, &session, 0));
-            survey.meet(&shared.registry);
+            survey.meet(&shared.registry, shared.clock.now());
             let looked_at = sampled(&mut survey, start + SAMPLE * round, 1);
             assert!((10..=20).contains(&looked_at.len()), "a quarter of them: {}", looked_at.len());
             last.extend(looked_at.iter().map(|leaf| (*leaf, round)));
@@ -273,7 +331,7 @@ mod tests {
         let (session, _lane) = join(&shared, "a");
         let leaf = hungry(&shared, &session, 0);
         let mut survey = Survey::default();
-        survey.meet(&shared.registry);
+        survey.meet(&shared.registry, shared.clock.now());
         let start = shared.clock.now();
         let mut count = |rounds: std::ops::Range<u32>, chunks| {
             rounds.filter(|round| !sampled(&mut survey, start + SAMPLE * *round, chunks).is_empty()).count()
@@ -286,6 +344,44 @@ mod tests {
         assert_eq!(leaf.meter.chunks(), 9 + 12 * 5);
     }
 
+    /// Met between two transfers, it had no share until the next round, and a floor of 3 of 4 MB/s kept 2.8.
+    #[test]
+    fn who_fetches_one_small_thing_after_the_other_is_planned_for_between_two_as_well() {
+        const UP: Direction = Direction::Upload;
+        let shared = shared(0);
+        let (session, _lane) = join(&shared, "a");
+        let mut survey = Survey::default();
+        let start = shared.clock.now();
+        let end = |leaf: &LeafEntry| {
+            shared.registry.remove_leaf(leaf.key);
+            leaf.meter.end();
+            session.peer.trail.end(UP, 500_000);
+        };
+        let mut met = |ms: u64| {
+            let now = start + Duration::from_millis(ms);
+            survey.meet(&shared.registry, now);
+            let tracks = survey.of(UP);
+            let wants = tracks.iter_mut().map(|track| track.conduct(now, false).achieved as u64).collect::<Vec<_>>();
+            (wants.len(), wants.first().copied(), survey.has_given_up())
+        };
+        let [one, other] = [hungry(&shared, &session, 0), hungry(&shared, &session, 0)];
+        assert_eq!(met(10), (2, Some(0), false));
+        end(&one);
+        end(&other);
+        assert_eq!(met(20), (1, Some(1_000_000), false), "one stands for the next, with the rate of all");
+        let next = hungry(&shared, &session, 0);
+        assert_eq!(met(30), (1, Some(0), false), "that has begun");
+        end(&next);
+        assert_eq!(met(40).0, 1);
+        assert_eq!(met(300).0, 1);
+        assert_eq!(met(350), (0, None, true), "none has followed, and a plan is due");
+        assert_eq!(met(360), (0, None, false));
+        let long = hungry(&shared, &session, 0);
+        assert_eq!(met(370).0, 1);
+        end(&long);
+        assert_eq!(met(2_000), (0, None, false), "a long one that has ended is over");
+    }
+
     /// What is sampled once a second is as right as ever: a window of 10 s ends at the moment of the question.
     #[test]
     fn the_rate_of_a_slow_leaf_is_right_at_any_time() {
@@ -293,7 +389,7 @@ mod tests {
         let (session, _lane) = join(&shared, "a");
         let leaf = hungry(&shared, &session, 0);
         let mut survey = Survey::default();
-        survey.meet(&shared.registry);
+        survey.meet(&shared.registry, shared.clock.now());
         let start = leaf.meter.started();
         for round in 1..=80 {
             sampled(&mut survey, start + SAMPLE * round, 1);

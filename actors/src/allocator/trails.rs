@@ -51,7 +51,7 @@ mod tests {
         let [ended, goes_on] = [hungry(&shared, &session, 0), hungry(&shared, &session, 0)];
         ended.meter.count(9_000_000, 0);
         goes_on.meter.count(1_000_000, 0);
-        survey.meet(&shared.registry);
+        survey.meet(&shared.registry, shared.clock.now());
         ended.meter.end();
         for trail in [&session.peer.trail, &shared.groups[0].trail] {
             trail.end(UP, 9_000_000);

@@ -64,7 +64,7 @@ mod tests {
                     leaf.peer.trail.end(Direction::Upload, bytes);
                 }
             }
-            survey.meet(&shared.registry);
+            survey.meet(&shared.registry, shared.clock.now());
             survey.sample(shared.clock.now(), &mut Rests::none());
             let tracks = survey.of(Direction::Upload);
             let conducts: Vec<Conduct> =
