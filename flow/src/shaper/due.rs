@@ -1,17 +1,17 @@
-//! Who of a node's children falls due first: a pairing heap (Fredman, Sedgewick, Sleator, Tarjan), its links in the children themselves.
+//! Who of a node's children is due first: a pairing heap (Fredman, Sedgewick, Sleator, Tarjan), its links in the children themselves.
 //!
-//! Guarantees are served so, earliest due date first: their clocks already say how much each may have, and together they fit the total.
-//! Turns by weight would hold a fast one back until every slow one has had its turn; the order in which they came would hold one that is
-//! behind until all have been served that fell due after it.
+//! Guarantees are served so, earliest deadline first. The deadline of a piece is when the next one of its leaf falls due: the virtual clock
+//! of Zhang. Each clock already says how much its leaf may have, and together they fit the total. Turns by weight would hold a fast one
+//! back until every slow one has had its turn, and so would the order in which they came.
 
 use super::ring::{NONE, Place};
 
 /// A child's place in its parent's queue.
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct DueSeat {
-    /// When it fell due.
+    /// By when its piece is to have gone.
     pub(crate) at: u64,
-    /// It goes after all that fell due until then: it has had its turn.
+    /// It goes after all that are due until then: it has had its turn.
     pub(crate) not_before: u64,
     /// The first of those that it was found to be before, the next of its siblings, and the one before it or its parent in the heap.
     pub(crate) child: u32,
@@ -41,12 +41,12 @@ impl DueQueue {
         (self.first != NONE).then_some(self.first)
     }
 
-    /// When the first of them fell due.
+    /// When the first of them is due.
     pub(crate) fn first_at(&self, places: &[Place]) -> Option<u64> {
         self.first().map(|id| places[id as usize].due.at)
     }
 
-    /// Seats a child that fell due at `at`.
+    /// Seats a child that is due at `at`.
     pub(crate) fn insert(&mut self, places: &mut [Place], id: u32, at: u64) {
         let not_before = places[id as usize].due.not_before;
         places[id as usize].due = DueSeat { at: at.max(not_before), not_before, taken: true, ..DueSeat::new() };
@@ -146,7 +146,7 @@ mod tests {
     proptest! {
         /// As a sorted list of everybody would.
         #[test]
-        fn the_first_is_who_fell_due_first(steps in prop::collection::vec((0_u32..40, 0_u64..30), 0..400)) {
+        fn the_first_is_who_is_due_first(steps in prop::collection::vec((0_u32..40, 0_u64..30), 0..400)) {
             let mut places = vec![Place::new(1.0); 40];
             let mut queue = DueQueue::new();
             let mut waiting = std::collections::BTreeMap::new();

@@ -173,8 +173,8 @@ impl Leaf {
         Standing { tier: Some(self.borrows_in()), timer: (guaranteed_at != NEVER).then_some(guaranteed_at) }
     }
 
-    /// When it fell due within its guarantee, `turned_at` being the last turn of those that nothing gates: they have no due date and take
-    /// turns. One that woke goes first.
+    /// By when its next piece within its guarantee, of `piece` bytes at most, is to have gone: when the one after it falls due. Those that
+    /// nothing gates have no such moment and take turns, of which `turned_at` was the last. One that woke goes first.
     pub(crate) fn due_at(&self, peer_ready_at: u64, piece: u32, turned_at: &mut u64, now: u64) -> u64 {
         match self.guarantee.ready_at().max(peer_ready_at) {
             _ if self.woken => now.saturating_sub(WOKEN_AHEAD_NS),

@@ -1,4 +1,4 @@
-//! What the workers that draw on one total tell each other: who waits, and since when.
+//! What the workers that draw on one total tell each other: who waits, and who is due first.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -20,7 +20,7 @@ pub(crate) struct Line {
     foreground: AtomicU32,
 }
 
-/// Where a worker puts down when the first of its leaves that wait within a guarantee fell due. On a cache line of its own.
+/// Where a worker puts down when the first of its leaves that wait within a guarantee is due. On a cache line of its own.
 #[derive(Debug)]
 #[repr(align(64))]
 struct Desk {
@@ -82,7 +82,7 @@ impl Seat {
         }
     }
 
-    /// Tells the others who waits here: since when within a guarantee, and whether in the foreground.
+    /// Tells the others who waits here: when the first is due within a guarantee, and whether there is foreground.
     pub(crate) fn note(&mut self, due_at: Option<u64>, foreground: bool) {
         let due_at = due_at.unwrap_or(NEVER);
         if std::mem::replace(&mut self.due_at, due_at) != due_at {
@@ -96,7 +96,7 @@ impl Seat {
         }
     }
 
-    /// Whether somebody on another worker waits within a guarantee and fell due before `at`.
+    /// Whether somebody on another worker waits within a guarantee and is due before `at`.
     pub(crate) fn is_due_elsewhere(&self, at: u64) -> bool {
         self.others.iter().any(|desk| desk.due_at.load(Ordering::Relaxed) < at)
     }

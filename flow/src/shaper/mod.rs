@@ -5,7 +5,7 @@
 //! permission has been spent. Those that span workers are a [`SharedBucket`], an atomic clock.
 //!
 //! A leaf that asks is *guaranteed* while it is within its assignment, else it *borrows* what others leave, by weight, up
-//! to its ceiling and every limit above it. Guarantees go first, in the order in which they fall due (`due.rs`), then foreground borrowers,
+//! to its ceiling and every limit above it. Guarantees go first, earliest deadline first (`due.rs`), then foreground borrowers,
 //! then background borrowers; in these two tiers turns go round by weight (`ring.rs`), over groups, their peers, their leaves.
 //!
 //! A worker is woken on a grid, for all that falls due until then. A leaf that was released asks again a moment later, off the grid:

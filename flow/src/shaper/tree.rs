@@ -1,7 +1,7 @@
 //! Root > group > peer > leaf: who sits where, and which queues and rings have somebody to serve.
 //!
 //! A branch sits in its parent's queue, or ring of a tier, exactly while its own has somebody and its bucket is open for the tier. In a
-//! queue it stands where the first of its own fell due. So a walk from the root meets only those who can release, and idle leaves cost nothing.
+//! queue it stands where the first of its own is due. So a walk from the root meets only those who can release, and idle leaves cost nothing.
 
 use std::sync::Arc;
 
@@ -135,12 +135,12 @@ impl Tree {
         }
     }
 
-    /// When the first of all that wait within a guarantee fell due.
+    /// When the first of all that wait within a guarantee is due.
     pub(crate) fn first_due(&self) -> Option<u64> {
         self.nodes[ROOT as usize].due.first_at(&self.places)
     }
 
-    /// Seats a node with its parent, and the parent with its own where it was without anybody. Within a guarantee it fell due at `at`.
+    /// Seats a node with its parent, and the parent with its own where it was without anybody. Within a guarantee it is due at `at`.
     pub(crate) fn enter(&mut self, id: NodeId, tier: Tier, at: u64) {
         let Some(nth) = tier.ring() else { return self.enter_due(id, at) };
         let mut id = id;
@@ -196,7 +196,7 @@ impl Tree {
         }
     }
 
-    /// Puts a branch, and what is above it, where the first of its own fell due.
+    /// Puts a branch, and what is above it, where the first of its own is due.
     fn move_due(&mut self, id: NodeId) {
         if self.places[id as usize].due.taken
             && let Some(at) = self.nodes[id as usize].due.first_at(&self.places)

@@ -25,7 +25,7 @@ const ASKS_AGAIN_NS: u64 = NANOS_PER_MILLI / 2;
 /// With so much unclaimed whoever is waited for does not come: from then on waiting would cost rate.
 const FULL_NS: u64 = SLACK_NS * 9 / 10;
 
-/// A worker with a guarantee to keep lets another go first by this much that has one which fell due before: a grid of wakings and how
+/// A worker with a guarantee to keep lets another go first by this much that has one which is due before: a grid of wakings and how
 /// late they are. Less than what must lie unclaimed before anything is lent.
 const GIVE_WAY_NS: u64 = SLACK_NS * 9 / 20;
 
