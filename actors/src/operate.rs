@@ -115,7 +115,7 @@ impl Console for NodeConsole {
 
     fn explain(&self, id: String) -> PortFuture<Result<Explanation, OperateError>> {
         let scene = Scene::new(self.shared());
-        ready(scene.find(&id).map(|peer| scene.explain(&peer)))
+        ready(scene.find_known(&id).map(|peer| scene.explain(&peer)))
     }
 
     fn transfers(&self) -> PortFuture<Vec<TransferView>> {
@@ -143,6 +143,10 @@ impl Console for NodeConsole {
     fn set_peer(&self, id: String, patch: NodePatch) -> PortFuture<Result<PeerView, OperateError>> {
         let id = match Scene::new(self.shared()).find_known(&id) {
             Ok(peer) => peer.id,
+            Err(OperateError::NotFound(words)) => {
+                let words = format!("{words}; for one that is to come write [[peer]] in the configuration");
+                return ready(Err(OperateError::NotFound(words)));
+            }
             Err(error) => return ready(Err(error)),
         };
         let done = self.order(Order::Settings(Target::Peer(id), patch));
@@ -359,6 +363,11 @@ impl<'a> Scene<'a> {
             let mut view = self.direction(direction, own.iter(), &settings, desired, Some((&peer.trail, Shown::Ended)));
             if let Some(plan) = self.peer_plans[direction.index()].get(&peer.key) {
                 view.rates.allowed_bytes_per_second = plan.ceiling.limit();
+                // Of many short transfers the one that was planned for has often ended.
+                if view.binding.is_none() && view.rates.achieved_bytes_per_second > 0 {
+                    view.binding = Some(plan.binding.as_str().to_owned());
+                    view.rates.assigned_bytes_per_second = plan.assigned.limit();
+                }
             }
             view
         };

@@ -15,6 +15,11 @@ pub(super) fn rate(text: &str) -> Result<Rate, flow::RateError> {
     text.parse()
 }
 
+/// Of a peer, a transfer or a group; or what is meant for it was lost, as an empty variable of a script is.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(text.to_owned()) }
+}
+
 /// `foreground` or `background`.
 pub(super) fn class(text: &str) -> Result<Class, flow::ClassError> {
     text.parse()

@@ -144,6 +144,16 @@ fn who_fetches_one_small_thing_after_the_other_is_shown_with_the_rate_of_all_of_
         thread::sleep(Duration::from_millis(50));
     }
     assert!(group()["bytes"].as_u64().unwrap() > 1_000_000, "those that have ended count: {:?}", group());
+    // Between two it was held by nothing, and would have had 0 B/s without that.
+    for _ in 0..20 {
+        let peer = server.get("/v1/peers/http:127.0.0.1");
+        assert!(peer["upload"]["binding"].is_string(), "{peer}");
+        let reason = &server.get("/v1/peers/http:127.0.0.1/explain")["reasons"][0];
+        let told = |key: &str| reason["rates"][key].as_u64().unwrap_or_else(|| panic!("{key} of {reason}"));
+        assert!(told("assigned_bytes_per_second") > 800_000, "{reason}");
+        assert!(reason["if_lifted_bytes_per_second"].as_u64().is_none_or(|rate| rate > 800_000), "{reason}");
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ fn every_command_explains_itself_with_an_example() {
         "ctl peers",
         "ctl transfers",
         "ctl limits",
+        "ctl groups",
         "ctl limit",
         "ctl set",
         "ctl set peer",
@@ -41,7 +42,14 @@ fn every_command_explains_itself_with_an_example() {
     }
     let version = evenkeel(&["--version"]).expect_code(0).out();
     assert_eq!(version.trim(), format!("evenkeel {}", env!("CARGO_PKG_VERSION")));
-    for args in [&[] as &[&str], &["no-such-command"], &["get"], &["ctl", "limit"], &["get", "host/share/x"]] {
+    for args in [
+        &[] as &[&str],
+        &["no-such-command"],
+        &["get"],
+        &["ctl", "limit"],
+        &["get", "host/share/x"],
+        &["ctl", "explain", ""],
+    ] {
         let said = evenkeel(args).expect_code(2);
         assert!(!said.err().is_empty(), "{args:?}");
     }

@@ -138,6 +138,9 @@ fn wrong_orders_are_refused_with_words_and_change_nothing() {
         let said = server.ctl(&args).expect_code(1).err();
         assert!(said.contains("ctl peers"), "{said}");
     }
+    let said = server.ctl(&["set", "peer", "aaaaaaaa", "--weight", "2"]).expect_code(1).err();
+    assert!(said.contains("ctl peers") && said.contains("[[peer]]"), "{said}");
+    assert!(server.ctl(&["groups"]).expect_code(0).out().contains("default"));
     server.ctl(&["set", "peer", &stranger]).expect_code(2);
     server.ctl(&["limit", "--upload", "10Mb"]).expect_code(2);
 }

@@ -33,7 +33,13 @@ impl Scene<'_> {
                 binding: plan.binding.as_str().into(),
                 if_lifted_bytes_per_second: if_lifted,
                 if_lifted_at_least: at_least,
-                because: because(plan.binding, &totals[direction.index()]).into(),
+                because: match plan.binding {
+                    // It is of the moment between two.
+                    Binding::Source if peer.trail.has_ended_one(direction, self.shared.clock.now()) => {
+                        "its transfers are short, and between two of them there is nothing to send".into()
+                    }
+                    binding => because(binding, &totals[direction.index()]).into(),
+                },
                 limited_by: BTreeMap::new(),
             });
         }
@@ -86,6 +92,11 @@ fn if_lifted<'a>(
         | Binding::Unlimited => false,
     };
     let mut shown = Some(0);
+    let mut leaves = leaves.peekable();
+    if leaves.peek().is_none() {
+        // It has ended; another of its peer's has begun, or is about to.
+        return (planned.limit(), by_a_limit && !planned.is_unlimited());
+    }
     for (plan, conduct) in leaves {
         if plan.binding == binding && conduct.limited.dominant() == Limiter::Tokens {
             return (planned.limit(), false);

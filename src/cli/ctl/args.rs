@@ -39,20 +39,23 @@ pub(super) enum CtlCommand {
     /// Shows the totals and the groups.
     #[command(after_help = examples!("ctl limits"))]
     Limits,
+    /// Shows every group: what it may have, and what its transfers achieve.
+    #[command(after_help = examples!("ctl groups"))]
+    Groups,
     Limit(LimitArgs),
     Set(SetArgs),
     /// Says why a peer, and each of its transfers, has the rate it has.
     #[command(after_help = examples!("ctl explain k5rtdw"))]
     Explain {
         /// A peer's id, or its first letters (at least 6).
-        #[arg(value_name = "ID")]
+        #[arg(value_name = "ID", value_parser = value::name)]
         id: String,
     },
     /// Closes all sessions of a peer; it is told so.
     #[command(after_help = examples!("ctl disconnect k5rtdw"))]
     Disconnect {
         /// A peer's id, or its first letters (at least 6).
-        #[arg(value_name = "ID")]
+        #[arg(value_name = "ID", value_parser = value::name)]
         id: String,
     },
     /// Takes no more sessions, lets transfers end, then stops the node.
@@ -108,7 +111,7 @@ pub(super) enum SetWhat {
 #[derive(Debug, Args)]
 pub(super) struct NodeArgs {
     /// Which one.
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = value::name)]
     pub(super) id: String,
     #[command(flatten)]
     pub(super) changes: ChangeArgs,

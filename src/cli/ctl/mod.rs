@@ -26,6 +26,7 @@ pub(super) fn run(args: &CtlArgs) -> Result<String, Failure> {
         CtlCommand::Peers => desk.ask("/v1/peers", |views: &Vec<PeerView>| show::peers(views)),
         CtlCommand::Transfers => desk.ask("/v1/transfers", |views: &Vec<TransferView>| show::transfers(views)),
         CtlCommand::Limits => desk.limits(),
+        CtlCommand::Groups => desk.ask("/v1/groups", |views: &Vec<GroupView>| show::groups(views)),
         CtlCommand::Limit(limit) => {
             let view: LimitsView = desk.client.patch("/v1/limits", &limit.patch())?;
             desk.print(&view, show::limits)
