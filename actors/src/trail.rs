@@ -65,6 +65,13 @@ impl Trail {
         (self.ended(direction) + live).saturating_sub(since.moved) as f64 / seconds
     }
 
+    /// The same of what has ended in that time.
+    pub fn ended_rate(&self, direction: Direction, now: Moment) -> f64 {
+        let since = self.since(direction, now);
+        let seconds = now.saturating_since(since.at).max(SPAN_MIN).as_secs_f64();
+        self.ended(direction).saturating_sub(since.ended) as f64 / seconds
+    }
+
     /// Whether a transfer has ended in that time: if none has, their own rates say it better.
     pub fn has_ended_one(&self, direction: Direction, now: Moment) -> bool {
         self.ended(direction) > self.since(direction, now).ended

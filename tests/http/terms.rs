@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, Instant};
 
 use crate::{
     stage::{Wire, curl, has, node, url},
@@ -86,6 +87,22 @@ fn a_signed_cap_holds_and_is_explained() {
     let told = String::from_utf8(fetch.join().unwrap().stdout).unwrap();
     // From its first byte on: no burst before the first plan.
     assert!(told.parse::<f64>().unwrap() < 400.0 * KB, "{told}");
+}
+
+/// The first piece of each was drawn on credit, and the debt ended with it: 1.5 MB/s at a cap of 10 KB/s.
+#[test]
+fn a_signed_cap_holds_for_small_things_one_after_the_other() {
+    let node = Signed::start(&[]);
+    let address = node.sign("endless.bin", &["--cap", "10KB/s"]);
+    let mut wire = Wire::to(&node.server);
+    let began = Instant::now();
+    for _ in 0..3 {
+        assert_eq!(wire.ask("GET", node.target(&address), "Range: bytes=0-3999\r\n").body.len(), 4_000);
+    }
+    assert!(began.elapsed() >= Duration::from_millis(1_150), "12 KB in {:?}", began.elapsed());
+    let began = Instant::now();
+    assert_eq!(wire.ask("GET", node.target(&address), "Range: bytes=0-19\r\n").body.len(), 20);
+    assert!(began.elapsed() < Duration::from_millis(500), "20 bytes in {:?}", began.elapsed());
 }
 
 #[test]

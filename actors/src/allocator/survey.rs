@@ -76,14 +76,17 @@ impl Track {
         if tick {
             self.ticks = [last, reading];
         }
-        let moved = reading.bytes.saturating_sub(last.bytes);
         if self.ended.is_some() {
-            // Its peer will want about as much as all such had.
-            let achieved = self.leaf.peer.trail.rate(self.leaf.direction, now, 0);
-            return Conduct { achieved, moved, limited: LimiterShares::all(Limiter::Source), backlogged: false };
+            // Its peer will want about as much as all such had. What it moved itself says nothing of the line any more.
+            let achieved = self.leaf.peer.trail.ended_rate(self.leaf.direction, now);
+            return Conduct { achieved, moved: 0, limited: LimiterShares::all(Limiter::Source), backlogged: false };
         }
-        let achieved = self.window.rate(now, reading.bytes, reading.chunks);
-        Conduct { achieved, moved, limited, backlogged: reading.backlogged }
+        Conduct {
+            achieved: self.window.rate(now, reading.bytes, reading.chunks),
+            moved: reading.bytes.saturating_sub(last.bytes),
+            limited,
+            backlogged: reading.backlogged,
+        }
     }
 
     /// It is no longer here. Whether it stands for those that come after it.
@@ -166,7 +169,7 @@ impl Survey {
         }
     }
 
-    /// Forgets those who are not known any more, but for one that has just ended of each peer that has no other.
+    /// Forgets those who are not known any more, but for one that has just ended of each peer in each group where it has no other.
     fn forget(&mut self, now: Moment) {
         self.lingering = 0;
         for tracks in &mut self.tracks {
@@ -174,15 +177,27 @@ impl Survey {
             for own in tracks.chunk_by_mut(|one, next| one.leaf.peer.key == next.leaf.peer.key) {
                 let first = stay.len();
                 stay.extend(own.iter().map(|track| self.known.contains_key(&track.leaf.key)));
-                if stay[first..].contains(&true) {
+                let stay = &mut stay[first..];
+                if !stay.contains(&false) {
                     continue;
                 }
-                match own.iter_mut().rposition(|track| track.lingers(now)) {
-                    Some(nth) => {
-                        stay[first + nth] = true;
-                        self.lingering += 1;
+                let mut busy = Vec::new();
+                for (track, _) in own.iter().zip(stay.iter()).filter(|(_, is_here)| **is_here) {
+                    if !busy.contains(&track.leaf.group) {
+                        busy.push(track.leaf.group);
                     }
-                    None => self.has_given_up |= own.iter().any(|track| track.ended.is_some()),
+                }
+                for (track, stays) in own.iter_mut().zip(stay).rev().filter(|(_, is_here)| !**is_here) {
+                    if busy.contains(&track.leaf.group) {
+                        continue;
+                    }
+                    if track.lingers(now) {
+                        busy.push(track.leaf.group);
+                        self.lingering += 1;
+                        *stays = true;
+                    } else {
+                        self.has_given_up |= track.ended.is_some();
+                    }
                 }
             }
             let mut stay = stay.into_iter();
@@ -376,10 +391,18 @@ mod tests {
         assert_eq!(met(300).0, 1);
         assert_eq!(met(350), (0, None, true), "none has followed, and a plan is due");
         assert_eq!(met(360), (0, None, false));
+        // In another group it has another share, whatever it has under way here.
+        let [here, there] = [0, 1].map(|group| hungry(&shared, &session, group));
+        assert_eq!(met(362).0, 2);
+        end(&there);
+        assert_eq!(met(364).0, 2);
+        end(&here);
+        assert_eq!(met(366).0, 2);
+        assert_eq!(met(700), (0, None, true));
         let long = hungry(&shared, &session, 0);
-        assert_eq!(met(370).0, 1);
+        assert_eq!(met(700).0, 1);
         end(&long);
-        assert_eq!(met(2_000), (0, None, false), "a long one that has ended is over");
+        assert_eq!(met(3_000), (0, None, false), "a long one that has ended is over");
     }
 
     /// What is sampled once a second is as right as ever: a window of 10 s ends at the moment of the question.

@@ -26,7 +26,7 @@ impl Sums {
             sums.insert(peer.key, peer.trail.ended(Direction::Upload));
         }
         for track in tracks {
-            *sums.entry(track.leaf.peer.key).or_default() += track.leaf.meter.bytes();
+            *sums.entry(track.leaf.peer.key).or_default() += track.leaf.meter.live_bytes();
         }
         let before = self.0.replace(sums);
         let (Some(before), Some(sums)) = (before, &self.0) else { return here };
@@ -81,5 +81,14 @@ mod tests {
         assert_eq!(met(&[], true), Witnesses::default());
         assert_eq!(met(&[50], false), moved(50.0));
         assert_eq!(met(&[70], true), moved(70.0), "what moved before is not counted again");
+        // One that was met under way and has ended is planned for a while longer.
+        let live: Vec<_> = shared.registry.leaves.iter().map(|leaf| leaf.clone()).collect();
+        for leaf in live {
+            shared.registry.remove_leaf(leaf.key);
+            leaf.meter.end();
+            leaf.peer.trail.end(Direction::Upload, leaf.meter.bytes());
+        }
+        assert_eq!(met(&[], true), Witnesses::default(), "its bytes are not counted twice");
+        assert_eq!(met(&[30], true), moved(30.0));
     }
 }

@@ -30,9 +30,6 @@ const IDLE_NS: u64 = 500 * NANOS_PER_MILLI;
 /// How long a woken leaf lives on a provisional guarantee: two of the early rounds that its waking triggers (one per 250 ms).
 pub(super) const PROVISIONAL_NS: u64 = 500 * NANOS_PER_MILLI;
 
-/// How far before others a woken leaf is due: nobody who is under way is owed more than a piece, the longest of which is a second's.
-const WOKEN_AHEAD_NS: u64 = 1_000 * NANOS_PER_MILLI;
-
 /// A moment, about `now`, after all that came of it before.
 pub(super) fn next_turn(turned_at: &mut u64, now: u64) -> u64 {
     *turned_at = now.max(*turned_at + 1);
@@ -80,8 +77,12 @@ pub(crate) struct Leaf {
     pub(crate) mode: Mode,
     /// The last release, for what comes back of it.
     pub(crate) last: LastRelease,
-    /// Has not gone since it woke: its first guaranteed release comes before those of leaves that are under way.
+    /// Has not gone since it woke: its first guaranteed release is due at once, before those of leaves that are not late.
     pub(crate) woken: bool,
+    /// Whether it has ever asked for anything.
+    pub(crate) has_asked: bool,
+    /// When its turn comes among those that wait for their peer's clock.
+    pub(crate) comes_at: u64,
     /// Its weight as it was counted among those that woke; 0 while it isn't.
     pub(crate) woken_weight: u64,
     /// Until when its guarantee is at least the provisional one, and that one.
@@ -112,6 +113,8 @@ impl Leaf {
             mode: Mode::Precise,
             last: LastRelease { bytes: 0, tier: Tier::Guaranteed },
             woken: false,
+            has_asked: false,
+            comes_at: 0,
             woken_weight: 0,
             provisional_until: 0,
             provisional: Rate::ZERO,
@@ -141,6 +144,14 @@ impl Leaf {
         self.provisional = share;
         self.provisional_until = now + PROVISIONAL_NS;
         share > self.rates.assigned
+    }
+
+    /// Its first piece, of `piece` bytes, waits until it is paid for where a ceiling was there from the beginning: drawn on credit, what is
+    /// no more than a piece would be for nothing, and ended with its debt.
+    pub(crate) fn wait_for_first(&mut self, piece: u32, now: u64) {
+        if !self.ceiling.rate().is_unlimited() && self.ceiling.rate() != Rate::ZERO {
+            self.ceiling.begin_at(now.saturating_add(cost_ns(piece, self.ceiling.rate())));
+        }
     }
 
     pub(crate) fn set_rates(&mut self, rates: LeafRates, now: u64) {
@@ -174,13 +185,14 @@ impl Leaf {
     }
 
     /// By when its next piece within its guarantee, of `piece` bytes at most, is to have gone: when the one after it falls due. Those that
-    /// nothing gates have no such moment and take turns, of which `turned_at` was the last. One that woke goes first.
+    /// nothing gates have no such moment and take turns, of which `turned_at` was the last. One that woke is due at once, if not before.
     pub(crate) fn due_at(&self, peer_ready_at: u64, piece: u32, turned_at: &mut u64, now: u64) -> u64 {
-        match self.guarantee.ready_at().max(peer_ready_at) {
-            _ if self.woken => now.saturating_sub(WOKEN_AHEAD_NS),
-            _ if self.guarantee.rate().is_unlimited() => next_turn(turned_at, now),
-            at => at.saturating_add(cost_ns(self.request.min(piece), self.guarantee.rate())),
+        if self.guarantee.rate().is_unlimited() {
+            return next_turn(turned_at, now);
         }
+        let ready_at = self.guarantee.ready_at().max(peer_ready_at);
+        let due_at = ready_at.saturating_add(cost_ns(self.request.min(piece), self.guarantee.rate()));
+        if self.woken { due_at.min(now.saturating_sub(OWED_NS)) } else { due_at }
     }
 
     /// The tier in which it would go if it asked once more.
@@ -203,6 +215,7 @@ impl Leaf {
     pub(crate) fn charge(&mut self, tier: Tier, bytes: u32, now: u64, turn_ns: u64) {
         self.request = 0;
         self.woken = false;
+        self.comes_at = 0;
         self.active_at = Some(now);
         self.last = LastRelease { bytes, tier };
         self.pace.add(bytes, now);

@@ -4,7 +4,7 @@
 //! all that is guaranteed here, and another gives those that no plan has seen no more than what their weights are worth beside the others:
 //! a transfer that goes on would have nothing else. In another group the peer has another share.
 
-use super::clock::{Clock, NANOS_PER_MILLI, Slack};
+use super::clock::{Clock, NANOS_PER_MILLI, Slack, cost_ns};
 use super::leaf::Counted;
 use super::ring::sane_weight;
 use super::tree::NodeId;
@@ -28,6 +28,8 @@ pub(super) struct PeerNode {
     wakes_until: u64,
     /// Until when those that ended have spent what was guaranteed here: their last pieces were drawn on credit.
     spent_until: u64,
+    /// Until when turns have been given to those that wait for it.
+    turns_until: u64,
     /// What is guaranteed to all leaves together meanwhile, and to those that no plan has seen.
     guarantee: Clock,
     unplanned: Clock,
@@ -46,6 +48,7 @@ impl PeerNode {
             share: Rate::ZERO,
             wakes_until: 0,
             spent_until: 0,
+            turns_until: 0,
             guarantee: closed,
             unplanned: closed,
         }
@@ -98,6 +101,18 @@ impl PeerNode {
             (true, false) => self.guarantee.ready_at(),
             (true, true) => self.guarantee.ready_at().max(self.unplanned.ready_at()),
         }
+    }
+
+    /// When another leaf may have its turn that waits for `bytes`, the first being at `ready_at`: after those that wait already.
+    pub(super) fn turn_at(&mut self, ready_at: u64, bytes: u32) -> u64 {
+        let at = self.turns_until.clamp(ready_at, ready_at.saturating_add(AHEAD_NS_MAX));
+        self.turns_until = at.saturating_add(cost_ns(bytes, self.guarantee.rate()));
+        at
+    }
+
+    /// One that had a turn to come has gone. Those of the others stay, and the next one is given as if there were none.
+    pub(super) fn end_turns(&mut self) {
+        self.turns_until = 0;
     }
 
     pub(super) fn charge(&mut self, bytes: u32, is_unplanned: bool, now: u64, slack: Slack) {

@@ -151,6 +151,7 @@ impl Shaper {
         self.wheel.remove(node);
         self.tree.remove(node);
         self.vacant.push(index);
+        self.note_waiting();
     }
 
     /// The leaf has up to `bytes` ready. Replaces a request that waits; 0 cancels it. Released at most once. Returns whether it is
@@ -158,6 +159,10 @@ impl Shaper {
     pub fn request(&mut self, key: LeafKey, bytes: u32, now: Moment) -> bool {
         let Some(&index) = self.leaf_of.get(&key) else { return false };
         let now = now.as_nanos();
+        if !std::mem::replace(&mut self.leaves[index as usize].has_asked, true) {
+            let piece = self.quantum_of(index, Tier::Lent).min(bytes);
+            self.leaves[index as usize].wait_for_first(piece, now);
+        }
         if self.leaves[index as usize].wakes(now) {
             self.wake_leaf(index, bytes, now);
         } else {
@@ -179,6 +184,7 @@ impl Shaper {
         let Some(&index) = self.leaf_of.get(&key) else { return };
         self.leaves[index as usize].request = 0;
         self.settle(index, self.now);
+        self.note_waiting();
     }
 
     /// The next release at `now`. Call until `None`.
@@ -347,7 +353,7 @@ impl Shaper {
         if tier == Tier::Guaranteed
             && let Some(node) = waking(&mut self.peers, self.waking_until, leaf.peer, peer, now)
         {
-            node.charge(bytes, leaf.is_unplanned(now), now, slack);
+            node.charge(bytes, leaf.is_unplanned(now), now, Slack::Owed);
         }
         let leaf = &self.leaves[index as usize];
         if let Some(next) = leaf.next_tier(now, self.peer_ready_at(leaf, now)) {
@@ -363,10 +369,11 @@ impl Shaper {
 
     /// Seats a leaf, or arms its timer, as its request and clocks demand.
     fn settle(&mut self, index: u32, now: u64) {
-        let piece = self.quantum_of(index, Tier::Guaranteed);
         let peer_ready_at = self.peer_ready_at(&self.leaves[index as usize], now);
+        let standing = self.leaves[index as usize].standing(now, peer_ready_at);
+        let piece = self.quantum_of(index, Tier::Guaranteed);
+        let timer = self.timer(index, standing.timer, peer_ready_at, piece, now);
         let leaf = &mut self.leaves[index as usize];
-        let standing = leaf.standing(now, peer_ready_at);
         let (node, due_at) = (leaf.node, leaf.due_at(peer_ready_at, piece, &mut self.turned_at, now));
         let before = std::mem::replace(&mut leaf.tier, standing.tier);
         if before != standing.tier {
@@ -376,8 +383,11 @@ impl Shaper {
             if let Some(tier) = standing.tier {
                 self.tree.enter(node, tier, due_at);
             }
+        } else if before == Some(Tier::Guaranteed) && due_at < self.tree.places[node as usize].due.at {
+            // It is guaranteed more than when it asked.
+            self.tree.enter(node, Tier::Guaranteed, due_at);
         }
-        match standing.timer {
+        match timer {
             Some(at) => self.wheel.insert(node, at),
             None => self.wheel.remove(node),
         }

@@ -198,8 +198,10 @@ impl Tree {
 
     /// Puts a branch, and what is above it, where the first of its own is due.
     fn move_due(&mut self, id: NodeId) {
-        if self.places[id as usize].due.taken
+        let seat = &self.places[id as usize].due;
+        if seat.taken
             && let Some(at) = self.nodes[id as usize].due.first_at(&self.places)
+            && seat.at != at.max(seat.not_before)
         {
             self.enter_due(id, at);
         }

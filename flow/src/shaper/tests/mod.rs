@@ -1,5 +1,6 @@
 //! The shaper in virtual time.
 
+mod deadlines;
 mod limits;
 mod random;
 mod shares;
