@@ -211,13 +211,23 @@ async fn join(
 
 pub(super) async fn read_preface(stream: &mut RecvStream) -> Result<DataPreface, Ended> {
     let mut preface = [0; DATA_PREFACE_BYTES];
-    match stream.read_exact(&mut preface).await {
-        Ok(()) => {}
-        Err(ReadExactError::ReadError(ReadError::ConnectionLost(error))) => return Err(ended(&error)),
-        // A link that brings less than a token and ends has brought none.
-        Err(_) => return Err(Ended::Fault(LinkFault::Token)),
+    // A hello may be shorter than a preface, and whoever says it here waits for an answer.
+    let (first, rest) = preface.split_at_mut(1);
+    fill(stream, first).await?;
+    if !DataPreface::is_magic_prefix(first) {
+        return Err(Ended::Fault(LinkFault::Magic));
     }
+    fill(stream, rest).await?;
     DataPreface::decode(&preface).map_err(|_| Ended::Fault(LinkFault::Magic))
+}
+
+async fn fill(stream: &mut RecvStream, bytes: &mut [u8]) -> Result<(), Ended> {
+    match stream.read_exact(bytes).await {
+        Ok(()) => Ok(()),
+        Err(ReadExactError::ReadError(ReadError::ConnectionLost(error))) => Err(ended(&error)),
+        // A link that brings less than a token and ends has brought none.
+        Err(_) => Err(Ended::Fault(LinkFault::Token)),
+    }
 }
 
 async fn within<T>(deadline: Instant, step: impl Future<Output = Result<T, Ended>>) -> Result<T, Ended> {

@@ -29,6 +29,8 @@ use super::{
 struct Held {
     /// Dropping it closes the connection.
     connection: Connection,
+    /// This end has dialled a node's port for control.
+    asks_no_token: bool,
     /// Never locked: it makes the guard something that two halves may hold.
     _guard: Mutex<Guard>,
 }
@@ -123,6 +125,34 @@ fn rung(bell: &Arc<Notify>) -> Pin<Box<OwnedNotified>> {
     Box::pin(Arc::clone(bell).notified_owned())
 }
 
+impl Held {
+    /// `error` in words for who doesn't know QUIC.
+    fn why(&self, error: io::Error) -> io::Error {
+        let (kind, words) = match self.connection.close_reason() {
+            // Found by this end: the peer has used what it was given no credit for, or spoken no QUIC.
+            Some(ConnectionError::TransportError(fault)) => return broken(fault.to_string()),
+            Some(ConnectionError::TimedOut) => (
+                io::ErrorKind::TimedOut,
+                "nothing comes over QUIC any more: the other end is gone, or UDP no longer gets through",
+            ),
+            Some(ConnectionError::Reset) => (
+                io::ErrorKind::ConnectionReset,
+                "the other end does not know this connection any more: it was started anew",
+            ),
+            Some(ConnectionError::ApplicationClosed(close))
+                if close.error_code == CLOSED_TOKEN && self.asks_no_token =>
+            {
+                (
+                    io::ErrorKind::ConnectionRefused,
+                    "this is a node's port for data: dial the one that `evenkeel serve` names as `peers`",
+                )
+            }
+            _ => return error,
+        };
+        io::Error::new(kind, words)
+    }
+}
+
 /// The writing half.
 pub(super) struct WriteHalf {
     stream: SendStream,
@@ -140,7 +170,8 @@ pub(super) fn split(
     prompt: Option<Prompt>,
     guard: Guard,
 ) -> (ReadHalf, WriteHalf) {
-    let held = Arc::new(Held { connection, _guard: Mutex::new(guard) });
+    let asks_no_token = matches!(prompt, Some(Prompt::Bell(..)));
+    let held = Arc::new(Held { connection, asks_no_token, _guard: Mutex::new(guard) });
     let (sending, receiving) = streams;
     let writer = WriteHalf { stream: sending, closing: None, held: Arc::clone(&held) };
     (ReadHalf { stream: Receiving::Stream(receiving), further, window: CONTROL_WINDOW_BYTES, prompt, held }, writer)
@@ -148,7 +179,7 @@ pub(super) fn split(
 
 /// The same for a link that may carry one way only.
 pub(super) fn split_ways(connection: Connection, streams: Streams, guard: Guard) -> (ReadHalf, Option<WriteHalf>) {
-    let held = Arc::new(Held { connection, _guard: Mutex::new(guard) });
+    let held = Arc::new(Held { connection, asks_no_token: false, _guard: Mutex::new(guard) });
     let Streams { sending, receiving, further, nudge } = streams;
     let writer = sending.map(|stream| WriteHalf { stream, closing: None, held: Arc::clone(&held) });
     let prompt = nudge.map(Prompt::Silence);
@@ -203,22 +234,7 @@ impl AsyncRead for ReadHalf {
             }
             None => {}
         }
-        read.map_err(|error| match self.held.connection.close_reason() {
-            // Found by this end: the peer has used what it was given no credit for, or spoken no QUIC.
-            Some(ConnectionError::TransportError(fault)) => broken(fault.to_string()),
-            Some(ConnectionError::TimedOut) => {
-                let words = "nothing comes over QUIC any more: the other end is gone, or UDP no longer gets through";
-                io::Error::new(io::ErrorKind::TimedOut, words)
-            }
-            // A node's control port asks for no token.
-            Some(ConnectionError::ApplicationClosed(close))
-                if close.error_code == CLOSED_TOKEN && matches!(self.prompt, Some(Prompt::Bell(..))) =>
-            {
-                let words = "this is a node's port for data: dial the one that `evenkeel serve` names as `peers`";
-                io::Error::new(io::ErrorKind::ConnectionRefused, words)
-            }
-            _ => error,
-        })
+        read.map_err(|error| self.held.why(error))
     }
 }
 
@@ -287,14 +303,14 @@ impl WriteHalf {
         });
         match ready!(closing.as_mut().poll(cx)) {
             Ok(_) => Poll::Ready(Ok(())),
-            Err(error) => Poll::Ready(Err(io::Error::new(io::ErrorKind::NotConnected, error))),
+            Err(error) => Poll::Ready(Err(self.held.why(io::Error::new(io::ErrorKind::NotConnected, error)))),
         }
     }
 }
 
 impl AsyncWrite for WriteHalf {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes).map_err(Into::into)
+        Pin::new(&mut self.stream).poll_write(cx, bytes).map_err(|error| self.held.why(error.into()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

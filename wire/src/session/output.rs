@@ -146,10 +146,13 @@ impl fmt::Display for Exit {
             Self::Clean => f.write_str("nothing left to do"),
             Self::Refused(refusal) => refusal.fmt(f),
             Self::Violation(violation) => write!(f, "the peer broke the protocol: {violation}"),
+            Self::TimedOut("handshake") => {
+                f.write_str("nobody answered the hello in time: is the other end up, and does every firewall between let it through?")
+            }
             Self::TimedOut(what) => write!(f, "timed out ({what})"),
             Self::Left(goodbye) => write!(f, "ended here: {goodbye}"),
             Self::PeerLeft(goodbye) => write!(f, "ended by the peer: {goodbye}"),
-            Self::PeerGone => f.write_str("the control link was lost"),
+            Self::PeerGone => f.write_str("the connection was lost"),
         }
     }
 }

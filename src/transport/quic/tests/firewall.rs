@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::relay::Relay;
 use crate::transport::{
     AutoDialer, DialConfig, ListenConfig, QuicClient, QuicDialer, TcpDialer, data_route,
-    tests::stage::{Expect, Stage, credentials, dialer, receive_chunk, send_chunk, sender, token},
+    tests::stage::{Expect, Stage, credentials, dialer, ping, receive, receive_chunk, send, send_chunk, sender, token},
 };
 use actors::port::DataOffer;
 
@@ -58,6 +58,21 @@ impl Scene {
         receive_chunk(&mut link.receiver).await;
         link
     }
+}
+
+/// A message that is shorter than a token was waited on for ten seconds, and then the connection was lost.
+#[tokio::test]
+async fn who_dials_a_port_for_data_as_if_it_were_control_is_told_so_at_once() {
+    let stage = Stage::open(ListenConfig::default());
+    let pins = Arc::new(Expect(Some(stage.server.peer_id())));
+    let client = Arc::new(QuicClient::new(&credentials()).unwrap());
+    let dialer = QuicDialer::new(stage.data_address(0).to_string(), client, pins, DialConfig::default()).unwrap();
+    let mut link = dialer.control().await.unwrap();
+    let began = Instant::now();
+    send(&mut link.sender, &ping(1)).await;
+    let error = receive(&mut link.receiver).await.unwrap_err();
+    assert!(matches!(&error, LinkError::Lost(error) if error.to_string().contains("port for data")), "{error}");
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
 }
 
 #[tokio::test]
