@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
+use super::MANY_LEAVES;
 use super::bucket::{SharedBucket, rate_changes};
 use super::clock::{NANOS_PER_MILLI, Slack, cost_ns};
 use super::keys::KeyMap;
@@ -322,12 +323,15 @@ impl Shaper {
         let peer = self.tree.parent(node);
         let group = self.tree.parent(peer);
         let line = self.total.rate();
-        let turn_bytes = self.config.turn(self.leaf_of.len(), line).min(self.config.of_line(line));
+        let turn = |leaves| self.config.turn(leaves, line);
+        let turn_bytes = turn(self.leaf_of.len()).min(self.config.of_line(line).max(turn(FEW_LEAVES)));
         let turn_ns = cost_ns(turn_bytes, line);
         let slack = Slack::BelowRoot { turn_ns };
         let group_reserve_ns = tier.reserve_ns(self.seat.has_one_worker());
-        // Among several workers what is remembered is lent to whoever is awake, and those with a guarantee on the others wait.
-        let piece_ns = if self.seat.has_one_worker() { cost_ns(bytes, line) } else { turn_ns };
+        // Among several workers what is remembered is lent to whoever is awake, and those with a guarantee on the others wait. Among few
+        // leaves a large piece may follow on a small one, and a second would be over by both.
+        let is_by_piece = self.seat.has_one_worker() && self.leaf_of.len() >= MANY_LEAVES;
+        let piece_ns = if is_by_piece { cost_ns(bytes, line) } else { turn_ns };
         self.total.draw(bytes, now, reserve_ns, Slack::Root { piece_ns }).ok()?;
         if self.bucket(group).draw(bytes, now, group_reserve_ns, slack).is_err() {
             self.total.give_back(bytes);

@@ -296,3 +296,23 @@ fn a_fast_one_among_few_goes_in_pieces_of_its_own_rate() {
     let largest = sim.sent.iter().filter(|sent| sent.leaf == 0).map(|sent| sent.bytes).max();
     assert_eq!(largest, Some(36_000), "12 ms of its own");
 }
+
+/// The total remembered 9 ms less a small piece, and a large one followed on it: among few leaves that is more than a second may be over.
+#[test]
+fn a_large_piece_after_a_small_one_is_within_what_a_second_may_be_over() {
+    let total = 4_826_306;
+    let mut sim = Sim::new(rate(total), 1);
+    sim.late_ns_max = 1_021_163;
+    let leaves: [(f64, f64); 4] = [(0.0, 1.0), (0.246_753, 1.673), (0.107_894, 2.463), (0.920_92, 1.0)];
+    for (leaf, (part, headroom)) in (0..).zip(leaves) {
+        let own = rate(((part / 1.275_567 * total as f64) as u64).max(2_000));
+        let rates = LeafRates { ceiling: own.mul_f64(headroom), weight: 0.5, ..assigned(own.bytes_per_second()) };
+        sim.join(leaf, Rate::UNLIMITED, rates);
+        sim.start(leaf);
+    }
+    sim.run(11 * SECOND);
+    sim.check();
+    let quantum = sim.sent.iter().map(|sent| u64::from(sent.bytes)).max().unwrap_or(0);
+    let busiest = sim.busiest_second(|_| true);
+    assert!(busiest <= total + quantum + total / 200, "{busiest} of {total}, {quantum} at most at once");
+}
