@@ -44,7 +44,8 @@ pub(crate) const SLACK_BELOW_ROOT_NS: u64 = 10 * NANOS_PER_MILLI;
 /// How much unspent time a clock remembers.
 #[derive(Copy, Clone, Debug)]
 pub(crate) enum Slack {
-    /// The root waits for nobody but its worker: at least 5 ms, and up to 9 ms less `piece_ns`, what this draw takes of it.
+    /// The root waits for nobody but its worker: at least 5 ms, and up to 9 ms less `piece_ns`, what this draw takes of it, or the largest
+    /// that may follow.
     Root { piece_ns: u64 },
     /// Below it a clock also waits while others go: up to one period of its own when the guarantees fill the line, and
     /// `turn_ns`, one quantum at the root's rate, for whoever began just before. Time spent waiting so must not be lost, or
