@@ -1,6 +1,9 @@
 //! The choice between transports, and a node that has only one.
 
-use std::{fs, net::UdpSocket};
+use std::{
+    fs,
+    net::{TcpListener, UdpSocket},
+};
 
 use serde_json::{Value, json};
 
@@ -15,10 +18,18 @@ fn auto_goes_over_quic_where_it_can() {
     assert_eq!(server.metric("evenkeel_payload_bytes_total", &["transport=\"quic\""]), 300_000.0);
 }
 
+/// A port that is free for TCP and taken for UDP. It is below those that the kernel gives to connections that begin: one of these had it
+/// when the node was to listen there.
+fn taken_for_udp() -> UdpSocket {
+    let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let first = 20_000 + (std::process::id() % 10_000) as u16;
+    let mut ports = (first..32_000).filter(|&port| free(port));
+    ports.find_map(|port| UdpSocket::bind(("127.0.0.1", port)).ok()).expect("a free port")
+}
+
 #[test]
 fn a_node_that_gets_no_udp_port_says_so_and_serves_over_tcp() {
-    // Free for TCP, taken for UDP.
-    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let taken = taken_for_udp();
     let address = taken.local_addr().unwrap().to_string();
     let server = Server::start(&["--listen", &address]);
     let words = server.words();
@@ -73,7 +84,7 @@ fn a_transport_that_is_none_is_refused_with_those_that_are() {
 
 #[test]
 fn data_links_go_to_the_port_that_the_operator_chose() {
-    let data = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let data = taken_for_udp().local_addr().unwrap();
     let server = Server::with_config("[node]\nworkers = 1\n", &["--listen-data", &data.to_string()]);
     assert!(server.words().contains(&format!("data on {}", data.port())), "{}", server.words());
     noise(&server.share().join("a.bin"), 300_000, 1);

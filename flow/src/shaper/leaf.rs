@@ -77,7 +77,7 @@ pub(crate) struct Leaf {
     pub(crate) mode: Mode,
     /// The last release, for what comes back of it.
     pub(crate) last: LastRelease,
-    /// Has not gone since it woke: its first guaranteed release is due at once, before those of leaves that are not late.
+    /// Has not gone since it woke: its first guaranteed release is due before those of leaves that are under way.
     pub(crate) woken: bool,
     /// Whether it has ever asked for anything.
     pub(crate) has_asked: bool,
@@ -185,7 +185,8 @@ impl Leaf {
     }
 
     /// By when its next piece within its guarantee, of `piece` bytes at most, is to have gone: when the one after it falls due. Those that
-    /// nothing gates have no such moment and take turns, of which `turned_at` was the last. One that woke is due at once, if not before.
+    /// nothing gates have no such moment and take turns, of which `turned_at` was the last. One that woke is due before
+    /// all that are not as late as they can be.
     pub(crate) fn due_at(&self, peer_ready_at: u64, piece: u32, turned_at: &mut u64, now: u64) -> u64 {
         if self.guarantee.rate().is_unlimited() {
             return next_turn(turned_at, now);

@@ -45,7 +45,7 @@ impl Line {
 
 /// One worker's place on a line; it leaves when dropped.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct LineSeat {
     line: Arc<Line>,
     own: Arc<Desk>,
     /// Those of the others, as of so many changes.
@@ -56,14 +56,14 @@ pub(crate) struct Seat {
     foreground: bool,
 }
 
-impl Seat {
+impl LineSeat {
     pub(crate) fn new(line: Arc<Line>) -> Self {
         let own = Arc::new(Desk { due_at: AtomicU64::new(NEVER) });
         let mut desks = line.desks();
         desks.push(own.clone());
         line.note_change(desks.len());
         drop(desks);
-        let mut seat = Seat { line, own, others: Vec::new(), changes_seen: 0, due_at: NEVER, foreground: false };
+        let mut seat = LineSeat { line, own, others: Vec::new(), changes_seen: 0, due_at: NEVER, foreground: false };
         seat.look_around();
         seat
     }
@@ -107,7 +107,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for LineSeat {
     fn drop(&mut self) {
         self.note(None, false);
         let mut desks = self.line.desks();

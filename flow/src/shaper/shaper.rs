@@ -10,7 +10,7 @@ use super::bucket::{SharedBucket, rate_changes};
 use super::clock::{NANOS_PER_MILLI, Slack, cost_ns};
 use super::keys::KeyMap;
 use super::leaf::{Counted, Leaf, LeafRates, next_turn};
-use super::line::Seat;
+use super::line::LineSeat;
 use super::mode::Mode;
 use super::peer::{Peer, waking};
 use super::quantum::ShaperConfig;
@@ -58,7 +58,7 @@ pub struct Shaper {
     pub(super) changes_seen: u64,
     changes_seen_at: Option<u64>,
     /// Among the workers on the total.
-    pub(super) seat: Seat,
+    pub(super) seat: LineSeat,
     /// When somebody whom nothing gates had his turn last, in moments of which no two are the same.
     turned_at: u64,
     /// Until when leaves may live on what nobody has planned, on this worker: later no peer has to be looked up.
@@ -70,7 +70,7 @@ impl Shaper {
     pub fn new(total: Arc<SharedBucket>, config: ShaperConfig, now: Moment) -> Self {
         static WORKERS: AtomicU32 = AtomicU32::new(1);
         let mut shaper = Shaper {
-            seat: Seat::new(total.line()),
+            seat: LineSeat::new(total.line()),
             total,
             config,
             worker: WORKERS.fetch_add(1, Ordering::Relaxed),
