@@ -1,7 +1,7 @@
 //! What the workers that draw on one total tell each other: who waits, and who is due first.
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
@@ -14,8 +14,6 @@ pub(crate) struct Line {
     desks: Mutex<Vec<Arc<Desk>>>,
     /// Comings and goings.
     changes: AtomicU32,
-    /// How many workers there are.
-    workers: AtomicU32,
     /// Workers on which a foreground leaf waits.
     foreground: AtomicU32,
 }
@@ -28,18 +26,8 @@ struct Desk {
 }
 
 impl Line {
-    pub(crate) fn has_one_worker(&self) -> bool {
-        self.workers.load(Ordering::Relaxed) <= 1
-    }
-
-    fn desks(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Desk>>> {
+    fn desks(&self) -> MutexGuard<'_, Vec<Arc<Desk>>> {
         self.desks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// To be called with the desks locked.
-    fn note_change(&self, workers: usize) {
-        self.workers.store(workers as u32, Ordering::Relaxed);
-        self.changes.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -59,17 +47,16 @@ pub(crate) struct LineSeat {
 impl LineSeat {
     pub(crate) fn new(line: Arc<Line>) -> Self {
         let own = Arc::new(Desk { due_at: AtomicU64::new(NEVER) });
-        let mut desks = line.desks();
-        desks.push(own.clone());
-        line.note_change(desks.len());
-        drop(desks);
+        line.desks().push(own.clone());
+        line.changes.fetch_add(1, Ordering::Release);
         let mut seat = LineSeat { line, own, others: Vec::new(), changes_seen: 0, due_at: NEVER, foreground: false };
         seat.look_around();
         seat
     }
 
+    /// Whether there was no other when it looked around last.
     pub(crate) fn has_one_worker(&self) -> bool {
-        self.line.has_one_worker()
+        self.others.is_empty()
     }
 
     /// Notices who came and who left.
@@ -110,8 +97,7 @@ impl LineSeat {
 impl Drop for LineSeat {
     fn drop(&mut self) {
         self.note(None, false);
-        let mut desks = self.line.desks();
-        desks.retain(|desk| !Arc::ptr_eq(desk, &self.own));
-        self.line.note_change(desks.len());
+        self.line.desks().retain(|desk| !Arc::ptr_eq(desk, &self.own));
+        self.line.changes.fetch_add(1, Ordering::Release);
     }
 }

@@ -179,9 +179,7 @@ impl Shaper {
         let node = self.peers.get(&leaf.peer).and_then(|peer| peer.nodes.iter().find(|node| node.id == id));
         node.map_or(0, |node| node.ready_at(leaf.is_unplanned(now), now))
     }
-}
 
-impl Shaper {
     /// When to look at a leaf again that is to be looked at `at`. Those that wait for their peer's clock come one after the other, as it
     /// will let them: of thousands all but one would have been looked at for nothing at each piece.
     pub(super) fn timer(
