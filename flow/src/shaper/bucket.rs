@@ -136,9 +136,9 @@ impl SharedBucket {
         self.last_borrower.load(Ordering::Relaxed) == borrower
     }
 
-    /// Remembers who drew last among those that take turns: workers on a total, a peer's nodes on the peer's bucket.
+    /// Remembers who drew last among those that take turns: a peer's nodes in several groups on the peer's bucket.
     pub(crate) fn note_borrower(&self, borrower: u32) {
-        // Only written when it changes: the cache line stays shared while one worker borrows alone.
+        // Only written when it changes: the cache line stays shared while one borrows alone.
         if !self.is_last_borrower(borrower) {
             self.last_borrower.store(borrower, Ordering::Relaxed);
         }

@@ -70,6 +70,8 @@ pub(crate) struct Leaf {
     pub(crate) request: u32,
     /// Where it is seated.
     pub(crate) tier: Option<Tier>,
+    /// Where it has waited to borrow since its last release.
+    pub(crate) waited_in: Option<Tier>,
     pub(crate) guarantee: Clock,
     pub(crate) ceiling: Clock,
     pub(crate) pace: Pace,
@@ -107,6 +109,7 @@ impl Leaf {
             rates,
             request: 0,
             tier: None,
+            waited_in: None,
             guarantee: Clock::new(rates.assigned, now),
             ceiling: Clock::new(rates.ceiling, now),
             pace: Pace::new(now),

@@ -6,6 +6,9 @@ use std::sync::{
 };
 
 use super::clock::NEVER;
+use super::loans::Loans;
+use super::tier::{RINGS, Tier};
+use crate::Rate;
 
 /// Shared by all shapers of one total.
 #[derive(Debug, Default)]
@@ -14,15 +17,16 @@ pub(crate) struct Line {
     desks: Mutex<Vec<Arc<Desk>>>,
     /// Comings and goings.
     changes: AtomicU32,
-    /// Workers on which a foreground leaf waits.
-    foreground: AtomicU32,
 }
 
-/// Where a worker puts down when the first of its leaves that wait within a guarantee is due. On a cache line of its own.
+/// Where a worker puts down who waits on it. On a cache line of its own.
 #[derive(Debug)]
 #[repr(align(64))]
 struct Desk {
+    /// When the first of its leaves that wait within a guarantee is due.
     due_at: AtomicU64,
+    /// How much it has borrowed in each tier while leaves wait to borrow in it.
+    borrowed: [AtomicU64; RINGS],
 }
 
 impl Line {
@@ -39,17 +43,27 @@ pub(crate) struct LineSeat {
     /// Those of the others, as of so many changes.
     others: Vec<Arc<Desk>>,
     changes_seen: u32,
-    /// What is on its own, and whether the line was told that foreground waits here.
+    /// What is on its own.
     due_at: u64,
-    foreground: bool,
+    borrowed: [u64; RINGS],
+    loans: [Loans; RINGS],
 }
 
 impl LineSeat {
     pub(crate) fn new(line: Arc<Line>) -> Self {
-        let own = Arc::new(Desk { due_at: AtomicU64::new(NEVER) });
+        let never = || AtomicU64::new(NEVER);
+        let own = Arc::new(Desk { due_at: never(), borrowed: std::array::from_fn(|_| never()) });
         line.desks().push(own.clone());
         line.changes.fetch_add(1, Ordering::Release);
-        let mut seat = LineSeat { line, own, others: Vec::new(), changes_seen: 0, due_at: NEVER, foreground: false };
+        let mut seat = LineSeat {
+            line,
+            own,
+            others: Vec::new(),
+            changes_seen: 0,
+            due_at: NEVER,
+            borrowed: [NEVER; RINGS],
+            loans: Default::default(),
+        };
         seat.look_around();
         seat
     }
@@ -69,18 +83,47 @@ impl LineSeat {
         }
     }
 
-    /// Tells the others who waits here: when the first is due within a guarantee, and whether there is foreground.
-    pub(crate) fn note(&mut self, due_at: Option<u64>, foreground: bool) {
+    /// Tells the others who waits here: when the first is due within a guarantee, and in which tiers leaves wait to borrow.
+    pub(crate) fn note(&mut self, due_at: Option<u64>, borrows: [bool; RINGS]) {
         let due_at = due_at.unwrap_or(NEVER);
         if std::mem::replace(&mut self.due_at, due_at) != due_at {
             self.own.due_at.store(due_at, Ordering::Relaxed);
         }
-        if std::mem::replace(&mut self.foreground, foreground) != foreground {
-            match foreground {
-                true => self.line.foreground.fetch_add(1, Ordering::Relaxed),
-                false => self.line.foreground.fetch_sub(1, Ordering::Relaxed),
-            };
+        for nth in 0..RINGS {
+            if borrows[nth] && self.borrowed[nth] == NEVER {
+                let others = self.least_borrowed_elsewhere(nth);
+                self.loans[nth].catch_up(if others == NEVER { 0 } else { others });
+            }
+            let borrowed = if borrows[nth] { self.loans[nth].at() } else { NEVER };
+            if std::mem::replace(&mut self.borrowed[nth], borrowed) != borrowed {
+                self.own.borrowed[nth].store(borrowed, Ordering::Relaxed);
+            }
         }
+    }
+
+    /// A leaf here has had so much in a tier, and would have waited for it in another.
+    pub(crate) fn charge(&mut self, tier: Tier, waited_in: Option<Tier>, bytes: u32, line: Rate, now: u64) {
+        match (tier.ring(), waited_in.and_then(Tier::ring)) {
+            (Some(nth), _) => self.loans[nth].borrow(bytes, line.bytes_per_second()),
+            (None, Some(nth)) => self.loans[nth].note_guaranteed(bytes, now),
+            (None, None) => {}
+        }
+    }
+
+    /// It did not use so much.
+    pub(crate) fn give_back(&mut self, tier: Tier, bytes: u32, line: Rate) {
+        if let Some(nth) = tier.ring() {
+            self.loans[nth].give_back(bytes, line.bytes_per_second());
+        }
+    }
+
+    fn least_borrowed_elsewhere(&self, nth: usize) -> u64 {
+        self.others.iter().map(|desk| desk.borrowed[nth].load(Ordering::Relaxed)).min().unwrap_or(NEVER)
+    }
+
+    /// Whether leaves wait to borrow in `tier` on another worker that has borrowed less.
+    pub(crate) fn borrows_less_elsewhere(&self, tier: Tier) -> bool {
+        tier.ring().is_some_and(|nth| self.least_borrowed_elsewhere(nth) < self.loans[nth].at())
     }
 
     /// Whether somebody on another worker waits within a guarantee and is due before `at`.
@@ -90,13 +133,14 @@ impl LineSeat {
 
     /// Whether foreground waits on another worker.
     pub(crate) fn has_foreground_elsewhere(&self) -> bool {
-        self.line.foreground.load(Ordering::Relaxed) > u32::from(self.foreground)
+        let borrows = Tier::Lent.ring().is_some_and(|nth| self.least_borrowed_elsewhere(nth) != NEVER);
+        borrows || self.is_due_elsewhere(NEVER)
     }
 }
 
 impl Drop for LineSeat {
     fn drop(&mut self) {
-        self.note(None, false);
+        self.note(None, [false; RINGS]);
         self.line.desks().retain(|desk| !Arc::ptr_eq(desk, &self.own));
         self.line.changes.fetch_add(1, Ordering::Release);
     }

@@ -22,6 +22,7 @@ mod due;
 mod keys;
 mod leaf;
 mod line;
+mod loans;
 mod mode;
 mod pace;
 mod peer;

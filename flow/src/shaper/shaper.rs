@@ -1,9 +1,6 @@
 //! The shaper itself: requests in, releases out.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
-};
+use std::sync::Arc;
 
 use super::MANY_LEAVES;
 use super::bucket::{SharedBucket, rate_changes};
@@ -41,8 +38,6 @@ const FEW_LEAVES: usize = 2;
 pub struct Shaper {
     pub(super) total: Arc<SharedBucket>,
     pub(super) config: ShaperConfig,
-    /// Names this shaper where workers take turns borrowing.
-    pub(super) worker: u32,
     pub(super) now: u64,
     pub(super) tree: Tree,
     pub(super) wheel: Wheel,
@@ -68,12 +63,10 @@ pub struct Shaper {
 impl Shaper {
     /// A shaper that draws on `total`, with the default group, uncapped.
     pub fn new(total: Arc<SharedBucket>, config: ShaperConfig, now: Moment) -> Self {
-        static WORKERS: AtomicU32 = AtomicU32::new(1);
         let mut shaper = Shaper {
             seat: LineSeat::new(total.line()),
             total,
             config,
-            worker: WORKERS.fetch_add(1, Ordering::Relaxed),
             now: now.as_nanos(),
             tree: Tree::new(),
             wheel: Wheel::new(now.as_nanos()),
@@ -233,6 +226,7 @@ impl Shaper {
             node.refund(bytes, leaf.is_unplanned(now.as_nanos()));
         }
         self.tree.refund(node, tier, bytes);
+        self.seat.give_back(tier, bytes, self.total.rate());
         self.total.give_back(bytes);
         for id in [peer, self.tree.parent(peer)] {
             if let Kind::Group(bucket) | Kind::Peer { bucket, .. } = &self.tree.nodes[id as usize].kind {
@@ -347,10 +341,8 @@ impl Shaper {
         if matches!(self.tree.nodes[peer as usize].kind, Kind::Peer { shared: true, .. }) {
             self.bucket(peer).note_borrower(peer);
         }
-        if tier != Tier::Guaranteed {
-            self.total.note_borrower(self.worker);
-        }
         let leaf = &mut self.leaves[index as usize];
+        self.seat.charge(tier, leaf.waited_in.take(), bytes, line, now);
         let lent = tier != Tier::Guaranteed || leaf.is_unplanned(now);
         let key = leaf.key;
         leaf.charge(tier, bytes, now, turn_ns);
@@ -380,6 +372,9 @@ impl Shaper {
         let leaf = &mut self.leaves[index as usize];
         let (node, due_at) = (leaf.node, leaf.due_at(peer_ready_at, piece, &mut self.turned_at, now));
         let before = std::mem::replace(&mut leaf.tier, standing.tier);
+        if standing.tier.is_some_and(|tier| tier != Tier::Guaranteed) {
+            leaf.waited_in = standing.tier;
+        }
         if before != standing.tier {
             if let Some(tier) = before {
                 self.tree.leave(node, tier);

@@ -29,10 +29,6 @@ const FULL_NS: u64 = SLACK_NS * 9 / 10;
 /// late they are. Less than what must lie unclaimed before anything is lent.
 const GIVE_WAY_NS: u64 = SLACK_NS * 9 / 20;
 
-/// The last worker to borrow lets the others go first by this much, so that two workers with nothing guaranteed alternate
-/// instead of the quicker one taking all.
-const TURN_NS: u64 = SLACK_NS / 20;
-
 impl Shaper {
     /// When to poll next: now or earlier when something can go, `None` when nothing waits for time.
     pub fn wake_at(&self) -> Option<Moment> {
@@ -63,15 +59,19 @@ impl Shaper {
         Some(Moment::from_nanos(at.max(held)))
     }
 
-    /// Until when what lies unclaimed is left to those in the tiers before: to a leaf that is about to ask again, and to those who wait
-    /// on another worker.
+    /// Until when what lies unclaimed is left to those in the tiers before, a leaf that is about to ask again or those who wait on another
+    /// worker, and to a worker that has borrowed less.
     pub(super) fn held_until(&self, tier: Tier) -> u64 {
         let elsewhere = match tier {
             Tier::Guaranteed => false,
             Tier::Lent => self.seat.is_due_elsewhere(NEVER),
             Tier::Background => self.seat.has_foreground_elsewhere(),
         };
-        if elsewhere { self.total.ready_at(FULL_NS) } else { self.held_at(&self.total, tier) }
+        if elsewhere || self.seat.borrows_less_elsewhere(tier) {
+            self.total.ready_at(FULL_NS)
+        } else {
+            self.held_at(&self.total, tier)
+        }
     }
 
     /// The same at one bucket, for leaves that are about to ask again.
@@ -83,20 +83,14 @@ impl Shaper {
     /// Tells the other workers who waits here.
     pub(super) fn note_waiting(&mut self) {
         let due_at = self.tree.first_due();
-        self.seat.note(due_at, due_at.is_some() || self.tree.has_backlog(Tier::Lent));
+        self.seat.note(due_at, [Tier::Lent, Tier::Background].map(|tier| self.tree.has_backlog(tier)));
     }
 
     /// What must lie unclaimed for this worker to draw in a tier.
     pub(super) fn reserve_ns(&self, tier: Tier) -> u64 {
-        if self.seat.has_one_worker() {
-            return tier.reserve_ns(true);
-        }
-        let gives_way = match tier {
-            Tier::Guaranteed => self.tree.first_due().is_some_and(|at| self.seat.is_due_elsewhere(at)),
-            Tier::Lent | Tier::Background => self.total.is_last_borrower(self.worker),
-        };
-        let turn_ns = if tier == Tier::Guaranteed { GIVE_WAY_NS } else { TURN_NS };
-        tier.reserve_ns(false) + if gives_way { turn_ns } else { 0 }
+        let is_due = || self.tree.first_due().is_some_and(|at| self.seat.is_due_elsewhere(at));
+        let gives_way = tier == Tier::Guaranteed && is_due();
+        tier.reserve_ns(self.seat.has_one_worker()) + if gives_way { GIVE_WAY_NS } else { 0 }
     }
 
     /// Somebody who would go in `tier` has just been released, and asks again in a moment: what that will take of the total is not
