@@ -67,3 +67,49 @@ fn shares_floors_and_weights_hold_beside_short_transfers() {
         neighbour.join().unwrap();
     }
 }
+
+/// What heads cost was charged to the address's share of the group that takes what no other takes, whatever group was served.
+#[test]
+fn small_files_of_another_group_cost_their_address_nothing_here() {
+    let _turn = turn();
+    let other = "[[group]]\nname = \"other\"\nshares = [\"other\"]\n[[share]]\nname = \"other\"\npath = \"share\"\n";
+    let server = node(&format!("[limits]\nupload = \"4MB/s\"\n{other}"), &[]);
+    let (neighbour, his) = neighbour(&server);
+    let over = AtomicBool::new(false);
+    let rate = thread::scope(|scope| {
+        let _done = Done(&over);
+        // A stranger downloads beside him, and he himself has the other group's half, in small parts.
+        scope.spawn(|| {
+            let mut wire = Wire::from_address(&server, Ipv4Addr::new(127, 0, 0, 3).into());
+            wire.say("GET /share/endless.bin HTTP/1.1\r\nHost: h\r\n\r\n");
+            while let (false, Ok(1..)) = (over.load(Relaxed), wire.stream().read(&mut [0; 65536])) {}
+        });
+        scope.spawn(|| {
+            let mut wire = Wire::from_address(&server, Ipv4Addr::new(127, 0, 0, 2).into());
+            while !over.load(Relaxed) {
+                wire.say("GET /other/file.bin HTTP/1.1\r\nHost: h\r\nRange: bytes=0-16383\r\n\r\n");
+                let mut answer = Vec::new();
+                while !is_whole(&answer, 16384) {
+                    let mut buffer = [0; 8192];
+                    let read = wire.stream().read(&mut buffer).unwrap();
+                    answer.extend_from_slice(&buffer[..read]);
+                }
+            }
+        });
+        wait_until("he has begun", 10, || his.load(Relaxed) > 500_000);
+        thread::sleep(SETTLED);
+        let (before, began) = (his.load(Relaxed), Instant::now());
+        thread::sleep(WATCHED);
+        (his.load(Relaxed) - before) as f64 / began.elapsed().as_secs_f64()
+    });
+    eprintln!("{rate:.0} B/s, 1000000 are his");
+    assert!((0.95e6..1.1e6).contains(&rate), "{rate:.0} B/s, 1000000 are his");
+    drop(server);
+    neighbour.join().unwrap();
+}
+
+/// Whether an answer with a body of `size` bytes has come.
+fn is_whole(answer: &[u8], size: usize) -> bool {
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n");
+    end.is_some_and(|end| answer.len() >= end + 4 + size)
+}

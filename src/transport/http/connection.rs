@@ -227,7 +227,7 @@ impl Connection {
         self.frontage.front.refused(refusal.reason);
         let bytes = answer::refusal(refusal, SystemTime::now());
         self.frontage.front.answered(refusal.status.as_str(), bytes.len() as u64);
-        self.speak(&bytes).await
+        self.speak("", &bytes).await
     }
 
     /// Says why a request is not served, and closes.

@@ -1,8 +1,8 @@
 //! Answers without a body take their part of the line too.
 //!
 //! A head is a few hundred bytes, and a turn for each would be dearer than what it says. So the connections of an address run up a debt,
-//! and whoever would answer next when it is large waits for permission to have sent that much: whoever asks for nothing but what is not
-//! there gets no more of the line than others.
+//! and whoever would answer next when it is large waits for permission to have sent that much, in the group of what he asked for then:
+//! whoever asks for nothing but what is not there gets no more of the line than others.
 
 use std::future::poll_fn;
 
@@ -16,23 +16,25 @@ const DEBT_BYTES_MAX: u64 = 16 * 1024;
 const NAME: &str = "(heads)";
 
 impl Connection {
-    /// Says what is no file's: a head, why there is no body. After what was said before has been paid for, if that is much.
-    pub(super) async fn speak(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+    /// Says what is no file's: a head, why there is no body, to a request for what is at `path`. After what was said before has been paid
+    /// for, if that is much.
+    pub(super) async fn speak(&mut self, path: &str, bytes: &[u8]) -> Result<(), Stop> {
         let company = self.row.company();
         let owed = company.collect(DEBT_BYTES_MAX);
         if owed > 0 {
-            self.pay(owed).await?;
+            self.pay(path, owed).await?;
         }
         company.owe(bytes.len() as u64);
         self.write(bytes).await
     }
 
     /// Waits for the turn of a transfer of `owed` bytes, which have been sent.
-    async fn pay(&self, owed: u64) -> Result<(), Stop> {
+    async fn pay(&self, path: &str, owed: u64) -> Result<(), Stop> {
+        let share = path.split('/').next().unwrap_or_default();
         let request = GuestRequest {
             address: self.address,
             agent: String::new(),
-            path: NAME.to_owned(),
+            path: format!("{share}/{NAME}"),
             size: owed,
             start: 0,
             terms: GuestTerms::default(),

@@ -86,7 +86,7 @@ impl Connection {
         let keep_alive = self.keeps_alive(request);
         let bytes = answer::plain(head, words, request.method == Method::Get, keep_alive, request.is_old);
         self.frontage.front.answered(status.as_str(), bytes.len() as u64);
-        self.speak(&bytes).await
+        self.speak(&request.target.path, &bytes).await
     }
 
     /// Writes a head whose body, if any, follows.
@@ -94,7 +94,7 @@ impl Connection {
         let status = head.status();
         let bytes = head.finish(self.keeps_alive(request), request.is_old);
         self.frontage.front.answered(status.as_str(), bytes.len() as u64);
-        self.speak(&bytes).await
+        self.speak(&request.target.path, &bytes).await
     }
 
     fn keeps_alive(&self, request: &Request) -> bool {
