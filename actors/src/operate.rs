@@ -8,8 +8,8 @@ use std::{
 };
 
 use flow::{
-    Direction, LeafKey, PeerKey, Rate,
-    allocation::{LeafPlan, PeerPlan},
+    Direction, GroupKey, LeafKey, PeerKey, Rate,
+    allocation::{LeafPlan, PeerPlan, Plan},
 };
 
 use wire::PeerId;
@@ -241,6 +241,15 @@ struct Scene<'a> {
     sessions: HashMap<PeerKey, Vec<Arc<SessionEntry>>>,
     plans: HashMap<LeafKey, (LeafPlan, Conduct)>,
     peer_plans: [HashMap<PeerKey, PeerPlan>; 2],
+    group_plans: [HashMap<GroupKey, GroupPlanned>; 2],
+}
+
+/// What the last plan says of a group, and what holds the one there that it assigned most.
+#[derive(Copy, Clone)]
+struct GroupPlanned {
+    assigned: Rate,
+    most: Rate,
+    binding: flow::Binding,
 }
 
 impl<'a> Scene<'a> {
@@ -254,13 +263,15 @@ impl<'a> Scene<'a> {
         }
         let mut plans = HashMap::new();
         let mut peer_plans = [HashMap::new(), HashMap::new()];
+        let mut group_plans = [HashMap::new(), HashMap::new()];
         for direction in Direction::ALL {
             let Some(plan) = &book.plans[direction.index()] else { continue };
             let conducts = &book.conducts[direction.index()];
             plans.extend(plan.leaves.iter().zip(conducts).map(|(leaf, conduct)| (leaf.key, (*leaf, *conduct))));
             peer_plans[direction.index()] = plan.peers.iter().map(|peer| (peer.key, *peer)).collect();
+            group_plans[direction.index()] = planned_groups(plan);
         }
-        Self { shared, leaves, sessions, plans, peer_plans }
+        Self { shared, leaves, sessions, plans, peer_plans, group_plans }
     }
 
     fn peers(&self) -> Vec<Arc<PeerEntry>> {
@@ -423,6 +434,13 @@ impl<'a> Scene<'a> {
             let mut view = self.direction(direction, own(), &settings, None, Some((&group.trail, Shown::All)));
             let total = self.shared.totals[direction.index()].rate();
             view.rates.allowed_bytes_per_second = settings.cap[direction.index()].min(total).limit();
+            // Of many short transfers those that were planned for have often ended.
+            if view.rates.achieved_bytes_per_second > 0
+                && let Some(planned) = self.group_plans[direction.index()].get(&group.key)
+            {
+                view.rates.assigned_bytes_per_second = planned.assigned.limit();
+                view.binding = view.binding.or_else(|| Some(planned.binding.as_str().to_owned()));
+            }
             view
         };
         GroupView {
@@ -435,6 +453,19 @@ impl<'a> Scene<'a> {
             download: side(Direction::Download),
         }
     }
+}
+
+fn planned_groups(plan: &Plan) -> HashMap<GroupKey, GroupPlanned> {
+    let mut groups: HashMap<GroupKey, GroupPlanned> = HashMap::new();
+    for leaf in &plan.leaves {
+        let (assigned, most, binding) = (Rate::ZERO, leaf.assigned, leaf.binding);
+        let group = groups.entry(leaf.group).or_insert(GroupPlanned { assigned, most, binding });
+        group.assigned = group.assigned.saturating_add(leaf.assigned);
+        if leaf.assigned > group.most {
+            (group.most, group.binding) = (leaf.assigned, leaf.binding);
+        }
+    }
+    groups
 }
 
 fn begins_with(peer: &PeerId, letters: &str) -> bool {

@@ -148,6 +148,9 @@ fn who_fetches_one_small_thing_after_the_other_is_shown_with_the_rate_of_all_of_
     for _ in 0..20 {
         let peer = server.get("/v1/peers/http:127.0.0.1");
         assert!(peer["upload"]["binding"].is_string(), "{peer}");
+        let of_group = group();
+        let assigned = of_group["assigned_bytes_per_second"].as_u64().unwrap();
+        assert!(assigned > 800_000 && of_group["binding"].is_string(), "{of_group}");
         let reason = &server.get("/v1/peers/http:127.0.0.1/explain")["reasons"][0];
         let told = |key: &str| reason["rates"][key].as_u64().unwrap_or_else(|| panic!("{key} of {reason}"));
         assert!(told("assigned_bytes_per_second") > 800_000, "{reason}");
