@@ -174,7 +174,7 @@ impl Console for NodeConsole {
     fn set_group(&self, name: String, patch: NodePatch) -> PortFuture<Result<GroupView, OperateError>> {
         let Some(index) = self.shared().groups.iter().position(|group| group.name == name) else {
             return ready(Err(OperateError::NotFound(format!(
-                "no group `{name}`; the configuration names the groups"
+                "no group `{name}`; the configuration names the groups, `evenkeel ctl groups` lists them"
             ))));
         };
         let done = self.order(Order::Settings(Target::Group(index), patch));

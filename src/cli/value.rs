@@ -27,7 +27,7 @@ pub(super) fn class(text: &str) -> Result<Class, flow::ClassError> {
 
 /// How to get to a node.
 pub(super) fn transport(text: &str) -> Result<TransportChoice, String> {
-    match text {
+    match text.to_ascii_lowercase().as_str() {
         "tcp" => Ok(TransportChoice::Tcp),
         "quic" => Ok(TransportChoice::Quic),
         "auto" => Ok(TransportChoice::Auto),
@@ -37,7 +37,7 @@ pub(super) fn transport(text: &str) -> Result<TransportChoice, String> {
 
 /// How a demo's peers get to their node.
 pub(super) fn demo_transport(text: &str) -> Result<DemoTransport, String> {
-    match text {
+    match text.to_ascii_lowercase().as_str() {
         "tcp" => Ok(DemoTransport::Tcp),
         "quic" => Ok(DemoTransport::Quic),
         "mixed" => Ok(DemoTransport::Mixed),
@@ -67,7 +67,9 @@ pub(super) fn data_links(text: &str) -> Result<DataLinks, String> {
     }
     match links.all() {
         1..=64 => Ok(links),
-        all => Err(format!("{all} is not in 1..=64")),
+        all => Err(format!(
+            "{all} is not in 1..=64; a node opens no more than its sessions.max_data_links, which is 8 by default"
+        )),
     }
 }
 

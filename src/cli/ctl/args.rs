@@ -1,5 +1,7 @@
 //! `evenkeel ctl` as it is written.
 
+use std::fmt::Display;
+
 use actors::view::{Change, LimitsPatch, NodePatch};
 use clap::{Args, Subcommand};
 use flow::{Class, Rate};
@@ -16,7 +18,7 @@ use crate::cli::{
 #[command(after_help = examples!("ctl status", "ctl limit --upload 5MB/s", "ctl set peer k5rtdw --upload-cap 1MB/s"))]
 pub(crate) struct CtlArgs {
     /// Where the node's API listens.
-    #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:7490")]
+    #[arg(long, global = true, value_name = "URL", value_parser = value::name, default_value = "http://127.0.0.1:7490")]
     pub(super) admin: String,
     /// For programs: JSON with rates in bytes per second.
     #[arg(long, global = true)]
@@ -161,8 +163,11 @@ enum Setting<T> {
 }
 
 impl<T> Setting<T> {
-    fn parse<E>(parse: fn(&str) -> Result<T, E>) -> impl Fn(&str) -> Result<Self, E> + Clone {
-        move |text| if text == "default" { Ok(Self::Default) } else { parse(text).map(Self::To) }
+    fn parse<E: Display>(parse: fn(&str) -> Result<T, E>) -> impl Fn(&str) -> Result<Self, String> + Clone {
+        move |text| match text {
+            "default" => Ok(Self::Default),
+            _ => parse(text).map(Self::To).map_err(|error| format!("{error}, or default")),
+        }
     }
 
     fn into_option(self) -> Option<T> {

@@ -79,7 +79,7 @@ impl Client {
             .map_err(|error| self.unreachable(&error))?;
         match status.is_success() {
             true => Ok(text),
-            false => Err(refusal(status.as_u16(), &text)),
+            false => Err(refusal(&self.base, status.as_u16(), &text)),
         }
     }
 
@@ -118,7 +118,7 @@ pub(super) fn segment(text: &str) -> String {
 }
 
 /// `{"error": {"code", "message"}}`, or whatever else came.
-fn refusal(status: u16, text: &str) -> Failure {
+fn refusal(base: &str, status: u16, text: &str) -> Failure {
     let exit = match status {
         401 | 403 => Exit::Refused,
         _ => Exit::Failed,
@@ -135,7 +135,11 @@ fn refusal(status: u16, text: &str) -> Failure {
     });
     match words {
         Some(words) => Failure::new(exit, format!("{words}{hint}")),
-        None => Failure::new(exit, format!("the admin API answered with status {status}{hint}")),
+        None => {
+            let message =
+                format!("{base} answered with status {status}, and not as the admin API does{hint}: check --admin");
+            Failure::new(exit, message)
+        }
     }
 }
 
@@ -207,6 +211,11 @@ mod tests {
                 "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
                 Exit::Refused,
                 "EVENKEEL_ADMIN_TOKEN",
+            ),
+            (
+                "HTTP/1.1 404 Not Found\r\ncontent-length: 8\r\nconnection: close\r\n\r\nmetrics?",
+                Exit::Failed,
+                "not as the admin API does: check --admin",
             ),
         ] {
             let (address, request) = server(response);
