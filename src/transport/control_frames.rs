@@ -80,6 +80,8 @@ pub(super) fn unread(error: io::Error) -> LinkError {
             let words = "the connection ended without a word; the program at its other end may have been killed";
             LinkError::Lost(io::Error::new(error.kind(), words))
         }
+        // Nothing was begun, and nothing would be by dialling there again.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => LinkError::Local(error.to_string()),
         Err(error) => LinkError::Lost(error),
     }
 }

@@ -94,6 +94,23 @@ fn data_links_go_to_the_port_that_the_operator_chose() {
 }
 
 /// What the operator wrote is what he gets, or he is told at once: not a node without QUIC.
+/// Five tries in fifteen seconds, every second of which said that the node might be full.
+#[test]
+fn a_port_for_data_dialled_as_if_it_were_control_is_told_at_once() {
+    let server = Server::start::<&str>(&[]);
+    noise(&server.share().join("a.bin"), 3_000, 1);
+    let words = server.words();
+    let (_, ports) = words.split_once("(UDP), data on ").unwrap();
+    let port: u16 = ports.split(|letter: char| !letter.is_ascii_digit()).next().unwrap().parse().unwrap();
+    let (there, here) = (format!("127.0.0.1:{port}/share/a.bin"), server.path("a"));
+    for args in [&["ls", &there][..], &["get", &there, "-o", &here], &["put", &here, &there]] {
+        fs::write(&here, "").unwrap();
+        let said = server.run(&[args, &["--transport", "quic"]].concat()).expect_code(69).err();
+        assert!(said.contains("this is a node's port for data"), "{args:?}: {said}");
+        assert!(!said.contains("trying again"), "{args:?}: {said}");
+    }
+}
+
 #[test]
 fn a_node_whose_named_ports_for_data_cannot_be_had_does_not_start() {
     let room = tempfile::tempdir().unwrap();

@@ -105,8 +105,8 @@ pub struct PeerActor {
     pub(super) downloads: HashMap<u32, Download>,
     pub(super) transfer_of: HashMap<LeafKey, u32>,
     pub(super) draining: bool,
-    /// How a link was lost, for the user.
-    lost: Option<String>,
+    /// How a link was lost, and what may help, for the user.
+    lost: Option<(String, Next)>,
     /// Chunks that overtook the control message that makes sense of them, in order; their links are read no further.
     pub(super) early: VecDeque<EarlyChunk>,
     pub(super) early_due: bool,
@@ -312,7 +312,10 @@ impl PeerActor {
             Some(LinkError::PeerFault(violation)) => self.violated(violation),
             Some(error) => {
                 tracing::debug!(peer = %self.remote.peer, "link lost: {error}");
-                self.lost = Some(format!("the link was lost: {error}"));
+                self.lost = Some(match error {
+                    LinkError::Local(words) => (words, Next::ComeLater),
+                    error => (format!("the link was lost: {error}"), Next::DialAgain),
+                });
                 self.session.handle_disconnect();
             }
             None => self.session.handle_disconnect(),
@@ -374,11 +377,11 @@ impl PeerActor {
             Exit::TimedOut(_) => ("timed_out", Next::DialAgain),
             Exit::Left(_) => ("disconnected", Next::ComeLater),
             Exit::PeerLeft(goodbye) => ("clean", next_after(goodbye.code())),
-            Exit::PeerGone => ("lost", Next::DialAgain),
+            Exit::PeerGone => ("lost", self.lost.as_ref().map_or(Next::DialAgain, |(_, next)| *next)),
         };
         let why = match &exit {
             Exit::Clean => None,
-            Exit::PeerGone => Some(self.lost.take().unwrap_or_else(|| exit.to_string())),
+            Exit::PeerGone => Some(self.lost.take().map_or_else(|| exit.to_string(), |(why, _)| why)),
             exit => Some(exit.to_string()),
         };
         self.end(reason, why, next);
