@@ -10,7 +10,7 @@ use crate::Rate;
 /// A moment that never comes; also the cost of a byte at rate zero.
 pub(crate) const NEVER: u64 = u64::MAX;
 
-const NANOS_PER_SECOND: u64 = 1_000_000_000;
+pub(crate) const NANOS_PER_SECOND: u64 = 1_000_000_000;
 pub(crate) const NANOS_PER_MILLI: u64 = 1_000_000;
 
 /// 5 ms of rate: half of the 1 % by which a second may exceed its limit (the other half is the quantum), and several

@@ -70,8 +70,6 @@ pub(crate) struct Leaf {
     pub(crate) request: u32,
     /// Where it is seated.
     pub(crate) tier: Option<Tier>,
-    /// Where it has waited to borrow since its last release.
-    pub(crate) waited_in: Option<Tier>,
     pub(crate) guarantee: Clock,
     pub(crate) ceiling: Clock,
     pub(crate) pace: Pace,
@@ -98,6 +96,8 @@ pub(crate) struct Leaf {
 pub(crate) struct LastRelease {
     pub(crate) bytes: u32,
     pub(crate) tier: Tier,
+    /// By how much its peer moved on among those that borrow.
+    pub(crate) step: u64,
 }
 
 impl Leaf {
@@ -109,12 +109,11 @@ impl Leaf {
             rates,
             request: 0,
             tier: None,
-            waited_in: None,
             guarantee: Clock::new(rates.assigned, now),
             ceiling: Clock::new(rates.ceiling, now),
             pace: Pace::new(now),
             mode: Mode::Precise,
-            last: LastRelease { bytes: 0, tier: Tier::Guaranteed },
+            last: LastRelease { bytes: 0, tier: Tier::Guaranteed, step: 0 },
             woken: false,
             has_asked: false,
             comes_at: 0,
@@ -216,12 +215,13 @@ impl Leaf {
     }
 
     /// Books a release and ends the request.
-    pub(crate) fn charge(&mut self, tier: Tier, bytes: u32, now: u64, turn_ns: u64) {
+    pub(crate) fn charge(&mut self, release: LastRelease, now: u64, turn_ns: u64) {
+        let LastRelease { bytes, tier, .. } = release;
         self.request = 0;
         self.woken = false;
         self.comes_at = 0;
         self.active_at = Some(now);
-        self.last = LastRelease { bytes, tier };
+        self.last = release;
         self.pace.add(bytes, now);
         self.ceiling.charge(bytes, now, Slack::BelowRoot { turn_ns });
         // What is lent comes on top of the guarantee, or borrowing would eat it up.
@@ -230,16 +230,18 @@ impl Leaf {
         }
     }
 
-    /// Books part of the last release back; returns how much.
-    pub(crate) fn refund(&mut self, bytes: u32) -> u32 {
+    /// Books part of the last release back; returns how much, and by how much its peer moves back among those that borrow.
+    pub(crate) fn refund(&mut self, bytes: u32) -> (u32, u64) {
         let bytes = bytes.min(self.last.bytes);
+        let step = (self.last.step as f64 * f64::from(bytes) / f64::from(self.last.bytes.max(1))) as u64;
+        self.last.step -= step.min(self.last.step);
         self.last.bytes -= bytes;
         self.pace.subtract(bytes);
         self.ceiling.refund(bytes);
         if self.last.tier == Tier::Guaranteed {
             self.guarantee.refund(bytes);
         }
-        bytes
+        (bytes, step)
     }
 
     /// What its peer's sums hold of it.

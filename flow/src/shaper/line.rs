@@ -6,9 +6,10 @@ use std::sync::{
 };
 
 use super::clock::NEVER;
-use super::loans::Loans;
 use super::tier::{RINGS, Tier};
-use crate::Rate;
+
+/// After so many steps about a third of a larger one is left.
+const STEPS_REMEMBERED: u64 = 64;
 
 /// Shared by all shapers of one total.
 #[derive(Debug, Default)]
@@ -17,6 +18,9 @@ pub(crate) struct Line {
     desks: Mutex<Vec<Arc<Desk>>>,
     /// Comings and goings.
     changes: AtomicU32,
+    /// How far lending has come in each tier, and the largest steps that it makes; see `loans.rs`.
+    lent: [AtomicU64; RINGS],
+    steps: [AtomicU64; RINGS],
 }
 
 /// Where a worker puts down who waits on it. On a cache line of its own.
@@ -25,7 +29,7 @@ pub(crate) struct Line {
 struct Desk {
     /// When the first of its leaves that wait within a guarantee is due.
     due_at: AtomicU64,
-    /// How much it has borrowed in each tier while leaves wait to borrow in it.
+    /// Where the peer that borrowed last in each tier stood, while leaves wait to borrow in it.
     borrowed: [AtomicU64; RINGS],
 }
 
@@ -46,7 +50,8 @@ pub(crate) struct LineSeat {
     /// What is on its own.
     due_at: u64,
     borrowed: [u64; RINGS],
-    loans: [Loans; RINGS],
+    /// Where the peer that borrowed last stood.
+    stood: [u64; RINGS],
 }
 
 impl LineSeat {
@@ -62,7 +67,7 @@ impl LineSeat {
             changes_seen: 0,
             due_at: NEVER,
             borrowed: [NEVER; RINGS],
-            loans: Default::default(),
+            stood: [0; RINGS],
         };
         seat.look_around();
         seat
@@ -89,41 +94,40 @@ impl LineSeat {
         if std::mem::replace(&mut self.due_at, due_at) != due_at {
             self.own.due_at.store(due_at, Ordering::Relaxed);
         }
-        for nth in 0..RINGS {
-            if borrows[nth] && self.borrowed[nth] == NEVER {
-                let others = self.least_borrowed_elsewhere(nth);
-                self.loans[nth].catch_up(if others == NEVER { 0 } else { others });
-            }
-            let borrowed = if borrows[nth] { self.loans[nth].at() } else { NEVER };
+        for (nth, borrows) in borrows.into_iter().enumerate() {
+            let borrowed = if borrows { self.stood[nth] } else { NEVER };
             if std::mem::replace(&mut self.borrowed[nth], borrowed) != borrowed {
                 self.own.borrowed[nth].store(borrowed, Ordering::Relaxed);
             }
         }
     }
 
-    /// A leaf here has had so much in a tier, and would have waited for it in another.
-    pub(crate) fn charge(&mut self, tier: Tier, waited_in: Option<Tier>, bytes: u32, line: Rate, now: u64) {
-        match (tier.ring(), waited_in.and_then(Tier::ring)) {
-            (Some(nth), _) => self.loans[nth].borrow(bytes, line.bytes_per_second()),
-            (None, Some(nth)) => self.loans[nth].note_guaranteed(bytes, now),
-            (None, None) => {}
-        }
+    /// How far lending has come in a tier, over all workers.
+    pub(crate) fn lent(&self, nth: usize) -> u64 {
+        self.line.lent[nth].load(Ordering::Relaxed)
     }
 
-    /// It did not use so much.
-    pub(crate) fn give_back(&mut self, tier: Tier, bytes: u32, line: Rate) {
-        if let Some(nth) = tier.ring() {
-            self.loans[nth].give_back(bytes, line.bytes_per_second());
-        }
+    /// The largest of the steps that peers make there, nearly.
+    pub(crate) fn step(&self, nth: usize) -> u64 {
+        self.line.steps[nth].load(Ordering::Relaxed)
+    }
+
+    /// A peer here that stands at `at` borrows, and moves on by `step`.
+    pub(crate) fn lend(&mut self, nth: usize, at: u64, step: u64) {
+        self.stood[nth] = at;
+        self.line.lent[nth].fetch_max(at, Ordering::Relaxed);
+        // Of those that nobody makes any more less and less is left. Where two workers come at once, one of them is lost until the next.
+        let before = self.step(nth);
+        self.line.steps[nth].store(step.max(before - before / STEPS_REMEMBERED), Ordering::Relaxed);
     }
 
     fn least_borrowed_elsewhere(&self, nth: usize) -> u64 {
         self.others.iter().map(|desk| desk.borrowed[nth].load(Ordering::Relaxed)).min().unwrap_or(NEVER)
     }
 
-    /// Whether leaves wait to borrow in `tier` on another worker that has borrowed less.
+    /// Whether leaves wait to borrow in `tier` on another worker, where the last to borrow had had less.
     pub(crate) fn borrows_less_elsewhere(&self, tier: Tier) -> bool {
-        tier.ring().is_some_and(|nth| self.least_borrowed_elsewhere(nth) < self.loans[nth].at())
+        tier.ring().is_some_and(|nth| self.least_borrowed_elsewhere(nth) < self.stood[nth])
     }
 
     /// Whether somebody on another worker waits within a guarantee and is due before `at`.

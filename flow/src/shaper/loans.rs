@@ -1,65 +1,54 @@
-//! What one worker has borrowed in one tier, measured by what is guaranteed to those of its leaves that borrow.
+//! What is left over goes to the peers of all workers alike (start-time fair queueing of Goyal, Vin and Cheng, 1996).
 //!
-//! Where several workers borrow, the one goes first that has borrowed the least for what it is guaranteed (start-time fair queueing, with
-//! guarantees for weights). What is guaranteed follows weights through groups and peers, so what is lent does too, and no worker has to
-//! know another's leaves.
+//! On one worker borrowers take turns. Between workers each peer stands where it would have come if its share, and nothing more, had been
+//! lent to it: what it borrowed over what its weight is worth. The worker goes first whose last borrower stood furthest back. So no worker
+//! has to know another's leaves, and those that wait for a limit of their own count for nothing.
 
-use super::clock::NANOS_PER_MILLI;
+use super::clock::NANOS_PER_SECOND;
+use super::shaper::Shaper;
+use super::tier::Tier;
+use super::tree::NodeId;
 
-/// Guarantees are counted over this time.
-const PERIOD_NS: u64 = 500 * NANOS_PER_MILLI;
+/// What a unit of weight is worth while no plan has said so, in bytes per second.
+const WORTH_AT_FIRST: f64 = 1e6;
 
-/// One that borrowed nothing for a while is behind by no more: some pieces.
-const BEHIND_NS: u64 = 25 * NANOS_PER_MILLI;
+/// A peer that comes back, be it after the moment between two requests, stands no further back than so many of the largest steps, and
+/// no further than this.
+const STEPS_BEHIND: u64 = 2;
+const BEHIND_NS_MAX: u64 = 2 * NANOS_PER_SECOND;
 
-/// Those that borrow are taken to be guaranteed this part of the line's second at least: 1 %. Or one whose leaves have no guarantee would
-/// wait for ever.
-const LEAST_OF_LINE: u64 = 100 * SECOND_NS / PERIOD_NS;
-const SECOND_NS: u64 = 1_000 * NANOS_PER_MILLI;
+/// No piece moves a peer further: one whose weight is next to nothing would come to the end of the numbers.
+const STEP_NS_MAX: f64 = 10.0 * NANOS_PER_SECOND as f64;
 
-#[derive(Copy, Clone, Debug, Default)]
-pub(super) struct Loans {
-    /// How long the worker would have been served within its guarantees with what it borrowed, in nanoseconds.
-    at: u64,
-    /// Begins the period of the sums: guaranteed to leaves that would have borrowed, in this period and the one before.
-    since: u64,
-    bytes: u64,
-    bytes_before: u64,
-}
-
-impl Loans {
-    pub(super) fn at(&self) -> u64 {
-        self.at
-    }
-
-    /// A leaf that waited to borrow has had so much within its guarantee first.
-    pub(super) fn note_guaranteed(&mut self, bytes: u32, now: u64) {
-        let periods = now.saturating_sub(self.since) / PERIOD_NS;
-        if periods > 0 {
-            self.bytes_before = if periods == 1 { self.bytes } else { 0 };
-            self.bytes = 0;
-            self.since += periods * PERIOD_NS;
+impl Shaper {
+    /// One of a peer's leaves waits to borrow.
+    pub(super) fn stand(&mut self, peer: NodeId, tier: Tier) {
+        if let Some(nth) = tier.ring().filter(|_| !self.seat.has_one_worker()) {
+            let behind = self.seat.step(nth).saturating_mul(STEPS_BEHIND).min(BEHIND_NS_MAX);
+            let least = self.seat.lent(nth).saturating_sub(behind);
+            let at = &mut self.tree.nodes[peer as usize].stands_at[nth];
+            *at = least.max(*at);
         }
-        self.bytes += u64::from(bytes);
     }
 
-    /// The worker has borrowed from a line of so many bytes per second.
-    pub(super) fn borrow(&mut self, bytes: u32, line: u64) {
-        self.at = self.at.saturating_add(self.cost_ns(bytes, line));
+    /// A leaf of the peer borrows `bytes`. Returns by how much the peer moves.
+    pub(super) fn lend(&mut self, peer: NodeId, tier: Tier, bytes: u32) -> u64 {
+        let Some(nth) = tier.ring().filter(|_| !self.seat.has_one_worker()) else { return 0 };
+        let group = self.tree.parent(peer);
+        let unit = Some(self.bucket(group).fair_rate()).filter(|unit| *unit > 0.0).unwrap_or(WORTH_AT_FIRST);
+        let worth = unit * self.tree.places[peer as usize].weight;
+        let step = (f64::from(bytes) * NANOS_PER_SECOND as f64 / worth).min(STEP_NS_MAX) as u64;
+        let at = &mut self.tree.nodes[peer as usize].stands_at[nth];
+        self.seat.lend(nth, *at, step);
+        *at = at.saturating_add(step);
+        step
     }
 
-    /// It did not use so much of it.
-    pub(super) fn give_back(&mut self, bytes: u32, line: u64) {
-        self.at = self.at.saturating_sub(self.cost_ns(bytes, line));
-    }
-
-    /// Another that waits to borrow, too, is at `others`.
-    pub(super) fn catch_up(&mut self, others: u64) {
-        self.at = self.at.max(others.saturating_sub(BEHIND_NS));
-    }
-
-    fn cost_ns(&self, bytes: u32, line: u64) -> u64 {
-        let guaranteed = self.bytes.max(self.bytes_before).max(line / LEAST_OF_LINE).max(1);
-        (u64::from(bytes) * PERIOD_NS) / guaranteed
+    /// The peer did not use all of it, and moves back by `step`.
+    pub(super) fn take_back(&mut self, peer: NodeId, tier: Tier, step: u64) {
+        if let Some(nth) = tier.ring() {
+            let at = &mut self.tree.nodes[peer as usize].stands_at[nth];
+            *at = at.saturating_sub(step);
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::MANY_LEAVES;
 use super::bucket::{SharedBucket, rate_changes};
 use super::clock::{NANOS_PER_MILLI, Slack, cost_ns};
 use super::keys::KeyMap;
-use super::leaf::{Counted, Leaf, LeafRates, next_turn};
+use super::leaf::{Counted, LastRelease, Leaf, LeafRates, next_turn};
 use super::line::LineSeat;
 use super::mode::Mode;
 use super::peer::{Peer, waking};
@@ -217,7 +217,7 @@ impl Shaper {
     pub fn give_back(&mut self, key: LeafKey, bytes: u32, now: Moment) {
         let Some(&index) = self.leaf_of.get(&key) else { return };
         let leaf = &mut self.leaves[index as usize];
-        let bytes = leaf.refund(bytes);
+        let (bytes, step) = leaf.refund(bytes);
         let (node, tier) = (leaf.node, leaf.last.tier);
         let peer = self.tree.parent(node);
         if tier == Tier::Guaranteed
@@ -226,7 +226,7 @@ impl Shaper {
             node.refund(bytes, leaf.is_unplanned(now.as_nanos()));
         }
         self.tree.refund(node, tier, bytes);
-        self.seat.give_back(tier, bytes, self.total.rate());
+        self.take_back(peer, tier, step);
         self.total.give_back(bytes);
         for id in [peer, self.tree.parent(peer)] {
             if let Kind::Group(bucket) | Kind::Peer { bucket, .. } = &self.tree.nodes[id as usize].kind {
@@ -341,11 +341,11 @@ impl Shaper {
         if matches!(self.tree.nodes[peer as usize].kind, Kind::Peer { shared: true, .. }) {
             self.bucket(peer).note_borrower(peer);
         }
+        let step = self.lend(peer, tier, bytes);
         let leaf = &mut self.leaves[index as usize];
-        self.seat.charge(tier, leaf.waited_in.take(), bytes, line, now);
         let lent = tier != Tier::Guaranteed || leaf.is_unplanned(now);
         let key = leaf.key;
-        leaf.charge(tier, bytes, now, turn_ns);
+        leaf.charge(LastRelease { bytes, tier, step }, now, turn_ns);
         if tier == Tier::Guaranteed
             && let Some(node) = waking(&mut self.peers, self.waking_until, leaf.peer, peer, now)
         {
@@ -372,14 +372,12 @@ impl Shaper {
         let leaf = &mut self.leaves[index as usize];
         let (node, due_at) = (leaf.node, leaf.due_at(peer_ready_at, piece, &mut self.turned_at, now));
         let before = std::mem::replace(&mut leaf.tier, standing.tier);
-        if standing.tier.is_some_and(|tier| tier != Tier::Guaranteed) {
-            leaf.waited_in = standing.tier;
-        }
         if before != standing.tier {
             if let Some(tier) = before {
                 self.tree.leave(node, tier);
             }
             if let Some(tier) = standing.tier {
+                self.stand(self.tree.parent(node), tier);
                 self.tree.enter(node, tier, due_at);
             }
         } else if before == Some(Tier::Guaranteed) && due_at < self.tree.places[node as usize].due.at {

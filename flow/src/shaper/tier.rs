@@ -38,8 +38,7 @@ impl Tier {
         match (self, alone) {
             (Tier::Guaranteed, _) | (Tier::Lent, true) => 0,
             (Tier::Background, true) => SLACK_NS / 5,
-            (Tier::Lent, false) => SLACK_NS / 2,
-            (Tier::Background, false) => SLACK_NS * 3 / 5,
+            (Tier::Lent | Tier::Background, false) => SLACK_NS / 2,
         }
     }
 }

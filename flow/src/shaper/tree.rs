@@ -36,6 +36,8 @@ pub(crate) struct Node {
     pub(crate) due: DueQueue,
     /// Those below who borrow.
     pub(crate) rings: [Ring; RINGS],
+    /// Of a peer: where it stands among those that borrow on all workers.
+    pub(crate) stands_at: [u64; RINGS],
     /// How many tiers, counted from the first, the node's bucket was last seen open for.
     pub(crate) open_tiers: u8,
     first_child: NodeId,
@@ -268,6 +270,7 @@ impl Tree {
             parent,
             due: DueQueue::new(),
             rings: [Ring::new(); RINGS],
+            stands_at: [0; RINGS],
             open_tiers: TIERS as u8,
             first_child: NONE,
             prev_sibling: NONE,

@@ -2,6 +2,7 @@
 
 mod deadlines;
 mod limits;
+mod loans;
 mod random;
 mod shares;
 mod sim;

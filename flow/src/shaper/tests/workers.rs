@@ -160,44 +160,6 @@ fn guarantees_are_kept_alike_whatever_their_rates_and_workers() {
     }
 }
 
-/// Workers took turns borrowing, as quick as they were and whatever they had to serve: of what one peer had left of its share, those on one
-/// worker had a fifth, and one of twelve equal transfers had 3 % more than another.
-#[test]
-fn what_is_left_over_is_lent_on_all_workers_alike() {
-    for (workers, on_first) in [(2, 6), (2, 10), (2, 3), (4, 5)] {
-        for part_left in [3, 10, 40] {
-            for (late, asks_after) in [(0, 0), (MILLI / 4, 50_000), (MILLI, 300_000)] {
-                let mut sim = Sim::new(rate(20_000_000), workers);
-                (sim.late_ns_max, sim.gathers, sim.asks_after_ns) = (late, true, asks_after);
-                // The first worker has `on_first` of twelve, the others have the rest.
-                let others = workers as u64 - 1;
-                let rest = (12 - on_first) / others;
-                let here = |leaf: u64| match leaf % workers as u64 {
-                    0 => leaf / (workers as u64) < on_first,
-                    _ => leaf / (workers as u64) < rest,
-                };
-                let leaves: Vec<u64> = (0..12 * workers as u64).filter(|&leaf| here(leaf)).collect();
-                let guarantee = 20_000_000 * (100 - part_left) / 100 / leaves.len() as u64;
-                for &leaf in &leaves {
-                    sim.join(leaf, Rate::UNLIMITED, assigned(guarantee));
-                    sim.start(leaf);
-                }
-                sim.run(22 * SECOND);
-                sim.check();
-                let share = 20e6 / leaves.len() as f64;
-                let part = |leaf: u64| sim.bytes(2 * SECOND, 22 * SECOND, |of| of == leaf) as f64 / 20.0 / share;
-                for &leaf in &leaves {
-                    let part = part(leaf);
-                    assert!(
-                        (0.99..1.01).contains(&part),
-                        "{part:.4} of an equal share; {workers} workers, {on_first} of 12 on one, {part_left} % left, late by up to {late} ns"
-                    );
-                }
-            }
-        }
-    }
-}
-
 #[test]
 fn background_leaves_the_line_to_foreground_that_waits_on_another_worker() {
     for (total, leaves) in [(20_000_000, 1), (20_000_000, 8), (200_000_000, 1), (200_000_000, 8)] {

@@ -1,0 +1,164 @@
+//! What is left over is lent to the peers of all workers alike.
+
+use std::sync::Arc;
+
+use super::sim::{MILLI, SECOND, Sim, assigned, borrowing, rate};
+use crate::shaper::{LeafRates, SharedBucket};
+use crate::{Class, GroupKey, PeerKey, Rate};
+
+/// How late a driver's timer is at most, and how long a leaf takes to ask again.
+const LATE: [(u64, u64); 3] = [(0, 0), (MILLI / 4, 50_000), (MILLI, 300_000)];
+
+fn sim(workers: usize, (late, asks_after): (u64, u64)) -> Sim {
+    let mut sim = Sim::new(rate(20_000_000), workers);
+    (sim.late_ns_max, sim.gathers, sim.asks_after_ns) = (late, true, asks_after);
+    sim
+}
+
+/// What a leaf got since `from`, in bytes per second.
+fn got(sim: &Sim, from: u64, leaf: u64) -> f64 {
+    sim.bytes(from, sim.now, |of| of == leaf) as f64 * 1e9 / (sim.now - from) as f64
+}
+
+#[track_caller]
+fn near(what: &str, got: f64, expected: f64) {
+    assert!((0.99..1.01).contains(&(got / expected)), "{what}: {got:.0} of {expected:.0} B/s");
+}
+
+/// Workers took turns borrowing, as quick as they were and whatever they had to serve: of what one peer had left of its share, those on one
+/// worker had a fifth, and one of twelve equal transfers had 3 % more than another.
+#[test]
+fn what_is_left_over_is_lent_on_all_workers_alike() {
+    for (workers, on_first) in [(2, 6), (2, 10), (2, 3), (4, 5)] {
+        for part_left in [3, 10, 40] {
+            for late in LATE {
+                let mut sim = sim(workers, late);
+                // The first worker has `on_first` of twelve, the others have the rest.
+                let others = workers as u64 - 1;
+                let rest = (12 - on_first) / others;
+                let here = |leaf: u64| match leaf % workers as u64 {
+                    0 => leaf / (workers as u64) < on_first,
+                    _ => leaf / (workers as u64) < rest,
+                };
+                let leaves: Vec<u64> = (0..12 * workers as u64).filter(|&leaf| here(leaf)).collect();
+                let guarantee = 20_000_000 * (100 - part_left) / 100 / leaves.len() as u64;
+                for &leaf in &leaves {
+                    sim.join(leaf, Rate::UNLIMITED, assigned(guarantee));
+                    sim.start(leaf);
+                }
+                sim.run(22 * SECOND);
+                sim.check();
+                let share = 20e6 / leaves.len() as f64;
+                for &leaf in &leaves {
+                    let what =
+                        format!("{workers} workers, {on_first} of 12 on one, {part_left} % left, late by {late:?}");
+                    near(&what, got(&sim, 2 * SECOND, leaf), share);
+                }
+            }
+        }
+    }
+}
+
+/// On one worker peers with much and with little guaranteed take turns, too: what they are lent is by their weights. The lone one's pieces are
+/// the larger: with a memory of its own pieces each of the others lost what it had not yet borrowed whenever it left the ring for a moment.
+#[test]
+fn peers_borrow_by_their_weights_whatever_they_are_guaranteed() {
+    for late in LATE {
+        for weight in [1.0, 3.0] {
+            let mut sim = sim(2, late);
+            sim.join(0, Rate::UNLIMITED, assigned(5_000_000));
+            sim.shapers[0].put_peer(PeerKey(0), Arc::new(SharedBucket::new(Rate::UNLIMITED)), weight);
+            for leaf in [1, 3, 5, 7] {
+                sim.join(leaf, Rate::UNLIMITED, assigned(1_250_000));
+            }
+            sim.start(0);
+            // Between two of its pieces, when the others begin.
+            sim.run(5 * SECOND + 137_000);
+            [1, 3, 5, 7].into_iter().for_each(|leaf| sim.start(leaf));
+            let from = sim.now + 2 * SECOND;
+            sim.run(from + 20 * SECOND);
+            let lent = 10e6 / (4.0 + weight);
+            near(&format!("{weight} late by {late:?}"), got(&sim, from, 0), 5e6 + weight * lent);
+            for leaf in [1, 3, 5, 7] {
+                near(&format!("beside {weight}, late by {late:?}"), got(&sim, from, leaf), 1.25e6 + lent);
+            }
+        }
+    }
+}
+
+/// Measured by what is guaranteed to a worker's leaves, one with four that wait for a cap borrowed 6.6 of 8 MB/s for its fifth.
+#[test]
+fn who_may_not_borrow_counts_for_nothing() {
+    for late in LATE {
+        for cap in ["group", "peer", "leaf"] {
+            let mut sim = sim(2, late);
+            let eight = Arc::new(SharedBucket::new(rate(8_000_000)));
+            sim.shapers.iter_mut().for_each(|shaper| shaper.put_group(GroupKey(7), eight.clone(), 1.0));
+            for leaf in [2, 4, 6, 8] {
+                let rates = assigned(2_000_000);
+                match cap {
+                    "group" => sim.join_at(leaf, PeerKey(leaf), GroupKey(7), Rate::UNLIMITED, rates),
+                    "peer" => sim.join(leaf, rate(2_000_000), rates),
+                    _ => sim.join(leaf, Rate::UNLIMITED, LeafRates { ceiling: rate(2_000_000), ..rates }),
+                }
+                sim.start(leaf);
+            }
+            for leaf in [0, 1] {
+                sim.join(leaf, Rate::UNLIMITED, assigned(2_000_000));
+                sim.start(leaf);
+            }
+            sim.run(22 * SECOND);
+            for leaf in [0, 1] {
+                near(&format!("beside a {cap}'s cap, late by {late:?}"), got(&sim, 2 * SECOND, leaf), 6e6);
+            }
+        }
+    }
+}
+
+/// What it had borrowed while nobody else wanted anything was held against a worker when others came: its leaves had 0 for minutes.
+#[test]
+fn a_worker_that_borrowed_alone_borrows_like_the_others_when_they_come() {
+    for late in LATE {
+        for (guarantee, others) in [(0, 4), (400_000, 4), (300_000, 40)] {
+            let mut sim = sim(2, late);
+            let rates = if guarantee == 0 { borrowing(1.0) } else { assigned(guarantee) };
+            let first: Vec<u64> = (0..4).map(|nth| 2 * nth).collect();
+            let then: Vec<u64> = (0..others).map(|nth| 2 * nth + 1).collect();
+            first.iter().chain(&then).for_each(|&leaf| sim.join(leaf, Rate::UNLIMITED, rates));
+            first.iter().for_each(|&leaf| sim.start(leaf));
+            sim.run(60 * SECOND);
+            first.iter().for_each(|&leaf| sim.stop(leaf));
+            sim.run(60 * SECOND + 10 * MILLI);
+            then.iter().for_each(|&leaf| sim.start(leaf));
+            sim.run(60 * SECOND + 20 * MILLI);
+            first.iter().for_each(|&leaf| sim.start(leaf));
+            // Their last pieces alone were large.
+            sim.run(105 * SECOND);
+            let share = 20e6 / (4 + others) as f64;
+            let all = first.iter().map(|&leaf| got(&sim, 75 * SECOND, leaf)).sum::<f64>() / 4.0;
+            near(&format!("{guarantee} B/s guaranteed, {others} others, late by {late:?}"), all, share);
+        }
+    }
+}
+
+/// With more to lie unclaimed than for foreground, what a timer was late was lost: 1.1 % of the line.
+#[test]
+fn background_of_several_workers_fills_the_line_and_shares_it() {
+    for late in LATE {
+        for foreground in [0, 6_000_000] {
+            let mut sim = sim(2, late);
+            let background = LeafRates { class: Class::Background, ..assigned(100_000) };
+            [1, 2, 3].into_iter().for_each(|leaf| sim.join(leaf, Rate::UNLIMITED, background));
+            let rates = LeafRates { ceiling: rate(foreground), ..assigned(foreground) };
+            sim.join(0, Rate::UNLIMITED, rates);
+            (0..4).for_each(|leaf| sim.start(leaf));
+            sim.run(22 * SECOND);
+            let share = (20_000_000 - foreground) as f64 / 3.0;
+            for leaf in [1, 2, 3] {
+                near(&format!("beside {foreground}, late by {late:?}"), got(&sim, 2 * SECOND, leaf), share);
+            }
+            let used = sim.bytes(2 * SECOND, 22 * SECOND, |_| true) as f64 / 400e6;
+            assert!((0.997..1.003).contains(&used), "{used:.4} of the line beside {foreground}, late by {late:?}");
+        }
+    }
+}
