@@ -165,14 +165,14 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         "m" | "min" => 60.0,
         "h" => 3600.0,
         _ => {
-            return Err(format!("{text:?} is not a time: write for example \"250ms\", \"2.5s\" or \"10m\""));
+            return Err(format!("{text:?} is not a time: write for example \"250ms\", \"2.5s\", \"10m\" or \"24h\""));
         }
     };
     number
         .parse::<f64>()
         .ok()
         .and_then(|number| Duration::try_from_secs_f64(number * seconds_per_unit).ok())
-        .ok_or_else(|| format!("{text:?} is not a time: write for example \"250ms\", \"2.5s\" or \"10m\""))
+        .ok_or_else(|| format!("{text:?} is not a time: write for example \"250ms\", \"2.5s\", \"10m\" or \"24h\""))
 }
 
 /// Reads a size in bytes, with the prefixes of rates.

@@ -177,6 +177,27 @@ fn an_operator_closes_the_idle_connections_of_an_address_that_is_no_peer_any_mor
     assert_eq!(other.get("file.bin", "Range: bytes=0-9\r\n").status, 206);
 }
 
+/// It was reset only where something lay in the kernel; else it ended like an answer that is whole, which in HTTP/1.0 is one that has no length.
+#[test]
+fn an_answer_that_an_operator_cuts_short_does_not_end_like_a_whole_one() {
+    let server = node("[limits]\nupload = \"100KB/s\"\n", &[]);
+    let mut wire = Wire::to(&server);
+    wire.say("GET /share/file.bin HTTP/1.0\r\n\r\n");
+    let mut buffer = [0; 65536];
+    // It takes all that comes, so that nothing is left in the kernel.
+    let mut received = wire.stream().read(&mut buffer).unwrap();
+    server.ctl(&["disconnect", "http:127.0.0.1"]).expect_code(0);
+    let ended = loop {
+        match wire.stream().read(&mut buffer) {
+            Ok(0) => panic!("it ended in order after {received} bytes"),
+            Ok(read) => received += read,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(ended.kind(), ErrorKind::ConnectionReset, "after {received} bytes");
+    assert!(received < 1_000_000, "{received}");
+}
+
 #[test]
 fn a_network_of_addresses_is_named_as_one_and_found_by_that_name() {
     if std::net::TcpListener::bind("[::1]:0").is_err() {

@@ -182,6 +182,10 @@ impl Connection {
                 false
             }
             Err(stop) => {
+                if matches!(stop, Stop::Over) {
+                    // Cut short, an answer without a length would look whole: it ends where its connection does.
+                    self.stream.reset_when_dropped();
+                }
                 self.give_up(&stop);
                 false
             }
