@@ -376,7 +376,7 @@ impl PeerActor {
             Exit::Violation(_) => ("violation", Next::ComeLater),
             Exit::TimedOut(_) => ("timed_out", Next::DialAgain),
             Exit::Left(_) => ("disconnected", Next::ComeLater),
-            Exit::PeerLeft(goodbye) => ("clean", next_after(goodbye.code())),
+            Exit::PeerLeft(goodbye) => ("clean", Next::after(goodbye.code())),
             Exit::PeerGone => ("lost", self.lost.as_ref().map_or(Next::DialAgain, |(_, next)| *next)),
         };
         let why = match &exit {
@@ -486,17 +486,5 @@ impl StreamHandler<Item<ControlMessage, DataMessage>> for PeerActor {
             }
         }
         self.after_turn(ctx);
-    }
-}
-
-/// What the other side's goodbye leaves to do.
-fn next_after(goodbye: GoodbyeCode) -> Next {
-    match goodbye {
-        // A node that failed, or went down with transfers under way, may be up again soon.
-        GoodbyeCode::TimedOut | GoodbyeCode::Internal => Next::DialAgain,
-        GoodbyeCode::Disconnected => Next::Ask,
-        GoodbyeCode::Unspecified | GoodbyeCode::Done | GoodbyeCode::Draining | GoodbyeCode::Violation => {
-            Next::ComeLater
-        }
     }
 }

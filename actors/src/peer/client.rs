@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use flow::{Class, Rate};
 use tokio::sync::oneshot;
-use wire::{Failed, Listing, Refusal, Welcome};
+use wire::{Failed, GoodbyeCode, Listing, Refusal, Welcome};
 
 use crate::port::{FileError, PortFuture, ResumePoint, Sink, SinkMeta, Source};
 
@@ -146,6 +146,20 @@ pub enum Next {
     ComeLater,
     /// Ask whoever runs the node: it closed the session on purpose.
     Ask,
+}
+
+impl Next {
+    /// What the other side's goodbye leaves to do.
+    pub(super) fn after(goodbye: GoodbyeCode) -> Self {
+        match goodbye {
+            // A node that failed, or went down with transfers under way, may be up again soon.
+            GoodbyeCode::TimedOut | GoodbyeCode::Internal => Self::DialAgain,
+            GoodbyeCode::Disconnected => Self::Ask,
+            GoodbyeCode::Unspecified | GoodbyeCode::Done | GoodbyeCode::Draining | GoodbyeCode::Violation => {
+                Self::ComeLater
+            }
+        }
+    }
 }
 
 impl std::fmt::Debug for crate::registry::LeafEntry {
