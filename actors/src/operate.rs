@@ -8,8 +8,8 @@ use std::{
 };
 
 use flow::{
-    Direction, GroupKey, LeafKey, PeerKey, Rate,
-    allocation::{LeafPlan, PeerPlan, Plan},
+    Direction, LeafKey, PeerKey, Rate,
+    allocation::{LeafPlan, PeerPlan},
 };
 
 use wire::PeerId;
@@ -21,7 +21,7 @@ use crate::{
     peer::ControlMessage,
     port::{Console, OperateError, PortFuture},
     registry::{LeafEntry, NodeSettings, PeerEntry, SessionEntry},
-    shared::{Conduct, GroupEntry, Shared},
+    shared::{Conduct, GroupEntry, PlanBook, Shared},
     trail::Trail,
     view::{
         DirectionView, Explanation, GroupView, LimitView, LimitsPatch, LimitsView, NodePatch, PeerView, QuicView,
@@ -241,20 +241,12 @@ struct Scene<'a> {
     sessions: HashMap<PeerKey, Vec<Arc<SessionEntry>>>,
     plans: HashMap<LeafKey, (LeafPlan, Conduct)>,
     peer_plans: [HashMap<PeerKey, PeerPlan>; 2],
-    group_plans: [HashMap<GroupKey, GroupPlanned>; 2],
-}
-
-/// What the last plan says of a group, and what holds the one there that it assigned most.
-#[derive(Copy, Clone)]
-struct GroupPlanned {
-    assigned: Rate,
-    most: Rate,
-    binding: flow::Binding,
+    book: Arc<PlanBook>,
 }
 
 impl<'a> Scene<'a> {
     fn new(shared: &'a Shared) -> Self {
-        let book = shared.book.load();
+        let book = shared.book.load_full();
         let mut leaves: Vec<Arc<LeafEntry>> = shared.registry.leaves.iter().map(|leaf| leaf.value().clone()).collect();
         leaves.sort_unstable_by_key(|leaf| (leaf.peer.key, leaf.key));
         let mut sessions: HashMap<PeerKey, Vec<Arc<SessionEntry>>> = HashMap::new();
@@ -263,15 +255,13 @@ impl<'a> Scene<'a> {
         }
         let mut plans = HashMap::new();
         let mut peer_plans = [HashMap::new(), HashMap::new()];
-        let mut group_plans = [HashMap::new(), HashMap::new()];
         for direction in Direction::ALL {
             let Some(plan) = &book.plans[direction.index()] else { continue };
             let conducts = &book.conducts[direction.index()];
             plans.extend(plan.leaves.iter().zip(conducts).map(|(leaf, conduct)| (leaf.key, (*leaf, *conduct))));
             peer_plans[direction.index()] = plan.peers.iter().map(|peer| (peer.key, *peer)).collect();
-            group_plans[direction.index()] = planned_groups(plan);
         }
-        Self { shared, leaves, sessions, plans, peer_plans, group_plans }
+        Self { shared, leaves, sessions, plans, peer_plans, book }
     }
 
     fn peers(&self) -> Vec<Arc<PeerEntry>> {
@@ -436,10 +426,14 @@ impl<'a> Scene<'a> {
             view.rates.allowed_bytes_per_second = settings.cap[direction.index()].min(total).limit();
             // Of many short transfers those that were planned for have often ended.
             if view.rates.achieved_bytes_per_second > 0
-                && let Some(planned) = self.group_plans[direction.index()].get(&group.key)
+                && let Some(plan) = &self.book.plans[direction.index()]
+                && let Some(planned) = plan.groups.iter().find(|planned| planned.key == group.key)
             {
                 view.rates.assigned_bytes_per_second = planned.assigned.limit();
-                view.binding = view.binding.or_else(|| Some(planned.binding.as_str().to_owned()));
+                view.binding = view.binding.or_else(|| {
+                    let planned = plan.leaves.iter().filter(|leaf| leaf.group == group.key);
+                    planned.max_by_key(|leaf| leaf.assigned).map(|leaf| leaf.binding.as_str().to_owned())
+                });
             }
             view
         };
@@ -453,19 +447,6 @@ impl<'a> Scene<'a> {
             download: side(Direction::Download),
         }
     }
-}
-
-fn planned_groups(plan: &Plan) -> HashMap<GroupKey, GroupPlanned> {
-    let mut groups: HashMap<GroupKey, GroupPlanned> = HashMap::new();
-    for leaf in &plan.leaves {
-        let (assigned, most, binding) = (Rate::ZERO, leaf.assigned, leaf.binding);
-        let group = groups.entry(leaf.group).or_insert(GroupPlanned { assigned, most, binding });
-        group.assigned = group.assigned.saturating_add(leaf.assigned);
-        if leaf.assigned > group.most {
-            (group.most, group.binding) = (leaf.assigned, leaf.binding);
-        }
-    }
-    groups
 }
 
 fn begins_with(peer: &PeerId, letters: &str) -> bool {

@@ -32,8 +32,8 @@ impl Tier {
     }
 
     /// How much of a shared bucket's slack must lie unclaimed before this tier may draw. Guarantees of other workers take
-    /// what comes in first, because they wait for none of it; so does foreground elsewhere before background here. A worker
-    /// that is alone needs a reserve only so that foreground that is just about to ask again is not overtaken.
+    /// what comes in first, because they wait for none of it; foreground elsewhere goes before background here since that is held
+    /// (`Shaper::held_until`). A worker that is alone needs a reserve only so that foreground that is just about to ask again is not overtaken.
     pub(crate) const fn reserve_ns(self, alone: bool) -> u64 {
         match (self, alone) {
             (Tier::Guaranteed, _) | (Tier::Lent, true) => 0,

@@ -88,8 +88,8 @@ impl Shaper {
 
     /// What must lie unclaimed for this worker to draw in a tier.
     pub(super) fn reserve_ns(&self, tier: Tier) -> u64 {
-        let is_due = || self.tree.first_due().is_some_and(|at| self.seat.is_due_elsewhere(at));
-        let gives_way = tier == Tier::Guaranteed && is_due();
+        let gives_way =
+            tier == Tier::Guaranteed && self.tree.first_due().is_some_and(|at| self.seat.is_due_elsewhere(at));
         tier.reserve_ns(self.seat.has_one_worker()) + if gives_way { GIVE_WAY_NS } else { 0 }
     }
 
