@@ -199,11 +199,10 @@ pub(super) fn parse(head: &[u8]) -> Result<Request, Refusal> {
     if fields.has_body {
         return Err(Refusal::closing(StatusCode::BAD_REQUEST, "body", "a request here has no body"));
     }
-    let Some(target) = request.path.and_then(Target::parse) else {
-        let words = "the target is not /SHARE/PATH in UTF-8, with %XX for what URLs have no letters for";
+    let target = Target::parse(request.path.unwrap_or_default()).map_err(|words| {
         let refusal = Refusal::closing(StatusCode::BAD_REQUEST, "target", words);
-        return Err(Refusal { close: is_old || fields.close, is_head: method == Method::Head, ..refusal });
-    };
+        Refusal { close: is_old || fields.close, is_head: method == Method::Head, ..refusal }
+    })?;
     let keep_alive = if is_old { fields.keep_alive && !fields.close } else { !fields.close };
     Ok(Request {
         method,

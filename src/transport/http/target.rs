@@ -8,6 +8,9 @@ use super::{authority::is_authority, terms::QUERY};
 /// markup.
 const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// The words for what has no form of a target.
+const FORM: &str = "the target is neither /SHARE/PATH nor http://HOST/SHARE/PATH";
+
 /// What a request asks for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Target {
@@ -23,18 +26,20 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Reads a target in origin form (`/a/b?c`) or absolute form (`http://host/a/b?c`); `None` for others, and for paths that
-    /// name nothing a share can hold.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    /// Reads a target in origin form (`/a/b?c`) or absolute form (`http://host/a/b?c`).
+    ///
+    /// # Errors
+    /// For other forms, and for paths that name nothing a share can hold: what is wrong, for a person.
+    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         let path = match text.strip_prefix('/') {
             Some(path) => path,
             // Every server takes what a client would send to a proxy (RFC 9112, 3.2.2).
             None => {
-                let (scheme, rest) = text.split_once("://")?;
+                let (scheme, rest) = text.split_once("://").ok_or(FORM)?;
                 let is_http = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
                 let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
                 if !is_http || !is_authority(authority) || rest.contains('#') {
-                    return None;
+                    return Err(FORM);
                 }
                 rest.strip_prefix('/').unwrap_or(rest)
             }
@@ -47,13 +52,13 @@ impl Target {
                 let names: Vec<&str> = path.strip_suffix('/').unwrap_or(path).split('/').collect();
                 // rclone writes `./a:b`, so that `a` is not taken for a scheme (RFC 3986, 4.2).
                 let is_guard = |at: usize| names[at] == "." && names.get(at + 1).is_some_and(|next| next.contains(':'));
-                (0..names.len()).filter(|at| !is_guard(*at)).map(|at| name(names[at])).collect::<Option<_>>()?
+                (0..names.len()).filter(|at| !is_guard(*at)).map(|at| name(names[at])).collect::<Result<_, _>>()?
             }
         };
         let json = query.split('&').any(|part| part == "format=json");
         let terms: Vec<&str> = query.split('&').filter_map(terms_of).collect();
         let terms = (!terms.is_empty()).then(|| terms.join("&"));
-        Some(Self { path: names.join("/"), is_directory, json, terms })
+        Ok(Self { path: names.join("/"), is_directory, json, terms })
     }
 
     /// The share's name; empty for the shares themselves.
@@ -85,10 +90,18 @@ fn terms_of(part: &str) -> Option<&str> {
 }
 
 /// One name of a path, decoded. An encoded slash would make two names of it.
-fn name(text: &str) -> Option<String> {
-    let name = percent_decode_str(text).decode_utf8().ok()?;
-    let is_plain = !matches!(&*name, "" | "." | "..") && !name.contains(['/', '\0']);
-    is_plain.then(|| name.into_owned())
+fn name(text: &str) -> Result<String, &'static str> {
+    let is_code = |rest: &str| rest.as_bytes().get(..2).is_some_and(|code| code.iter().all(u8::is_ascii_hexdigit));
+    if !text.split('%').skip(1).all(is_code) {
+        return Err("a % in the target has no two hexadecimal digits behind it: %25 is the letter itself");
+    }
+    let name = percent_decode_str(text).decode_utf8().map_err(|_| "a name in the target is not UTF-8")?;
+    match &*name {
+        "" => Err("the target has a name without letters: two slashes in a row"),
+        "." | ".." => Err("the target has . or .. for a name"),
+        name if name.contains(['/', '\0']) => Err("a name in the target has a slash (%2F) or a zero byte (%00) in it"),
+        name => Ok(name.to_owned()),
+    }
 }
 
 /// A name as a URL has it.
@@ -120,7 +133,7 @@ mod tests {
             ("/share/a?eka=1&xek=2&EK=3", "share/a", false, false),
         ] {
             let expected = Target { path: path.to_owned(), is_directory, json, terms: None };
-            assert_eq!(Target::parse(text), Some(expected), "{text}");
+            assert_eq!(Target::parse(text), Ok(expected), "{text}");
         }
         for text in [
             "",
@@ -151,7 +164,27 @@ mod tests {
             "http://a:b@c/a",
             "http://h:x/a",
         ] {
-            assert_eq!(Target::parse(text), None, "{text}");
+            assert!(Target::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_words_say_what_is_wrong() {
+        for (text, word) in [
+            ("*", "neither"),
+            ("ftp://h/a", "neither"),
+            ("/share/a//b", "two slashes"),
+            ("/share/%2e%2E/b", ". or .."),
+            ("/share/a%2Fb", "%2F"),
+            ("/share/%ff", "UTF-8"),
+            ("/share/100%", "%25"),
+            ("/share/%zz", "%25"),
+            ("/share/%4", "%25"),
+            ("/share/%+1", "%25"),
+            ("/share/%é", "%25"),
+        ] {
+            let words = Target::parse(text).unwrap_err();
+            assert!(words.contains(word), "{text}: {words}");
         }
     }
 
@@ -187,7 +220,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn what_is_read_has_plain_names(text in "[/.%0-9a-fA-F?]{0,24}") {
-            if let Some(target) = Target::parse(&text) {
+            if let Ok(target) = Target::parse(&text) {
                 let plain = target.path.is_empty()
                     || target.path.split('/').all(|name| !matches!(name, "" | "." | "..") && !name.contains('\0'));
                 proptest::prop_assert!(plain, "{}", target.path);

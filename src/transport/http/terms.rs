@@ -117,7 +117,7 @@ impl SigningKey {
     /// `address` with `terms` that hold until `until`, signed. `None` where the address is none of a share's content, or has a
     /// query of that name already.
     pub fn sign(&self, address: &str, terms: &GuestTerms, until: SystemTime) -> Option<String> {
-        let target = Target::parse(address).filter(|target| target.terms.is_none() && !target.path.is_empty())?;
+        let target = Target::parse(address).ok().filter(|target| target.terms.is_none() && !target.path.is_empty())?;
         let text = written(terms, until);
         let signed =
             Target { terms: Some(format!("{text}_{}", self.signature(&text, &target.path).to_hex())), ..target };
