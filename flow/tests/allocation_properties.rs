@@ -216,4 +216,27 @@ proptest! {
             prop_assert!((leaf.if_lifted.as_f64() - as_foreground).abs() < 2.0, "{leaf:?} {as_foreground}");
         }
     }
+    #[test]
+    fn background_that_has_all_but_what_foreground_wants_is_held_by_the_limit(wants in 1u64..400_000, foreground in 1u64..4) {
+        let mut snapshot = support::snapshot(1_000_000);
+        for key in 0..=foreground {
+            snapshot.peers.push(support::peer(key));
+        }
+        for key in 0..foreground {
+            snapshot.peers[key as usize].cap = Rate::from_bytes_per_second(wants);
+            snapshot.leaves.push(support::hungry(key, key));
+        }
+        snapshot.leaves.push(LeafInput { class: Class::Background, ..support::hungry(foreground, foreground) });
+        let plan = plan(&snapshot);
+        let background = &plan.leaves[foreground as usize];
+        // As one of them it would have its equal part, of all but the reserve of background.
+        let equal = 1_000_000 / (foreground + 1);
+        match background.binding {
+            Binding::Total => prop_assert!(wants <= equal + equal / 30, "{background:?}"),
+            Binding::BackgroundYield => prop_assert!(wants + 1 >= equal, "{background:?}"),
+            binding => prop_assert!(false, "{binding:?}"),
+        }
+        let at_least = background.assigned.bytes_per_second().saturating_sub(1);
+        prop_assert!(background.if_lifted.bytes_per_second() >= at_least, "{background:?}");
+    }
 }

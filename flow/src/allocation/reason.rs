@@ -89,11 +89,11 @@ impl<'a> Reasons<'a> {
         // It has all that it showed to use, if not all of the headroom: not the tree holds it.
         let has_what_it_uses = !leaf.hungry && (satisfied || amount >= leaf.shown * (1.0 - ROUNDING));
         if has_what_it_uses {
-            let asked = (!satisfied && keeps_to_its_wish(leaf.limiter)).then(|| self.held_by_tree(index, leaf));
+            let asked = (!satisfied && keeps_to_its_wish(leaf.limiter)).then(|| self.held_by_tree(index, leaf, amount));
             let asked = asked.filter(|reason| reason.binding == Binding::Negotiated);
             return asked.unwrap_or_else(|| self.held_by_itself(index, leaf, amount));
         }
-        self.held_by_tree(index, leaf)
+        self.held_by_tree(index, leaf, amount)
     }
 
     /// Held by what the leaf itself waited for.
@@ -103,7 +103,7 @@ impl<'a> Reasons<'a> {
     }
 
     /// Held by the lowest node above that is used up: lifting one farther up would change nothing.
-    fn held_by_tree(&mut self, index: usize, leaf: &Leaf) -> Reason {
+    fn held_by_tree(&mut self, index: usize, leaf: &Leaf, amount: f64) -> Reason {
         let node = &self.tree.nodes[index];
         let peer = &self.tree.peers[node.peer];
         let pass = self.passes[leaf.class as usize];
@@ -125,7 +125,10 @@ impl<'a> Reasons<'a> {
         };
         if leaf.class == Class::Background && self.foreground_below(index, lift) > 0.0 {
             let if_lifted = self.if_foreground(index, leaf);
-            return Reason { binding: Binding::BackgroundYield, if_lifted, lifted: Lift::Nothing };
+            // Where foreground wants little, there is no more to be had by being one of them.
+            if if_lifted > amount * (1.0 + ROUNDING) {
+                return Reason { binding: Binding::BackgroundYield, if_lifted, lifted: Lift::Nothing };
+            }
         }
         let if_lifted = self.if_without(index, leaf, lift);
         Reason { binding, if_lifted, lifted: lift }
