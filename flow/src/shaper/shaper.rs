@@ -288,10 +288,7 @@ impl Shaper {
     /// When a branch's bucket is open for a tier.
     fn branch_ready_at(&self, id: NodeId, tier: Tier) -> u64 {
         match &self.tree.nodes[id as usize].kind {
-            Kind::Group(bucket) => {
-                let ready_at = bucket.ready_at(tier.reserve_ns(self.seat.has_one_worker()));
-                ready_at.max(self.held_at(bucket, tier))
-            }
+            Kind::Group(bucket) => bucket.ready_at(self.group_reserve_ns(tier)).max(self.held_at(bucket, tier)),
             // A peer lives on one worker: nobody's guarantee elsewhere can be in its way. Its own nodes in several groups
             // take turns: the one that drew last leaves the others a quarter of a quantum's time, which its slack covers.
             Kind::Peer { bucket, shared: true } if bucket.is_last_borrower(id) => {
@@ -321,7 +318,7 @@ impl Shaper {
         let turn_bytes = turn(self.leaf_of.len()).min(self.config.of_line(line).max(turn(FEW_LEAVES)));
         let turn_ns = cost_ns(turn_bytes, line);
         let slack = Slack::BelowRoot { turn_ns };
-        let group_reserve_ns = tier.reserve_ns(self.seat.has_one_worker());
+        let group_reserve_ns = self.group_reserve_ns(tier);
         // Among several workers what is remembered is lent to whoever is awake, and those with a guarantee on the others wait. Among few
         // leaves a large piece may follow on a small one, and a second would be over by both.
         let is_by_piece = self.seat.has_one_worker() && self.leaf_of.len() >= MANY_LEAVES;

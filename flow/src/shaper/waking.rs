@@ -5,7 +5,7 @@
 
 use super::MANY_LEAVES;
 use super::bucket::{SharedBucket, rate_changes};
-use super::clock::{NANOS_PER_MILLI, NEVER, SLACK_NS};
+use super::clock::{NANOS_PER_MILLI, NEVER, SLACK_BELOW_ROOT_NS, SLACK_NS};
 use super::shaper::Shaper;
 use super::tier::Tier;
 use super::tree::NodeId;
@@ -24,6 +24,9 @@ const ASKS_AGAIN_NS: u64 = NANOS_PER_MILLI / 2;
 
 /// With so much unclaimed whoever is waited for does not come: from then on waiting would cost rate.
 const FULL_NS: u64 = SLACK_NS * 9 / 10;
+
+/// Less than what is remembered of a group, so that background alone loses nothing of it.
+const BEHIND_FOREGROUND_NS: u64 = SLACK_BELOW_ROOT_NS * 7 / 10;
 
 /// A worker with a guarantee to keep lets another go first by this much that has one which is due before: a grid of wakings and how
 /// late they are. Less than what must lie unclaimed before anything is lent.
@@ -91,6 +94,15 @@ impl Shaper {
         let gives_way =
             tier == Tier::Guaranteed && self.tree.first_due().is_some_and(|at| self.seat.is_due_elsewhere(at));
         tier.reserve_ns(self.seat.has_one_worker()) + if gives_way { GIVE_WAY_NS } else { 0 }
+    }
+
+    /// What must lie unclaimed of a group for this worker to draw in a tier. Nobody knows who waits for it on another worker, so background
+    /// leaves more of it than foreground elsewhere finds when it wakes: what that needs, a grid of wakings, and how late they are.
+    pub(super) fn group_reserve_ns(&self, tier: Tier) -> u64 {
+        match tier {
+            Tier::Background if !self.seat.has_one_worker() => BEHIND_FOREGROUND_NS,
+            tier => tier.reserve_ns(self.seat.has_one_worker()),
+        }
     }
 
     /// Somebody who would go in `tier` has just been released, and asks again in a moment: what that will take of the total is not

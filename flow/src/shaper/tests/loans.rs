@@ -162,3 +162,31 @@ fn background_of_several_workers_fills_the_line_and_shares_it() {
         }
     }
 }
+
+/// Only the total was left to foreground elsewhere. Below a group's cap, with the total far from full, whoever woke first had it: background
+/// had half of the cap, and more beside several.
+#[test]
+fn background_leaves_a_groups_cap_to_foreground_on_another_worker() {
+    for late in LATE {
+        for foreground in [0, 1, 4] {
+            let mut sim = sim(2, late);
+            sim.total.set_rate(rate(100_000_000), sim.at());
+            let cap = Arc::new(SharedBucket::new(rate(8_000_000)));
+            cap.set_fair_rate(1_000_000.0);
+            sim.shapers.iter_mut().for_each(|shaper| shaper.put_group(GroupKey(7), cap.clone(), 1.0));
+            for leaf in (0..foreground).map(|nth| 2 * nth) {
+                sim.join_at(leaf, PeerKey(leaf), GroupKey(7), Rate::UNLIMITED, assigned(2_000_000 / foreground));
+                sim.start(leaf);
+            }
+            let background = LeafRates { class: Class::Background, ..assigned(100_000) };
+            sim.join_at(1, PeerKey(1), GroupKey(7), Rate::UNLIMITED, background);
+            sim.start(1);
+            sim.run(22 * SECOND);
+            sim.check();
+            let used = sim.bytes(2 * SECOND, 22 * SECOND, |_| true) as f64 / 160e6;
+            assert!((0.997..1.003).contains(&used), "{used:.4} of the cap beside {foreground}, late by {late:?}");
+            let got = got(&sim, 2 * SECOND, 1);
+            assert!(foreground == 0 || got < 200_000.0, "{got:.0} B/s beside {foreground} in front, late by {late:?}");
+        }
+    }
+}
