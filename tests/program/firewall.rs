@@ -18,6 +18,9 @@ const NEAR: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 4);
 /// The same of another test.
 const NEXT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 5);
 
+/// And of a third.
+const REFUSED: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 21);
+
 /// Carries connections to `port` of the node.
 fn connections(near: Ipv4Addr, port: u16) {
     let near = TcpListener::bind((near, port)).unwrap();
@@ -52,8 +55,25 @@ fn a_get_whose_data_ports_are_shut_goes_on_over_tcp_and_one_over_quic_alone_says
     assert_same(&out, server.share().join("b.bin"));
     assert!(nat.seen().iter().any(|seen| seen.port == control), "control went over UDP");
     let alone = server.spawn(&["get", &from, "-o", &server.path("b.bin"), "--transport", "quic"]);
+    let (code, words) = alone.wait(30);
+    assert_eq!(code, 69, "{words}");
     let port = format!("UDP port {} for data did not", control + 1);
-    wait_until("it names the port", 30, || alone.words().contains(&port));
+    assert!(words.contains(&port) && words.contains("--transport tcp") && !words.contains("trying again"), "{words}");
+}
+
+/// A firewall that says no by ICMP, as a host does for ports where nothing listens.
+#[test]
+fn a_get_over_quic_whose_ports_are_turned_away_ends_with_their_names() {
+    let (server, control) = node_behind(REFUSED, &[]);
+    noise(&server.share().join("a.bin"), 300_000, 1);
+    let from = format!("{REFUSED}:{control}/share/a.bin");
+    let get = ["get", &from, "-o", &server.path("a.bin"), "--transport", "quic"];
+    let words = server.run(&get).expect_code(69).err();
+    assert!(words.contains(&format!("nothing listens at UDP port {control}")), "{words}");
+    let _nat = Nat::before(Ipv4Addr::LOCALHOST.into(), REFUSED.into(), &[control], Ipv4Addr::LOCALHOST.into());
+    let words = server.run(&get).expect_code(69).err();
+    let port = format!("its UDP port for data, :{}, is turned away", control + 1);
+    assert!(words.contains(&port) && words.contains("--transport tcp") && !words.contains("trying again"), "{words}");
 }
 
 /// A firewall that looks on for a while and then drops what it does not know. The link is given up after 10 s of silence

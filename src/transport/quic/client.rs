@@ -75,6 +75,8 @@ pub(super) struct KnownNode {
     answered: Mutex<Option<(SocketAddr, PeerId)>>,
     /// Its ports for data did not answer.
     data_is_shut: AtomicBool,
+    /// A data link to it has come through.
+    data_came: AtomicBool,
     /// Rung by data links over which it has fallen silent.
     pub(super) silence: Arc<Notify>,
 }
@@ -88,6 +90,7 @@ impl KnownNode {
             control_tickets,
             answered: Mutex::new(None),
             data_is_shut: AtomicBool::new(false),
+            data_came: AtomicBool::new(false),
             silence: Arc::default(),
         })
     }
@@ -116,9 +119,20 @@ impl KnownNode {
         self.data_is_shut.load(Relaxed)
     }
 
-    /// They did not: holds as long as this process. That they do is never kept: a firewall may shut them at any time.
+    /// They did not: holds as long as this process. That they did says nothing of the next link: a firewall may shut them at any
+    /// time.
     pub(super) fn note_data_shut(&self) {
         self.data_is_shut.store(true, Relaxed);
+    }
+
+    /// Whether any data link to it has come through as long as this process runs.
+    pub(super) fn has_data_come(&self) -> bool {
+        self.data_came.load(Relaxed)
+    }
+
+    /// One has.
+    pub(super) fn note_data_came(&self) {
+        self.data_came.store(true, Relaxed);
     }
 
     /// A handshake with it is done.

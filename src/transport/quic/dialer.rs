@@ -9,27 +9,32 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
-use wire::{DataPreface, PeerId, Ways};
+use wire::PeerId;
 
 use super::{
     super::{
         DialConfig, Pins,
         control_frames::{FramedControlReceiver, FramedControlSender},
         destination::destination,
-        dialer::{foreign, two_servers, unresolved},
+        dialer::{foreign, unresolved},
     },
     QuicClient, SERVER_NAME,
-    arrival::{data_link, peer_of},
+    arrival::peer_of,
     client::KnownNode,
     early::{Opened, Opener, Outcome, promise},
-    halves::{Prompt, Receiving, Streams, split},
+    halves::{Prompt, split},
     instead::Instead,
-    nudge::Nudge,
+    refused::refused,
     turned_away,
 };
 
+mod data;
+
 /// Between the first datagrams to two addresses of one name: the first has a round trip to answer.
 const NEXT_ADDRESS: Duration = Duration::from_millis(50);
+
+/// What it is when a host says that nobody is at its port. Who is there and has no room refuses the connection.
+const NOTHING_LISTENS: io::ErrorKind = io::ErrorKind::HostUnreachable;
 
 /// Dials one endpoint over QUIC.
 pub struct QuicDialer {
@@ -121,19 +126,24 @@ impl Dialer for QuicDialer {
     }
 
     fn data(&self, offer: DataOffer) -> PortFuture<Result<DataLink, LinkError>> {
-        let dialled = self.data_beside_tcp(offer);
-        Box::pin(async move { dialled.await.map_err(advise) })
+        let target = Arc::clone(&self.target);
+        Box::pin(async move { target.data_alone(offer).await })
     }
 }
 
 /// What to do about silence where nothing but QUIC was tried.
 fn advise(error: LinkError) -> LinkError {
     match error {
-        LinkError::Lost(error) if error.kind() == io::ErrorKind::TimedOut => {
+        LinkError::Lost(error) if is_silence(error.kind()) => {
             LinkError::Lost(io::Error::new(error.kind(), format!("{error} (`--transport tcp` does without)")))
         }
         error => error,
     }
+}
+
+/// Nobody answers, or a host says that nobody will.
+fn is_silence(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::TimedOut | NOTHING_LISTENS)
 }
 
 impl Target {
@@ -186,7 +196,7 @@ impl Target {
         let outcome = Box::pin(async move {
             let answered =
                 async { if accepted.await && is_early { Outcome::Kept } else { self.go_on(connection, remote).await } };
-            self.unless_silent(answered, instead).await
+            self.unless_silent(remote.address, answered, instead).await
         });
         match early {
             Some(ControlLink { receiver, sender, .. }) => Opened { receiver, sender, outcome },
@@ -203,17 +213,26 @@ impl Target {
                     Err(error) => Outcome::Failed(self.unconnected(&error)),
                 }
             };
-            self.unless_silent(shaken, instead).await
+            self.unless_silent(remote.address, shaken, instead).await
         });
         Opened::nothing(outcome)
     }
 
-    /// `answered`, unless there is another way and nobody answers.
-    async fn unless_silent(&self, answered: impl Future<Output = Outcome>, instead: Option<Instead>) -> Outcome {
+    /// `answered`, unless there is another way and nobody answers from `address`.
+    async fn unless_silent(
+        &self,
+        address: SocketAddr,
+        answered: impl Future<Output = Outcome>,
+        instead: Option<Instead>,
+    ) -> Outcome {
         let Some(instead) = instead else {
-            let limit_ms = self.config.handshake_ms;
-            let in_time = timeout(Duration::from_millis(limit_ms), answered).await;
-            return match in_time.unwrap_or_else(|_| Outcome::Failed(self.silent())) {
+            let outcome = tokio::select! {
+                biased;
+                outcome = answered => outcome,
+                () = refused(address) => Outcome::Failed(self.unheard(address)),
+                () = sleep(Duration::from_millis(self.config.handshake_ms)) => Outcome::Failed(self.silent()),
+            };
+            return match outcome {
                 Outcome::Failed(error) => Outcome::Failed(advise(error)),
                 outcome => outcome,
             };
@@ -281,8 +300,12 @@ impl Target {
                 let config = this.node.control.clone();
                 let connecting = socket.connect_with(config, address, SERVER_NAME);
                 let connecting = connecting.map_err(|error| this.unstarted(&error))?;
-                let connection = connecting.await.map_err(|error| this.unconnected(&error))?;
-                Ok::<_, LinkError>((connection, address))
+                let connection = tokio::select! {
+                    biased;
+                    connected = connecting => connected.map_err(|error| this.unconnected(&error))?,
+                    () = refused(address) => return Err(this.unheard(address)),
+                };
+                Ok((connection, address))
             });
         }
         let mut last = unresolved(&self.endpoint, "it has no address");
@@ -301,90 +324,6 @@ impl Target {
         Ok(found.map_err(|error| unresolved(&self.endpoint, error))?.map(destination).collect())
     }
 
-    async fn data(&self, offer: DataOffer) -> Result<DataLink, LinkError> {
-        let Some((control, peer)) = self.node.answered() else {
-            return Err(LinkError::Local("a data link was dialled before its control link".to_owned()));
-        };
-        #[cfg(feature = "one-connection")]
-        let joined = self.joined.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        #[cfg(feature = "one-connection")]
-        if let Some(joined) = joined {
-            let not_sent = self.config.socket.not_sent_low_water_bytes;
-            return super::joined::dial(joined, control, peer, offer.token, not_sent).await;
-        }
-        let address = data_address(&offer.endpoint, control).await?;
-        let socket = self.client.data(address).map_err(no_socket)?;
-        let DataOffer { token, ways, .. } = offer;
-        let connecting = socket.connect_with(self.node.data_config(ways), address, SERVER_NAME);
-        let connecting = connecting.map_err(|error| self.unstarted(&error))?;
-        let (connection, streams) = self.show_in_time(connecting, DataPreface { token, ways }, peer, address).await?;
-        let guard: Box<dyn Send> = Box::new(self.client.count_link());
-        let not_sent = self.config.socket.not_sent_low_water_bytes;
-        let streams = Streams { nudge: Some(Nudge::new(Arc::clone(&self.node.silence))), ..streams };
-        Ok(data_link(connection, ways, streams, address, peer, Some(guard), not_sent))
-    }
-
-    async fn show_in_time(
-        &self,
-        connecting: Connecting,
-        preface: DataPreface,
-        control: PeerId,
-        address: SocketAddr,
-    ) -> Result<(Connection, Streams), LinkError> {
-        let limit_ms = self.config.handshake_ms;
-        let shown = timeout(Duration::from_millis(limit_ms), self.show(connecting, preface, control)).await;
-        shown.unwrap_or_else(|_| {
-            let (endpoint, port) = (&self.endpoint, address.port());
-            let words = format!(
-                "{endpoint} answers over QUIC, but its UDP port {port} for data did not within {limit_ms} ms: let every firewall \
-                 between pass the ports that `evenkeel serve` names (`--listen-data` chooses them)"
-            );
-            Err(LinkError::Lost(io::Error::new(io::ErrorKind::TimedOut, words)))
-        })
-    }
-
-    /// The token goes with the handshake where there is a ticket, and else after it.
-    async fn show(
-        &self,
-        connecting: Connecting,
-        preface: DataPreface,
-        control: PeerId,
-    ) -> Result<(Connection, Streams), LinkError> {
-        let DataPreface { ways, .. } = preface;
-        let preface = preface.encode();
-        let connection = match connecting.into_0rtt() {
-            Ok((connection, accepted)) => {
-                // The ticket of a control link, with which the first data link comes, is good for no other streams than such a
-                // link has: one that carries one way waits for the handshake then.
-                let early = now(open(&connection, ways));
-                if let Some(mut streams) = early {
-                    // Whoever can read it has the key of a session with this node.
-                    let written = streams.0.write_all(&preface).await;
-                    if accepted.await && written.is_ok() {
-                        let streams = streams_of(&connection, ways, streams);
-                        return Ok((connection, streams));
-                    }
-                } else {
-                    accepted.await;
-                }
-                connection
-            }
-            Err(connecting) => connecting.await.map_err(|error| self.unconnected(&error))?,
-        };
-        if let Some(error) = connection.close_reason() {
-            return Err(self.unconnected(&error));
-        }
-        // Before the token is sent: it is good for the session, and only its node may see it.
-        let data = self.peer(&connection)?;
-        if data != control {
-            return Err(two_servers(&self.endpoint, &control, &data));
-        }
-        let mut streams = open(&connection, ways).await.map_err(|error| self.unconnected(&error))?;
-        streams.0.write_all(&preface).await.map_err(|error| LinkError::Lost(error.into()))?;
-        let streams = streams_of(&connection, ways, streams);
-        Ok((connection, streams))
-    }
-
     async fn in_time<T>(&self, step: impl Future<Output = Result<T, LinkError>>) -> Result<T, LinkError> {
         let limit = Duration::from_millis(self.config.handshake_ms);
         timeout(limit, step).await.unwrap_or_else(|_| Err(self.silent()))
@@ -397,6 +336,16 @@ impl Target {
             self.config.handshake_ms as f64 / 1e3
         );
         LinkError::Lost(io::Error::new(io::ErrorKind::TimedOut, words))
+    }
+
+    /// Its host says that nothing listens at `address`.
+    fn unheard(&self, address: SocketAddr) -> LinkError {
+        let words = format!(
+            "nothing listens at UDP port {} of {}; is `evenkeel serve` running there, with QUIC, and does no firewall turn UDP away?",
+            address.port(),
+            self.endpoint
+        );
+        LinkError::Lost(io::Error::new(NOTHING_LISTENS, words))
     }
 
     fn unstarted(&self, error: &ConnectError) -> LinkError {
@@ -425,32 +374,6 @@ impl Target {
     }
 }
 
-/// The stream that begins a data link: bidirectional if it is to carry both ways.
-async fn open(connection: &Connection, ways: Ways) -> Result<(SendStream, Option<RecvStream>), ConnectionError> {
-    match ways {
-        Ways::Both => connection.open_bi().await.map(|(sending, receiving)| (sending, Some(receiving))),
-        Ways::Down | Ways::Up => connection.open_uni().await.map(|sending| (sending, None)),
-    }
-}
-
-/// What the link is made of when its token was shown on that stream. Bytes down come over a stream that the node opens.
-fn streams_of(
-    connection: &Connection,
-    ways: Ways,
-    (mut sending, receiving): (SendStream, Option<RecvStream>),
-) -> Streams {
-    let receiving = receiving.map_or_else(|| Receiving::awaited(connection), Receiving::Stream);
-    let sending = match ways {
-        Ways::Both | Ways::Up => Some(sending),
-        Ways::Down => {
-            // An error says that the connection has ended, which the other stream says as well.
-            let _ = sending.finish();
-            None
-        }
-    };
-    Streams { sending, receiving, further: None, nudge: None }
-}
-
 /// A stream, if it can be had without waiting.
 fn now<T>(opening: impl Future<Output = Result<T, ConnectionError>>) -> Option<T> {
     let mut opening = pin!(opening);
@@ -461,38 +384,6 @@ fn now<T>(opening: impl Future<Output = Result<T, ConnectionError>>) -> Option<T
     }
 }
 
-/// Where data links go: `:PORT` is on the machine that answered the control link.
-async fn data_address(endpoint: &str, control: SocketAddr) -> Result<SocketAddr, LinkError> {
-    let unusable = || LinkError::Local(format!("the node's data endpoint {endpoint:?} is not HOST:PORT"));
-    match endpoint.strip_prefix(':') {
-        Some(port) => {
-            let port = port.parse().map_err(|_| unusable())?;
-            // All of it: a link-local address is nothing without its interface.
-            let mut address = control;
-            address.set_port(port);
-            Ok(address)
-        }
-        None => {
-            let found = lookup_host(endpoint).await.ok().and_then(|mut found| found.next());
-            found.map(destination).ok_or_else(unusable)
-        }
-    }
-}
-
 fn no_socket(error: io::Error) -> LinkError {
     LinkError::Local(format!("no UDP socket can be opened: {error}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn data_to_a_link_local_address_goes_over_the_interface_of_control() {
-        let at = |port| SocketAddr::from(std::net::SocketAddrV6::new("fe80::1".parse().unwrap(), port, 0, 3));
-        assert_eq!(data_address(":7401", at(7400)).await.unwrap(), at(7401));
-        for none in ["", ":", ":x", ":70000"] {
-            assert!(data_address(none, at(7400)).await.is_err(), "{none}");
-        }
-    }
 }

@@ -43,6 +43,7 @@ mod listener;
 mod nudge;
 mod place;
 mod proof;
+mod refused;
 mod reset;
 mod runtime;
 mod sessions;

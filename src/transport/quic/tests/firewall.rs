@@ -130,8 +130,8 @@ async fn where_only_control_passes_and_only_quic_is_wanted_the_words_name_the_po
     let mut scene = Scene::open().await;
     let quic = scene.quic(500);
     let _links = scene.stage.meet(&quic).await;
-    let Err(LinkError::Lost(error)) = quic.data(scene.offer(1)).await else { panic!("a link") };
-    let words = error.to_string();
+    // Nothing that dialling again would mend.
+    let Err(LinkError::Local(words)) = quic.data(scene.offer(1)).await else { panic!("a link") };
     let port = format!("UDP port {} for data did not", scene.blocked.address.port());
     assert!(words.contains(&port) && words.contains("--transport tcp"), "{words}");
 }

@@ -129,6 +129,10 @@ async fn carry(socket: Arc<UdpSocket>, target: SocketAddr, book: Arc<Book>, mut 
         tokio::select! {
             received = socket.recv_from(&mut up_room) => {
                 let Ok((len, from)) = received else { continue };
+                // A question to the host alone, from another port (`refused.rs`).
+                if len == 0 {
+                    continue;
+                }
                 client = Some(from);
                 let left = book.up_left.load(SeqCst);
                 if left == 0 {
