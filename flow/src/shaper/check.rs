@@ -20,7 +20,7 @@ impl Shaper {
             match node.kind {
                 Kind::Vacant => assert!(!self.wheel.is_armed(id), "vacant node {id} has a timer"),
                 Kind::Root => assert!(!self.wheel.is_armed(id), "the root waits for its bucket, not for the wheel"),
-                Kind::Group(_) | Kind::Peer { .. } => {
+                Kind::Group { .. } | Kind::Peer { .. } => {
                     parked += usize::from(node.is_parked());
                     assert_eq!(node.is_parked(), self.wheel.is_armed(id), "branch {id}: parked is armed");
                     self.check_branch_seats(id);
@@ -77,6 +77,7 @@ impl Shaper {
     /// Both directions of a ring agree and all in it are children.
     fn check_ring(&self, parent: NodeId, nth: usize) {
         let mut left = self.tree.nodes.len();
+        let mut weight = 0.0;
         for head in self.tree.nodes[parent as usize].rings[nth].heads() {
             let (mut previous, mut id) = (NONE, head);
             while id != NONE {
@@ -85,9 +86,12 @@ impl Shaper {
                 let seat = &self.tree.places[id as usize].seats[nth];
                 assert!(seat.taken && seat.prev == previous, "links of {id} below {parent} in ring {nth}");
                 assert!(id != ROOT && self.tree.parent(id) == parent, "{id} is a child of {parent}");
+                weight += self.tree.places[id as usize].weight;
                 previous = id;
                 id = seat.next;
             }
         }
+        let kept = self.tree.nodes[parent as usize].rings[nth].weight();
+        assert!((kept - weight).abs() <= 1e-6 * (1.0 + weight), "weight of ring {nth} of {parent}: {kept}, {weight}");
     }
 }

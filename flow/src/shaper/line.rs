@@ -8,8 +8,8 @@ use std::sync::{
 use super::clock::NEVER;
 use super::tier::{RINGS, Tier};
 
-/// After so many steps about a third of a larger one is left.
-const STEPS_REMEMBERED: u64 = 64;
+/// A step is forgotten when lending has come so many times as far without another like it.
+const STEPS_REMEMBERED: u64 = 4;
 
 /// Shared by all shapers of one total.
 #[derive(Debug, Default)]
@@ -115,10 +115,10 @@ impl LineSeat {
     /// A peer here that stands at `at` borrows, and moves on by `step`.
     pub(crate) fn lend(&mut self, nth: usize, at: u64, step: u64) {
         self.stood[nth] = at;
-        self.line.lent[nth].fetch_max(at, Ordering::Relaxed);
-        // Of those that nobody makes any more less and less is left. Where two workers come at once, one of them is lost until the next.
-        let before = self.step(nth);
-        self.line.steps[nth].store(step.max(before - before / STEPS_REMEMBERED), Ordering::Relaxed);
+        let came = at.saturating_sub(self.line.lent[nth].fetch_max(at, Ordering::Relaxed));
+        // Where two workers come at once, one of the steps is lost until the next.
+        let left = self.step(nth).saturating_sub(came / STEPS_REMEMBERED);
+        self.line.steps[nth].store(step.max(left), Ordering::Relaxed);
     }
 
     fn least_borrowed_elsewhere(&self, nth: usize) -> u64 {

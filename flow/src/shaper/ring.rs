@@ -9,6 +9,7 @@
 //!   a release costs O(1) turns whatever the weights and quanta are.
 
 use super::due::DueSeat;
+use super::peer_node::millionths;
 use super::tier::RINGS;
 
 pub(crate) const NONE: u32 = u32::MAX;
@@ -42,6 +43,8 @@ pub(crate) struct Seat {
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) weight: f64,
+    /// What it is given credit by in its parent's ring of each tier: its weight, or what the weights of those that borrow below it are worth.
+    pub(crate) shares: [f64; RINGS],
     pub(crate) due: DueSeat,
     pub(crate) seats: [Seat; RINGS],
 }
@@ -50,7 +53,8 @@ impl Place {
     pub(crate) fn new(weight: f64) -> Self {
         // Due since round 0 with something in hand: a newcomer's first turn comes first.
         let seat = Seat { prev: NONE, next: NONE, taken: false, deficit: 1.0, due: 0 };
-        Place { weight: sane_weight(weight), due: DueSeat::new(), seats: [seat; RINGS] }
+        let weight = sane_weight(weight);
+        Place { weight, shares: [weight; RINGS], due: DueSeat::new(), seats: [seat; RINGS] }
     }
 }
 
@@ -75,6 +79,8 @@ pub(crate) struct Ring {
     /// Turns of this round, and those of them that released nothing.
     turns: u32,
     skips: u32,
+    /// Of all that are seated, in millionths: whole numbers leave nothing behind.
+    weight: u64,
 }
 
 const BACK: usize = 0;
@@ -83,7 +89,7 @@ const NEXT: usize = 2;
 
 impl Ring {
     pub(crate) const fn new() -> Self {
-        Ring { queues: [EMPTY; 3], round: 0, credit_per_weight: CREDIT_BYTES_AT_FIRST, turns: 0, skips: 0 }
+        Ring { queues: [EMPTY; 3], round: 0, credit_per_weight: CREDIT_BYTES_AT_FIRST, turns: 0, skips: 0, weight: 0 }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -93,7 +99,7 @@ impl Ring {
     /// Seats a child according to the round in which its turn is due.
     pub(crate) fn enter(&mut self, places: &mut [Place], id: u32, nth: usize) {
         let place = &mut places[id as usize];
-        let credit = self.credit_per_weight * place.weight;
+        let credit = self.credit_per_weight * place.shares[nth];
         let seat = &mut place.seats[nth];
         let missed = self.round.saturating_sub(seat.due);
         if missed > 0 {
@@ -107,6 +113,7 @@ impl Ring {
 
     /// Takes a child's seat away. Deficit and due round stay with the child.
     pub(crate) fn leave(&mut self, places: &mut [Place], id: u32, nth: usize) {
+        self.weight -= millionths(places[id as usize].weight);
         let seat = &mut places[id as usize].seats[nth];
         let (prev, next) = (seat.prev, seat.next);
         (seat.prev, seat.next, seat.taken) = (NONE, NONE, false);
@@ -155,6 +162,16 @@ impl Ring {
         places[id as usize].seats[nth].deficit += f64::from(bytes);
     }
 
+    /// The weight of all that are seated.
+    pub(crate) fn weight(&self) -> f64 {
+        self.weight as f64 / 1e6
+    }
+
+    /// One that is seated weighs `after`, and weighed `before`.
+    pub(crate) fn reweigh(&mut self, before: f64, after: f64) {
+        self.weight = self.weight + millionths(after) - millionths(before);
+    }
+
     /// The seated children, for the recount.
     #[cfg(any(test, debug_assertions))]
     pub(crate) fn heads(&self) -> [u32; 3] {
@@ -171,7 +188,7 @@ impl Ring {
 
     fn end_turn(&mut self, places: &mut [Place], id: u32, nth: usize) {
         let place = &mut places[id as usize];
-        let credit = self.credit_per_weight * place.weight;
+        let credit = self.credit_per_weight * place.shares[nth];
         let seat = &mut place.seats[nth];
         seat.deficit += credit;
         seat.due = self.round + 1;
@@ -182,6 +199,7 @@ impl Ring {
     }
 
     fn push(&mut self, places: &mut [Place], id: u32, nth: usize, queue: usize) {
+        self.weight += millionths(places[id as usize].weight);
         let queue = &mut self.queues[queue];
         let seat = &mut places[id as usize].seats[nth];
         (seat.prev, seat.next, seat.taken) = (queue.tail, NONE, true);

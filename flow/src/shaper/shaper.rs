@@ -89,12 +89,12 @@ impl Shaper {
     pub fn put_group(&mut self, key: GroupKey, bucket: Arc<SharedBucket>, weight: f64) {
         let id = match self.groups.get(&key) {
             Some(&id) => {
-                self.tree.nodes[id as usize].kind = Kind::Group(bucket);
+                self.tree.nodes[id as usize].kind = Kind::group(bucket);
                 self.tree.set_weight(id, weight);
                 id
             }
             None => {
-                let id = self.tree.add(ROOT, Kind::Group(bucket), weight);
+                let id = self.tree.add(ROOT, Kind::group(bucket), weight);
                 self.groups.insert(key, id);
                 id
             }
@@ -140,11 +140,13 @@ impl Shaper {
     pub fn remove_leaf(&mut self, key: LeafKey) {
         let Some(index) = self.leaf_of.remove(&key) else { return };
         let node = self.leaves[index as usize].node;
+        let group = self.tree.parent(self.tree.parent(node));
         self.note_spent(index, self.now);
         self.note_counted(index, self.leaves[index as usize].counted(), Counted::NOTHING, self.now);
         self.wheel.remove(node);
         self.tree.remove(node);
         self.vacant.push(index);
+        self.note_waiting_below(group);
         self.note_waiting();
     }
 
@@ -186,11 +188,12 @@ impl Shaper {
         self.now = self.now.max(now.as_nanos());
         let now = self.now;
         self.seat.look_around();
+        self.tree.has_one_worker = self.seat.has_one_worker();
         self.notice_rate_changes();
         while let Some(id) = self.wheel.expire(now) {
             match self.tree.nodes[id as usize].kind {
                 Kind::Leaf(index) => self.settle(index, now),
-                Kind::Group(_) | Kind::Peer { .. } => self.regate(id),
+                Kind::Group { .. } | Kind::Peer { .. } => self.regate(id),
                 Kind::Root | Kind::Vacant => {}
             }
         }
@@ -229,7 +232,7 @@ impl Shaper {
         self.take_back(peer, tier, step);
         self.total.give_back(bytes);
         for id in [peer, self.tree.parent(peer)] {
-            if let Kind::Group(bucket) | Kind::Peer { bucket, .. } = &self.tree.nodes[id as usize].kind {
+            if let Kind::Group { bucket, .. } | Kind::Peer { bucket, .. } = &self.tree.nodes[id as usize].kind {
                 bucket.give_back(bytes);
             }
             if self.tree.nodes[id as usize].is_parked() {
@@ -288,7 +291,7 @@ impl Shaper {
     /// When a branch's bucket is open for a tier.
     fn branch_ready_at(&self, id: NodeId, tier: Tier) -> u64 {
         match &self.tree.nodes[id as usize].kind {
-            Kind::Group(bucket) => bucket.ready_at(self.group_reserve_ns(tier)).max(self.held_at(bucket, tier)),
+            Kind::Group { bucket, seat } => self.group_ready_at(bucket, seat, tier),
             // A peer lives on one worker: nobody's guarantee elsewhere can be in its way. Its own nodes in several groups
             // take turns: the one that drew last leaves the others a quarter of a quantum's time, which its slack covers.
             Kind::Peer { bucket, shared: true } if bucket.is_last_borrower(id) => {
@@ -318,7 +321,7 @@ impl Shaper {
         let turn_bytes = turn(self.leaf_of.len()).min(self.config.of_line(line).max(turn(FEW_LEAVES)));
         let turn_ns = cost_ns(turn_bytes, line);
         let slack = Slack::BelowRoot { turn_ns };
-        let group_reserve_ns = self.group_reserve_ns(tier);
+        let group_reserve_ns = tier.reserve_ns(self.seat.has_one_worker());
         // Among several workers what is remembered is lent to whoever is awake, and those with a guarantee on the others wait. Among few
         // leaves a large piece may follow on a small one, and a second would be over by both.
         let is_by_piece = self.seat.has_one_worker() && self.leaf_of.len() >= MANY_LEAVES;
@@ -385,6 +388,7 @@ impl Shaper {
             Some(at) => self.wheel.insert(node, at),
             None => self.wheel.remove(node),
         }
+        self.note_waiting_below(self.tree.parent(self.tree.parent(node)));
     }
 
     /// Opens or closes a branch as its bucket demands, with a timer for the first tier that it is closed for.
@@ -434,7 +438,7 @@ impl Shaper {
 
     pub(super) fn bucket(&self, id: NodeId) -> &SharedBucket {
         match &self.tree.nodes[id as usize].kind {
-            Kind::Group(bucket) | Kind::Peer { bucket, .. } => bucket,
+            Kind::Group { bucket, .. } | Kind::Peer { bucket, .. } => bucket,
             Kind::Root | Kind::Leaf(_) | Kind::Vacant => &self.total,
         }
     }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use super::bucket::SharedBucket;
 use super::due::DueQueue;
+use super::line::LineSeat;
+use super::loans::{WORTH_AT_FIRST, worth};
 use super::ring::{NONE, Place, Ring, sane_weight};
 use super::tier::{RINGS, TIERS, Tier};
 
@@ -18,7 +20,11 @@ pub(crate) const ROOT: NodeId = 0;
 pub(crate) enum Kind {
     Vacant,
     Root,
-    Group(Arc<SharedBucket>),
+    /// With this worker's seat among those that share the group's limit.
+    Group {
+        bucket: Arc<SharedBucket>,
+        seat: Box<LineSeat>,
+    },
     /// `shared`: the peer has a node in another group too, under the same bucket.
     Peer {
         bucket: Arc<SharedBucket>,
@@ -26,6 +32,13 @@ pub(crate) enum Kind {
     },
     /// Index into the shaper's leaves.
     Leaf(u32),
+}
+
+impl Kind {
+    /// A group below that bucket.
+    pub(crate) fn group(bucket: Arc<SharedBucket>) -> Self {
+        Self::Group { seat: Box::new(LineSeat::new(bucket.line())), bucket }
+    }
 }
 
 #[derive(Debug)]
@@ -36,8 +49,9 @@ pub(crate) struct Node {
     pub(crate) due: DueQueue,
     /// Those below who borrow.
     pub(crate) rings: [Ring; RINGS],
-    /// Of a peer: where it stands among those that borrow on all workers.
+    /// Of a peer: where it stands among those that borrow on all workers, and among those of its group where that is limited.
     pub(crate) stands_at: [u64; RINGS],
+    pub(crate) stands_in_group: [u64; RINGS],
     /// How many tiers, counted from the first, the node's bucket was last seen open for.
     pub(crate) open_tiers: u8,
     first_child: NodeId,
@@ -51,12 +65,14 @@ pub(crate) struct Node {
 pub(crate) struct Tree {
     pub(crate) nodes: Vec<Node>,
     pub(crate) places: Vec<Place>,
+    /// Among several workers a group has as many of its peers here as it has, and is given credit for those. Alone: for its weight.
+    pub(crate) has_one_worker: bool,
     vacant: Vec<NodeId>,
 }
 
 impl Tree {
     pub(crate) fn new() -> Self {
-        let mut tree = Tree { nodes: Vec::new(), places: Vec::new(), vacant: Vec::new() };
+        let mut tree = Tree { nodes: Vec::new(), places: Vec::new(), has_one_worker: true, vacant: Vec::new() };
         tree.nodes.push(Tree::node(Kind::Root, NONE));
         tree.places.push(Place::new(1.0));
         tree
@@ -112,7 +128,14 @@ impl Tree {
     }
 
     pub(crate) fn set_weight(&mut self, id: NodeId, weight: f64) {
-        self.places[id as usize].weight = sane_weight(weight);
+        let weight = sane_weight(weight);
+        let place = &mut self.places[id as usize];
+        let before = std::mem::replace(&mut place.weight, weight);
+        place.shares = [weight; RINGS];
+        for nth in (0..RINGS).filter(|&nth| place.seats[nth].taken) {
+            let parent = self.nodes[id as usize].parent;
+            self.nodes[parent as usize].rings[nth].reweigh(before, weight);
+        }
     }
 
     pub(crate) fn has_backlog(&self, tier: Tier) -> bool {
@@ -152,6 +175,14 @@ impl Tree {
             let ring = &mut above.rings[nth];
             let was_empty = ring.is_empty();
             ring.enter(&mut self.places, id, nth);
+            let weight = ring.weight();
+            if let Kind::Group { bucket, .. } = &above.kind {
+                let place = &mut self.places[parent as usize];
+                place.shares[nth] = match self.has_one_worker {
+                    true => place.weight,
+                    false => sane_weight(worth(bucket) / WORTH_AT_FIRST * weight),
+                };
+            }
             if !was_empty || !above.is_open(tier) {
                 return;
             }
@@ -271,6 +302,7 @@ impl Tree {
             due: DueQueue::new(),
             rings: [Ring::new(); RINGS],
             stands_at: [0; RINGS],
+            stands_in_group: [0; RINGS],
             open_tiers: TIERS as u8,
             first_child: NONE,
             prev_sibling: NONE,

@@ -6,9 +6,10 @@
 use super::MANY_LEAVES;
 use super::bucket::{SharedBucket, rate_changes};
 use super::clock::{NANOS_PER_MILLI, NEVER, SLACK_BELOW_ROOT_NS, SLACK_NS};
+use super::line::LineSeat;
 use super::shaper::Shaper;
 use super::tier::Tier;
-use super::tree::NodeId;
+use super::tree::{Kind, Node, NodeId};
 use crate::Moment;
 
 /// Within the 5 ms of unspent time that the total remembers at least: being late costs no rate.
@@ -25,8 +26,8 @@ const ASKS_AGAIN_NS: u64 = NANOS_PER_MILLI / 2;
 /// With so much unclaimed whoever is waited for does not come: from then on waiting would cost rate.
 const FULL_NS: u64 = SLACK_NS * 9 / 10;
 
-/// Less than what is remembered of a group, so that background alone loses nothing of it.
-const BEHIND_FOREGROUND_NS: u64 = SLACK_BELOW_ROOT_NS * 7 / 10;
+/// The same of a group: what another worker leaves, a grid of wakings, and how late they are. Less than what a group remembers.
+const GROUP_FULL_NS: u64 = SLACK_BELOW_ROOT_NS * 7 / 10;
 
 /// A worker with a guarantee to keep lets another go first by this much that has one which is due before: a grid of wakings and how
 /// late they are. Less than what must lie unclaimed before anything is lent.
@@ -83,6 +84,38 @@ impl Shaper {
         if until <= self.now { 0 } else { until.min(bucket.ready_at(FULL_NS)) }
     }
 
+    /// When a group is open for a tier. Below a limit of its own, what lies unclaimed is left to those who wait on another worker as at the
+    /// root; it remembers more, so more than they find when they wake may lie there.
+    pub(super) fn group_ready_at(&self, bucket: &SharedBucket, seat: &LineSeat, tier: Tier) -> u64 {
+        if bucket.rate().is_unlimited() {
+            return 0;
+        }
+        let elsewhere = match tier {
+            Tier::Guaranteed => false,
+            Tier::Lent => seat.is_due_elsewhere(NEVER),
+            Tier::Background => seat.has_foreground_elsewhere(),
+        };
+        if elsewhere || seat.borrows_less_elsewhere(tier) {
+            bucket.ready_at(GROUP_FULL_NS)
+        } else {
+            bucket.ready_at(tier.reserve_ns(self.seat.has_one_worker())).max(self.held_at(bucket, tier))
+        }
+    }
+
+    /// Tells the other workers who waits here below a group with a limit.
+    pub(super) fn note_waiting_below(&mut self, group: NodeId) {
+        if self.seat.has_one_worker() {
+            return;
+        }
+        let Node { due, rings, kind, .. } = &mut self.tree.nodes[group as usize];
+        if let Kind::Group { bucket, seat } = kind
+            && !bucket.rate().is_unlimited()
+        {
+            seat.look_around();
+            seat.note(due.first_at(&self.tree.places), rings.each_ref().map(|ring| !ring.is_empty()));
+        }
+    }
+
     /// Tells the other workers who waits here.
     pub(super) fn note_waiting(&mut self) {
         let due_at = self.tree.first_due();
@@ -94,15 +127,6 @@ impl Shaper {
         let gives_way =
             tier == Tier::Guaranteed && self.tree.first_due().is_some_and(|at| self.seat.is_due_elsewhere(at));
         tier.reserve_ns(self.seat.has_one_worker()) + if gives_way { GIVE_WAY_NS } else { 0 }
-    }
-
-    /// What must lie unclaimed of a group for this worker to draw in a tier. Nobody knows who waits for it on another worker, so background
-    /// leaves more of it than foreground elsewhere finds when it wakes: what that needs, a grid of wakings, and how late they are.
-    pub(super) fn group_reserve_ns(&self, tier: Tier) -> u64 {
-        match tier {
-            Tier::Background if !self.seat.has_one_worker() => BEHIND_FOREGROUND_NS,
-            tier => tier.reserve_ns(self.seat.has_one_worker()),
-        }
     }
 
     /// Somebody who would go in `tier` has just been released, and asks again in a moment: what that will take of the total is not

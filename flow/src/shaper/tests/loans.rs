@@ -190,3 +190,92 @@ fn background_leaves_a_groups_cap_to_foreground_on_another_worker() {
         }
     }
 }
+
+/// So did workers below a group's cap, with the total far from full: one peer on the first worker borrowed as much as seven on the other.
+#[test]
+fn what_a_groups_cap_leaves_over_is_lent_on_all_workers_alike() {
+    for late in LATE {
+        let mut sim = sim(2, late);
+        sim.total.set_rate(rate(100_000_000), sim.at());
+        let cap = Arc::new(SharedBucket::new(rate(8_000_000)));
+        cap.set_fair_rate(1_000_000.0);
+        sim.shapers.iter_mut().for_each(|shaper| shaper.put_group(GroupKey(7), cap.clone(), 1.0));
+        let leaves = [0, 1, 3, 5, 7, 9, 11, 13];
+        for leaf in leaves {
+            sim.join_at(leaf, PeerKey(leaf), GroupKey(7), Rate::UNLIMITED, assigned(500_000));
+            sim.start(leaf);
+        }
+        sim.run(22 * SECOND);
+        sim.check();
+        for leaf in leaves {
+            near(&format!("leaf {leaf} below a cap, late by {late:?}"), got(&sim, 2 * SECOND, leaf), 1e6);
+        }
+    }
+}
+
+/// Uncapped, with what a unit of a peer's weight is assigned there.
+fn put_groups(sim: &mut Sim, groups: &[(u32, f64)]) {
+    for &(group, fair) in groups {
+        let bucket = Arc::new(SharedBucket::new(Rate::UNLIMITED));
+        bucket.set_fair_rate(fair);
+        sim.shapers.iter_mut().for_each(|shaper| shaper.put_group(GroupKey(group), bucket.clone(), 1.0));
+    }
+}
+
+/// On each worker groups took turns by their own weights, however few of their peers are there: the one ran ahead and stopped its worker, and
+/// the ten of the other group, who were there too, borrowed a tenth of what they were due.
+#[test]
+fn what_is_left_over_is_lent_alike_where_groups_live_on_workers_unevenly() {
+    for late in LATE {
+        let mut sim = sim(2, late);
+        put_groups(&mut sim, &[(1, 1_000_000.0), (2, 1_000_000.0)]);
+        let one = (0..10).map(|nth| (2 * nth, 1));
+        let leaves: Vec<_> = one.chain([(20, 2)]).chain((0..9).map(|nth| (2 * nth + 1, 2))).collect();
+        for &(leaf, group) in &leaves {
+            sim.join_at(leaf, PeerKey(leaf), GroupKey(group), Rate::UNLIMITED, assigned(500_000));
+            sim.start(leaf);
+        }
+        sim.run(22 * SECOND);
+        sim.check();
+        for (leaf, group) in leaves {
+            near(&format!("leaf {leaf} of group {group}, late by {late:?}"), got(&sim, 2 * SECOND, leaf), 1e6);
+        }
+    }
+}
+
+/// And a group whose peers are worth little had half of the turns of its worker: two equals of another group had 5 and 15 MB/s.
+#[test]
+fn a_peer_of_another_group_on_the_same_worker_costs_nobody_his_loans() {
+    for late in LATE {
+        let mut sim = sim(2, late);
+        put_groups(&mut sim, &[(1, 100_000.0), (2, 9_500_000.0)]);
+        for (leaf, group, guarantee) in [(0, 1, 100_000), (2, 2, 5_000_000), (1, 2, 5_000_000)] {
+            sim.join_at(leaf, PeerKey(leaf), GroupKey(group), Rate::UNLIMITED, assigned(guarantee));
+            sim.start(leaf);
+        }
+        sim.run(22 * SECOND);
+        sim.check();
+        let [beside, alone] = [2, 1].map(|leaf| got(&sim, 2 * SECOND, leaf));
+        near(&format!("beside it, late by {late:?}"), beside, alone);
+    }
+}
+
+/// The largest step was forgotten after so many others, however small: before a hundred with small pieces had come as far as four with large
+/// ones, those stood beside them again, and they had 95 % of their share.
+#[test]
+fn many_with_small_pieces_borrow_as_much_as_few_with_large_ones() {
+    for late in LATE {
+        let mut sim = sim(2, late);
+        sim.total.set_rate(rate(100_000_000), sim.at());
+        let few: Vec<u64> = (0..4).map(|nth| 2 * nth).collect();
+        let many: Vec<u64> = (0..100).map(|nth| 2 * nth + 1).collect();
+        few.iter().for_each(|&leaf| sim.join(leaf, Rate::UNLIMITED, assigned(20_000_000)));
+        many.iter().for_each(|&leaf| sim.join(leaf, Rate::UNLIMITED, assigned(50_000)));
+        sim.group.set_fair_rate(144_000.0);
+        few.iter().chain(&many).for_each(|&leaf| sim.start(leaf));
+        sim.run(42 * SECOND);
+        sim.check();
+        let all = many.iter().map(|&leaf| got(&sim, 2 * SECOND, leaf)).sum::<f64>();
+        near(&format!("a hundred, late by {late:?}"), all, 100.0 * (50_000.0 + 15e6 / 104.0));
+    }
+}
