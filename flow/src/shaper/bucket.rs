@@ -28,7 +28,7 @@ pub struct SharedBucket {
     /// The moment up to which permission has been spent, in nanoseconds.
     spent_until: AtomicU64,
     last_borrower: AtomicU32,
-    /// Of those that draw on it as their total.
+    /// Of the workers that draw on it as their total, or as a group's limit.
     line: OnceLock<Arc<Line>>,
     /// What a unit of a peer's weight is assigned below it, in bytes per second as the bits of an `f64`.
     fair_rate: AtomicU64,
@@ -112,7 +112,7 @@ impl SharedBucket {
         f64::from_bits(self.fair_rate.load(Ordering::Relaxed))
     }
 
-    /// Of the workers that draw on it as their total.
+    /// Of the workers that draw on it as their total, or as a group's limit.
     pub(crate) fn line(&self) -> Arc<Line> {
         Arc::clone(self.line.get_or_init(Arc::default))
     }

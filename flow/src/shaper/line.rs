@@ -1,4 +1,4 @@
-//! What the workers that draw on one total tell each other: who waits, and who is due first.
+//! What the workers that draw on one limit, the total or a group's, tell each other: who waits, and who is due first.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -11,7 +11,7 @@ use super::tier::{RINGS, Tier};
 /// A step is forgotten when lending has come so many times as far without another like it.
 const STEPS_REMEMBERED: u64 = 4;
 
-/// Shared by all shapers of one total.
+/// Shared by all shapers below one limit.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
     /// A desk for each worker.
