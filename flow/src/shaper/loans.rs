@@ -13,7 +13,7 @@ use super::tier::Tier;
 use super::tree::{Kind, NodeId};
 
 /// What a unit of weight is worth while no plan has said so, in bytes per second.
-pub(crate) const WORTH_AT_FIRST: f64 = 1e6;
+const WORTH_AT_FIRST: f64 = 1e6;
 
 /// A peer that comes back, be it after the moment between two requests, stands no further back than so many of the largest steps, and
 /// no further than this.

@@ -188,7 +188,7 @@ impl Shaper {
         self.now = self.now.max(now.as_nanos());
         let now = self.now;
         self.seat.look_around();
-        self.tree.has_one_worker = self.seat.has_one_worker();
+        self.tree.shared_line = (!self.seat.has_one_worker()).then(|| self.total.rate());
         self.notice_rate_changes();
         while let Some(id) = self.wheel.expire(now) {
             match self.tree.nodes[id as usize].kind {

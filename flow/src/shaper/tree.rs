@@ -8,9 +8,10 @@ use std::sync::Arc;
 use super::bucket::SharedBucket;
 use super::due::DueQueue;
 use super::line::LineSeat;
-use super::loans::{WORTH_AT_FIRST, worth};
+use super::loans::worth;
 use super::ring::{NONE, Place, Ring, sane_weight};
 use super::tier::{RINGS, TIERS, Tier};
+use crate::Rate;
 
 pub(crate) type NodeId = u32;
 pub(crate) const ROOT: NodeId = 0;
@@ -65,14 +66,15 @@ pub(crate) struct Node {
 pub(crate) struct Tree {
     pub(crate) nodes: Vec<Node>,
     pub(crate) places: Vec<Place>,
-    /// Among several workers a group has as many of its peers here as it has, and is given credit for those. Alone: for its weight.
-    pub(crate) has_one_worker: bool,
+    /// The total's rate, where several workers share it. Then a group is given credit for what its peers here are worth of that, since as many
+    /// may be elsewhere. Where there is one worker: for its weight.
+    pub(crate) shared_line: Option<Rate>,
     vacant: Vec<NodeId>,
 }
 
 impl Tree {
     pub(crate) fn new() -> Self {
-        let mut tree = Tree { nodes: Vec::new(), places: Vec::new(), has_one_worker: true, vacant: Vec::new() };
+        let mut tree = Tree { nodes: Vec::new(), places: Vec::new(), shared_line: None, vacant: Vec::new() };
         tree.nodes.push(Tree::node(Kind::Root, NONE));
         tree.places.push(Place::new(1.0));
         tree
@@ -178,9 +180,9 @@ impl Tree {
             let weight = ring.weight();
             if let Kind::Group { bucket, .. } = &above.kind {
                 let place = &mut self.places[parent as usize];
-                place.shares[nth] = match self.has_one_worker {
-                    true => place.weight,
-                    false => sane_weight(worth(bucket) / WORTH_AT_FIRST * weight),
+                place.shares[nth] = match self.shared_line {
+                    Some(line) => sane_weight(worth(bucket) * weight / line.as_f64()),
+                    None => place.weight,
                 };
             }
             if !was_empty || !above.is_open(tier) {

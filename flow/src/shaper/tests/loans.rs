@@ -279,3 +279,32 @@ fn many_with_small_pieces_borrow_as_much_as_few_with_large_ones() {
         near(&format!("a hundred, late by {late:?}"), all, 100.0 * (50_000.0 + 15e6 / 104.0));
     }
 }
+
+/// Credit is a part of the line: by bytes, a group that was worth a thousand times as much from one moment to the next had one turn of a second.
+#[test]
+fn a_total_that_is_raised_is_lent_alike_at_once() {
+    let mut sim = sim(2, LATE[1]);
+    sim.total.set_rate(rate(200_000), sim.at());
+    let groups: Vec<_> = (0..2).map(|_| Arc::new(SharedBucket::new(Rate::UNLIMITED))).collect();
+    for (group, bucket) in (1..).zip(&groups) {
+        sim.shapers.iter_mut().for_each(|shaper| shaper.put_group(GroupKey(group), bucket.clone(), 1.0));
+    }
+    for (fair, until) in [(50_000, 20 * SECOND), (50_000_000, 21 * SECOND)] {
+        groups.iter().for_each(|bucket| bucket.set_fair_rate(fair as f64));
+        sim.total.set_rate(rate(4 * fair), sim.at());
+        for leaf in 0..4 {
+            let group = GroupKey(1 + leaf as u32 / 2);
+            if sim.now == 0 {
+                sim.join_at(leaf, PeerKey(leaf), group, Rate::UNLIMITED, assigned(fair / 2));
+                sim.start(leaf);
+            }
+            sim.set(leaf, assigned(fair / 2));
+        }
+        sim.run(until);
+        sim.check();
+    }
+    for leaf in 0..4 {
+        let got = got(&sim, 20 * SECOND + SECOND / 2, leaf);
+        assert!((45e6..55e6).contains(&got), "leaf {leaf}: {got:.0} of 50 MB/s");
+    }
+}
