@@ -4,7 +4,7 @@ mod support;
 
 use flow::{
     Binding, Class, GroupKey, Limiter, LimiterShares, PeerKey, Rate,
-    allocation::{Knobs, LeafInput, Plan, Snapshot, allocate},
+    allocation::{GroupInput, Knobs, LeafInput, Plan, Snapshot, allocate},
     weighted_max_min,
 };
 use proptest::prelude::*;
@@ -238,5 +238,31 @@ proptest! {
         }
         let at_least = background.assigned.bytes_per_second().saturating_sub(1);
         prop_assert!(background.if_lifted.bytes_per_second() >= at_least, "{background:?}");
+    }
+
+    /// It had a fiftieth of what it asked for instead, and who set a limit of 50 kB/s starved beside who set none.
+    #[test]
+    fn background_with_a_low_limit_of_its_own_has_its_part_of_the_total(cap in 1_000u64..400_000, held_by in 0usize..3, foreground in 1u64..5) {
+        let mut snapshot = support::snapshot(10_000_000);
+        for key in 0..=foreground {
+            snapshot.peers.push(support::peer(key));
+        }
+        for key in 0..foreground {
+            snapshot.leaves.push(support::hungry(key, key));
+        }
+        let mut leaf = LeafInput { class: Class::Background, ..support::hungry(foreground, foreground) };
+        let limit = Rate::from_bytes_per_second(cap);
+        match held_by {
+            0 => snapshot.peers[foreground as usize].cap = limit,
+            1 => snapshot.peers[foreground as usize].negotiated = limit,
+            _ => {
+                snapshot.groups.push(GroupInput { cap: limit, ..support::group(9) });
+                leaf.group = GroupKey(9);
+            }
+        }
+        snapshot.leaves.push(leaf);
+        let given = plan(&snapshot).leaves[foreground as usize].assigned.bytes_per_second();
+        let due = cap.min(200_000);
+        prop_assert!(given.abs_diff(due) <= 1 + due / 1000, "{given} of {due}");
     }
 }

@@ -153,40 +153,61 @@ impl Needs {
     ///
     /// Made bottom-up only, so that a greater total never takes from a foreground leaf.
     pub(super) fn background_reserve(&self, tree: &Tree, limits: &Capacities, part: f64) -> Capacities {
-        const BACKGROUND: usize = Class::Background as usize;
         let part = if part.is_nan() { 0.0 } else { part.clamp(0.0, 1.0) };
-        let reserve = |wants: f64, floors: ByClass, limit: f64| {
-            if wants == 0.0 || limit.is_infinite() {
-                return 0.0;
-            }
-            let spare = (limit - floors[0]).max(0.0);
-            wants.min(part * limit).min(spare).max(floors[BACKGROUND])
-        };
-        let mut node_wants = vec![0.0; tree.nodes.len()];
+        let mut node_wants = self.node_wants.clone();
         let mut peers = Vec::with_capacity(tree.peers.len());
         for (peer, limit) in tree.peers.iter().zip(&limits.peers) {
-            let mut floors = [0.0; 2];
-            let mut wants = 0.0;
+            let (mut floors, mut wants) = ([0.0; 2], [0.0; 2]);
             for node in peer.nodes.clone() {
-                wants += self.node_wants[node][BACKGROUND];
-                floors = [floors[0] + self.node_floors[node][0], floors[1] + self.node_floors[node][1]];
+                for class in [0, 1] {
+                    wants[class] += self.node_wants[node][class];
+                    floors[class] += self.node_floors[node][class];
+                }
             }
-            let held = reserve(wants, floors, *limit);
-            for node in peer.nodes.clone() {
-                let want = self.node_wants[node][BACKGROUND];
-                node_wants[node] = if limit.is_infinite() { want } else { want.min(held) };
+            let Reserve { left, wanted } = Reserve::of(wants, floors, *limit, part);
+            for wants in &mut node_wants[peer.nodes.clone()] {
+                *wants = [wants[0].min(*limit), wants[BACKGROUND].min(wanted)];
             }
-            peers.push(held);
+            peers.push(left);
         }
-        let mut total_wants = 0.0;
+        let mut total_wants = [0.0; 2];
         let mut groups = Vec::with_capacity(tree.groups.len());
         for (index, (group, limit)) in tree.groups.iter().zip(&limits.groups).enumerate() {
-            let wants: f64 = group.nodes.iter().map(|node| node_wants[*node as usize]).sum();
-            let held = reserve(wants, self.group_floors[index], *limit);
-            total_wants += if limit.is_infinite() { wants } else { held };
-            groups.push(held);
+            let mut wants = [0.0; 2];
+            for node in &group.nodes {
+                for class in [0, 1] {
+                    wants[class] += node_wants[*node as usize][class];
+                }
+            }
+            let Reserve { left, wanted } = Reserve::of(wants, self.group_floors[index], *limit, part);
+            total_wants[BACKGROUND] += wanted;
+            groups.push(left);
         }
-        Capacities { total: reserve(total_wants, self.total_floors, limits.total), groups, peers }
+        let total = Reserve::of(total_wants, self.total_floors, limits.total, part).left;
+        Capacities { total, groups, peers }
+    }
+}
+
+/// Of background, in what is kept by class.
+const BACKGROUND: usize = Class::Background as usize;
+
+/// At one node.
+struct Reserve {
+    /// What foreground leaves of the node's limit.
+    left: f64,
+    /// What background wants of the limits above: also what foreground has no use for below this one.
+    wanted: f64,
+}
+
+impl Reserve {
+    fn of(wants: ByClass, floors: ByClass, limit: f64, part: f64) -> Self {
+        let background = wants[BACKGROUND];
+        if background == 0.0 || limit.is_infinite() {
+            return Self { left: 0.0, wanted: background };
+        }
+        let spare = (limit - floors[0]).max(0.0);
+        let at_most = |most: f64| background.min(most).min(spare).max(floors[BACKGROUND]);
+        Self { left: at_most(part * limit), wanted: at_most((part * limit).max(limit - wants[0])) }
     }
 }
 
