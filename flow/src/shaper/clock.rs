@@ -59,7 +59,7 @@ impl Slack {
     pub(crate) fn ns(self, cost_ns: u64) -> u64 {
         match self {
             Slack::Root { piece_ns } => SLACK_WITH_QUANTUM_NS.saturating_sub(piece_ns).max(SLACK_NS),
-            Slack::Owed => OWED_NS.max(cost_ns),
+            Slack::Owed => OWED_NS + cost_ns,
             Slack::BelowRoot { turn_ns } => turn_ns + SLACK_BELOW_ROOT_NS.max(cost_ns),
         }
     }

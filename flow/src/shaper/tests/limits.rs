@@ -316,3 +316,29 @@ fn a_large_piece_after_a_small_one_is_within_what_a_second_may_be_over() {
     let busiest = sim.busiest_second(|_| true);
     assert!(busiest <= total + quantum + total / 200, "{busiest} of {total}, {quantum} at most at once");
 }
+
+/// A worker that is late loses a little of the line, and nobody should lose more of it than another. What was owed was 100 ms or a piece's
+/// time, whichever is more: the slow, whose pieces take longer, had waited for as long as the others and were owed nothing for it. Of a cap of
+/// 400 KB/s sixteen got 0.83 beside one who wanted the rest.
+#[test]
+fn the_slow_lose_no_more_than_the_fast_where_a_worker_is_late() {
+    for workers in [1, 2] {
+        for late in [MILLI, 4 * MILLI] {
+            let mut sim = Sim::new(rate(8_000_000), workers);
+            (sim.late_ns_max, sim.gathers) = (late, true);
+            let cap = Arc::new(SharedBucket::new(rate(400_000)));
+            sim.shapers.iter_mut().for_each(|shaper| shaper.put_group(GroupKey(7), cap.clone(), 1.0));
+            for leaf in 0..16 {
+                sim.join_at(leaf, PeerKey(leaf), GroupKey(7), Rate::UNLIMITED, assigned(25_000));
+                sim.start(leaf);
+            }
+            sim.join(16, Rate::UNLIMITED, assigned(7_600_000));
+            sim.start(16);
+            sim.run(41 * SECOND);
+            sim.check();
+            let slow = sim.bytes(SECOND, 41 * SECOND, |leaf| leaf < 16) as f64 / 40.0 / 400e3;
+            let all = sim.bytes(SECOND, 41 * SECOND, |_| true) as f64 / 40.0 / 8e6;
+            assert!(slow > all - 0.015 && all > 0.99, "{slow:.3} of their cap, {all:.3} of the line, late by {late}");
+        }
+    }
+}
