@@ -83,9 +83,9 @@ impl Target {
         let limit_ms = self.config.handshake_ms;
         let shown = timeout(Duration::from_millis(limit_ms), self.show(connecting, preface, control)).await;
         shown.unwrap_or_else(|_| {
-            let (endpoint, port) = (&self.endpoint, address.port());
+            let (endpoint, port, limit) = (&self.endpoint, address.port(), limit_ms as f64 / 1e3);
             let words = format!(
-                "{endpoint} answers over QUIC, but its UDP port {port} for data did not within {limit_ms} ms: let every firewall \
+                "{endpoint} answers over QUIC, but its UDP port {port} for data did not within {limit} s: let every firewall \
                  between pass the ports that `evenkeel serve` names (`--listen-data` chooses them)"
             );
             Err(LinkError::Lost(io::Error::new(io::ErrorKind::TimedOut, words)))
@@ -95,9 +95,10 @@ impl Target {
     /// The node's host says that nothing listens at its port for data, or a firewall says so in its place.
     fn data_unheard(&self, data: &str) -> LinkError {
         let words = format!(
-            "{} answers over QUIC, but its UDP port for data, {data}, is turned away: let every firewall between pass the ports that \
+            "{} answers over QUIC, but its UDP port {} for data is turned away: let every firewall between pass the ports that \
              `evenkeel serve` names (`--listen-data` chooses them)",
-            self.endpoint
+            self.endpoint,
+            data.trim_start_matches(':')
         );
         LinkError::Lost(io::Error::new(NOTHING_LISTENS, words))
     }
