@@ -3,7 +3,7 @@
 //! Idle is not slow: a leaf that had nothing to send keeps no memory of it and competes at its weight the moment it wakes.
 
 use super::{Knobs, LeafInput};
-use crate::Limiter;
+use crate::{Limiter, LimiterShares};
 
 /// Bytes per second below which a leaf counts as unused: less than a byte a second is no transfer.
 const UNUSED_BELOW: f64 = 1.0;
@@ -11,6 +11,13 @@ const UNUSED_BELOW: f64 = 1.0;
 /// Part of the gap between a remembered demand and a lower use that is given up per round. Half: a pause of one round costs
 /// little, and after four rounds nine tenths are forgotten.
 const FALL: f64 = 0.5;
+
+/// From this part of the round on that the path held it, a leaf that took no more than before is held by that, also where it waited longer
+/// for permission: a socket of a slow reader takes several pieces at once, then none, and the pieces come one by one.
+const PATH_TOO: f64 = 0.2;
+
+/// How much of the headroom is left to one that takes no more than before.
+const NO_MORE: f64 = 0.8;
 
 /// One leaf's demand.
 #[derive(Copy, Clone, Debug, PartialEq)]
@@ -30,7 +37,12 @@ impl Demand {
         let cap = leaf.cap.as_f64();
         let used = finite(leaf.achieved);
         let before = finite(leaf.demand_before);
-        let limiter = leaf.limited.dominant();
+        let limiter = match leaf.limited.dominant() {
+            Limiter::Tokens if took_no_more(leaf, used, before, knobs) => {
+                LimiterShares { tokens: 0.0, ..leaf.limited }.dominant()
+            }
+            limiter => limiter,
+        };
         if !leaf.backlogged && used < UNUSED_BELOW {
             return Self { want: 0.0, shown: 0.0, hungry: false, limiter };
         }
@@ -54,6 +66,11 @@ impl Demand {
     }
 }
 
+/// Whether it left of its headroom what nobody leaves whom only permission holds.
+fn took_no_more(leaf: &LeafInput, used: f64, before: f64, knobs: &Knobs) -> bool {
+    leaf.limited.path() >= PATH_TOO && before >= UNUSED_BELOW && used <= before * (1.0 + NO_MORE * knobs.headroom)
+}
+
 /// A measurement as a number that can be added: no NaN, no infinity, nothing below zero.
 fn finite(value: f64) -> f64 {
     if value.is_finite() { value.max(0.0) } else { 0.0 }
@@ -62,7 +79,7 @@ fn finite(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Class, GroupKey, LeafKey, LimiterShares, PeerKey, Rate};
+    use crate::{Class, GroupKey, LeafKey, PeerKey, Rate};
 
     fn leaf(achieved: f64, limiter: Limiter, demand_before: f64, backlogged: bool) -> LeafInput {
         LeafInput {
@@ -113,6 +130,21 @@ mod tests {
         assert_eq!(demand(&stuck).want, 50.0);
         stuck.backlogged = false;
         assert_eq!(demand(&stuck).want, 0.0);
+    }
+
+    /// One that reads 300 KB/s took them in lumps, waited for permission within each, and was taken every other round for one that wants
+    /// everything: its group was 15 % short.
+    #[test]
+    fn a_slow_reader_that_takes_lumps_is_not_short_of_tokens() {
+        let lumps = LimiterShares { tokens: 0.58, receiver: 0.42, ..LimiterShares::default() };
+        let took = |used, before| demand(&LeafInput { limited: lumps, ..leaf(used, Limiter::Tokens, before, true) });
+        assert!(took(300.0, 0.0).hungry, "nothing is known of it");
+        let slow = took(300.0, 300.0);
+        assert!(!slow.hungry && (slow.want - 345.0).abs() < 1e-9 && slow.limiter == Limiter::Receiver, "{slow:?}");
+        assert!(!took(325.0, 300.0).hungry);
+        assert!(took(344.0, 300.0).hungry, "what it left is used");
+        let short = LimiterShares { tokens: 0.9, receiver: 0.1, ..LimiterShares::default() };
+        assert!(demand(&LeafInput { limited: short, ..leaf(300.0, Limiter::Tokens, 300.0, true) }).hungry);
     }
 
     #[test]
