@@ -26,6 +26,8 @@ pub(super) struct Demand {
     pub(super) want: f64,
     /// The part of `want` that use has shown; what the next round falls from. Meaningless while `hungry`.
     pub(super) shown: f64,
+    /// What it moved in the last round.
+    pub(super) used: f64,
     /// It would take whatever it got.
     pub(super) hungry: bool,
     /// What held it longest in the last round.
@@ -44,7 +46,7 @@ impl Demand {
             limiter => limiter,
         };
         if !leaf.backlogged && used < UNUSED_BELOW {
-            return Self { want: 0.0, shown: 0.0, hungry: false, limiter };
+            return Self { want: 0.0, shown: 0.0, used, hungry: false, limiter };
         }
         let hungry = match limiter {
             Limiter::Tokens => true,
@@ -53,7 +55,7 @@ impl Demand {
             Limiter::Receiver | Limiter::Network | Limiter::Disk | Limiter::Worker => false,
         };
         if hungry {
-            return Self { want: cap, shown: used, hungry, limiter };
+            return Self { want: cap, shown: used, used, hungry, limiter };
         }
         let shown = if used >= before { used } else { before - FALL * (before - used) };
         let shown = if shown < UNUSED_BELOW { 0.0 } else { shown };
@@ -62,7 +64,7 @@ impl Demand {
             // A guarantee does not depend on use.
             want = want.max(leaf.floor as f64);
         }
-        Self { want: want.min(cap), shown, hungry, limiter }
+        Self { want: want.min(cap), shown, used, hungry, limiter }
     }
 }
 

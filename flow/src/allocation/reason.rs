@@ -86,8 +86,8 @@ impl<'a> Reasons<'a> {
             let if_lifted = self.if_wanting_more(index, leaf, f64::INFINITY);
             return Reason { binding: Binding::TransferCap, if_lifted, lifted: Lift::Nothing };
         }
-        // It has all that it showed to use, if not all of the headroom: not the tree holds it.
-        let has_what_it_uses = !leaf.hungry && (satisfied || amount >= leaf.shown * (1.0 - ROUNDING));
+        // It has all that it uses, if not all of the headroom, nor all that it used before: not the tree holds it.
+        let has_what_it_uses = !leaf.hungry && (satisfied || amount >= leaf.used * (1.0 - ROUNDING));
         if has_what_it_uses {
             let asked = (!satisfied && keeps_to_its_wish(leaf.limiter)).then(|| self.held_by_tree(index, leaf, amount));
             let asked = asked.filter(|reason| reason.binding == Binding::Negotiated);

@@ -23,6 +23,8 @@ pub(super) struct Leaf {
     pub(super) claim: Claim,
     /// See [`Demand::shown`].
     pub(super) shown: f64,
+    /// See [`Demand::used`].
+    pub(super) used: f64,
     /// Its own, infinite when it has none.
     pub(super) cap: f64,
     /// Position in the snapshot.
@@ -158,6 +160,7 @@ impl Tree {
         self.leaves.push(Leaf {
             claim,
             shown: demand.shown,
+            used: demand.used,
             cap: input.cap.as_f64(),
             input: index,
             class: input.class,
