@@ -108,11 +108,12 @@ impl Shaper {
             return;
         }
         let Node { due, rings, kind, .. } = &mut self.tree.nodes[group as usize];
-        if let Kind::Group { bucket, seat } = kind
-            && !bucket.rate().is_unlimited()
-        {
+        if let Kind::Group { bucket, seat } = kind {
             seat.look_around();
-            seat.note(due.first_at(&self.tree.places), rings.each_ref().map(|ring| !ring.is_empty()));
+            // Without a limit nobody waits for it, and nobody did when it comes again.
+            let is_limited = !bucket.rate().is_unlimited();
+            let due_at = due.first_at(&self.tree.places).filter(|_| is_limited);
+            seat.note(due_at, rings.each_ref().map(|ring| is_limited && !ring.is_empty()));
         }
     }
 
