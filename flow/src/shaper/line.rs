@@ -125,8 +125,19 @@ impl LineSeat {
         self.others.iter().map(|desk| desk.borrowed[nth].load(Ordering::Relaxed)).min().unwrap_or(NEVER)
     }
 
+    /// Whether this worker leaves what lies unclaimed to another in `tier`: to those in the tiers before who wait there, or since less was
+    /// borrowed there.
+    pub(crate) fn is_turn_elsewhere(&self, tier: Tier) -> bool {
+        let waits_before = match tier {
+            Tier::Guaranteed => false,
+            Tier::Lent => self.is_due_elsewhere(NEVER),
+            Tier::Background => self.has_foreground_elsewhere(),
+        };
+        waits_before || self.borrows_less_elsewhere(tier)
+    }
+
     /// Whether leaves wait to borrow in `tier` on another worker, where the last to borrow had had less.
-    pub(crate) fn borrows_less_elsewhere(&self, tier: Tier) -> bool {
+    fn borrows_less_elsewhere(&self, tier: Tier) -> bool {
         tier.ring().is_some_and(|nth| self.least_borrowed_elsewhere(nth) < self.stood[nth])
     }
 
@@ -136,7 +147,7 @@ impl LineSeat {
     }
 
     /// Whether foreground waits on another worker.
-    pub(crate) fn has_foreground_elsewhere(&self) -> bool {
+    fn has_foreground_elsewhere(&self) -> bool {
         let borrows = Tier::Lent.ring().is_some_and(|nth| self.least_borrowed_elsewhere(nth) != NEVER);
         borrows || self.is_due_elsewhere(NEVER)
     }

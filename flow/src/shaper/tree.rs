@@ -177,8 +177,8 @@ impl Tree {
             let ring = &mut above.rings[nth];
             let was_empty = ring.is_empty();
             ring.enter(&mut self.places, id, nth);
-            let weight = ring.weight();
             if let Kind::Group { bucket, .. } = &above.kind {
+                let weight = above.rings[nth].weight();
                 let place = &mut self.places[parent as usize];
                 place.shares[nth] = match self.shared_line {
                     Some(line) => sane_weight(worth(bucket) * weight / line.as_f64()),

@@ -66,16 +66,7 @@ impl Shaper {
     /// Until when what lies unclaimed is left to those in the tiers before, a leaf that is about to ask again or those who wait on another
     /// worker, and to a worker that has borrowed less.
     pub(super) fn held_until(&self, tier: Tier) -> u64 {
-        let elsewhere = match tier {
-            Tier::Guaranteed => false,
-            Tier::Lent => self.seat.is_due_elsewhere(NEVER),
-            Tier::Background => self.seat.has_foreground_elsewhere(),
-        };
-        if elsewhere || self.seat.borrows_less_elsewhere(tier) {
-            self.total.ready_at(FULL_NS)
-        } else {
-            self.held_at(&self.total, tier)
-        }
+        if self.seat.is_turn_elsewhere(tier) { self.total.ready_at(FULL_NS) } else { self.held_at(&self.total, tier) }
     }
 
     /// The same at one bucket, for leaves that are about to ask again.
@@ -90,12 +81,7 @@ impl Shaper {
         if bucket.rate().is_unlimited() {
             return 0;
         }
-        let elsewhere = match tier {
-            Tier::Guaranteed => false,
-            Tier::Lent => seat.is_due_elsewhere(NEVER),
-            Tier::Background => seat.has_foreground_elsewhere(),
-        };
-        if elsewhere || seat.borrows_less_elsewhere(tier) {
+        if seat.is_turn_elsewhere(tier) {
             bucket.ready_at(GROUP_FULL_NS)
         } else {
             bucket.ready_at(tier.reserve_ns(self.seat.has_one_worker())).max(self.held_at(bucket, tier))
