@@ -1,7 +1,7 @@
 //! Runs a client's transfers over one session, and comes back with what is left when the link was lost.
 
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -34,6 +34,11 @@ const LOOK: Duration = Duration::from_millis(200);
 const RETRIES: u32 = 5;
 /// The first pause before dialling again; it doubles.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Times that a put is asked for again while another transfer writes the file. Over UDP nobody says that a client was killed: its put
+/// is in the way of the next until the node has heard nothing of it for 10 to 15 s.
+const BUSY_RETRIES: u32 = 20;
+/// Before each of them.
+const BUSY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where a got file goes.
 #[derive(Clone, Debug)]
@@ -178,6 +183,8 @@ struct Work {
     active: BTreeMap<usize, (Errand, Option<Arc<LeafEntry>>)>,
     /// To be fetched from the start: what is here does not fit what is there.
     anew: HashSet<usize>,
+    /// Puts that found another transfer writing their file, and how often.
+    busy: HashMap<usize, u32>,
     /// Transfers that this node may be asked for at once.
     at_once: usize,
     /// Bytes of transfers that ended.
@@ -342,6 +349,17 @@ impl Work {
             errand @ Errand::Get { .. } if code == FailureCode::Changed && resumed && self.anew.insert(tag) => {
                 self.left.push_front((tag, errand));
             }
+            errand @ Errand::Put { .. } if code == FailureCode::Busy && self.may_wait(tag) => {
+                if self.busy[&tag] == 1 {
+                    let wait = (BUSY_PAUSE * BUSY_RETRIES).as_secs();
+                    let path = wire::printable(errand.path()).into_owned();
+                    progress.note(&format!(
+                        "`{path}`: another transfer is writing it, or was cut off a moment ago; waiting for up to {wait} s"
+                    ));
+                }
+                // Behind what need not wait.
+                self.left.push_back((tag, errand));
+            }
             errand => {
                 let words = wire::printable(message).into_owned();
                 // What a file's own room says begins with its name, in backquotes.
@@ -351,6 +369,13 @@ impl Work {
                 self.outcome.failed.push((errand.path().to_owned(), code, words));
             }
         }
+    }
+
+    /// Whether a put whose file is being written is to be asked for again; counts it.
+    fn may_wait(&mut self, tag: usize) -> bool {
+        let found = self.busy.entry(tag).or_default();
+        *found += 1;
+        *found <= BUSY_RETRIES
     }
 
     fn prepare(&mut self, preparing: &mut JoinSet<Prepared>, client: &Client, manner: Manner) {
@@ -363,7 +388,13 @@ impl Work {
         let Some((tag, errand)) = self.left.pop_front() else { return };
         self.active.insert(tag, (errand.clone(), None));
         let (files, anew) = (client.files.clone(), self.anew.contains(&tag));
-        preparing.spawn_local(async move { (tag, command(files, tag, errand, manner, anew).await) });
+        let pause = self.busy.contains_key(&tag).then_some(BUSY_PAUSE);
+        preparing.spawn_local(async move {
+            if let Some(pause) = pause {
+                tokio::time::sleep(pause).await;
+            }
+            (tag, command(files, tag, errand, manner, anew).await)
+        });
     }
 }
 
