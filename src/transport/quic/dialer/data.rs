@@ -1,6 +1,6 @@
 //! Dialling a data link: at the port that the node's welcome names, and only for the node that answered at its port for control.
 
-use std::{future::pending, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use actors::port::{DataLink, DataOffer, LinkError};
 use quinn::{Connecting, Connection, ConnectionError, RecvStream, SendStream};
@@ -23,24 +23,15 @@ impl Target {
     /// A link where data can go no other way. Whether the node's ports for data let QUIC through is known once one came; if the first
     /// does not, none will, and dialling the node again helps nobody.
     pub(super) async fn data_alone(&self, offer: DataOffer) -> Result<DataLink, LinkError> {
-        let endpoint = offer.endpoint.clone();
-        let unheard = async {
-            let address = match self.node.answered() {
-                Some((control, _)) => data_address(&endpoint, control).await.ok(),
-                None => None,
-            };
-            match address {
-                Some(address) => refused(address).await,
-                None => pending().await,
+        let dialled = async {
+            let (address, peer) = self.data_address(&offer.endpoint).await?;
+            tokio::select! {
+                biased;
+                dialled = self.data_at(address, peer, offer) => dialled,
+                () = refused(address) => Err(self.data_unheard(address)),
             }
-            self.data_unheard(&endpoint)
         };
-        let dialled = tokio::select! {
-            biased;
-            dialled = self.data(offer) => dialled,
-            error = unheard => Err(error),
-        };
-        match dialled.map_err(advise) {
+        match dialled.await.map_err(advise) {
             Err(LinkError::Lost(error)) if is_silence(error.kind()) && !self.node.has_data_come() => {
                 Err(LinkError::Local(error.to_string()))
             }
@@ -50,17 +41,26 @@ impl Target {
 
     /// A link, or why there is none; the words don't say to try TCP.
     pub(super) async fn data(&self, offer: DataOffer) -> Result<DataLink, LinkError> {
+        let (address, peer) = self.data_address(&offer.endpoint).await?;
+        self.data_at(address, peer, offer).await
+    }
+
+    /// Where data links go that the welcome names `endpoint` for, and who has to be there.
+    async fn data_address(&self, endpoint: &str) -> Result<(SocketAddr, PeerId), LinkError> {
         let Some((control, peer)) = self.node.answered() else {
             return Err(LinkError::Local("a data link was dialled before its control link".to_owned()));
         };
+        Ok((address_of(endpoint, control).await?, peer))
+    }
+
+    async fn data_at(&self, address: SocketAddr, peer: PeerId, offer: DataOffer) -> Result<DataLink, LinkError> {
         #[cfg(feature = "one-connection")]
         let joined = self.joined.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         #[cfg(feature = "one-connection")]
         if let Some(joined) = joined {
             let not_sent = self.config.socket.not_sent_low_water_bytes;
-            return super::super::joined::dial(joined, control, peer, offer.token, not_sent).await;
+            return super::super::joined::dial(joined, address, peer, offer.token, not_sent).await;
         }
-        let address = data_address(&offer.endpoint, control).await?;
         let socket = self.client.data(address).map_err(no_socket)?;
         let DataOffer { token, ways, .. } = offer;
         let connecting = socket.connect_with(self.node.data_config(ways), address, SERVER_NAME);
@@ -83,24 +83,24 @@ impl Target {
         let limit_ms = self.config.handshake_ms;
         let shown = timeout(Duration::from_millis(limit_ms), self.show(connecting, preface, control)).await;
         shown.unwrap_or_else(|_| {
-            let (endpoint, port, limit) = (&self.endpoint, address.port(), limit_ms as f64 / 1e3);
-            let words = format!(
-                "{endpoint} answers over QUIC, but its UDP port {port} for data did not within {limit} s: let every firewall \
-                 between pass the ports that `evenkeel serve` names (`--listen-data` chooses them)"
-            );
-            Err(LinkError::Lost(io::Error::new(io::ErrorKind::TimedOut, words)))
+            let what = format!("did not within {} s", limit_ms as f64 / 1e3);
+            Err(self.without_data(io::ErrorKind::TimedOut, address, &what))
         })
     }
 
     /// The node's host says that nothing listens at its port for data, or a firewall says so in its place.
-    fn data_unheard(&self, data: &str) -> LinkError {
+    fn data_unheard(&self, address: SocketAddr) -> LinkError {
+        self.without_data(NOTHING_LISTENS, address, "is turned away")
+    }
+
+    fn without_data(&self, kind: io::ErrorKind, address: SocketAddr, what: &str) -> LinkError {
         let words = format!(
-            "{} answers over QUIC, but its UDP port {} for data is turned away: let every firewall between pass the ports that \
+            "{} answers over QUIC, but its UDP port {} for data {what}: let every firewall between pass the ports that \
              `evenkeel serve` names (`--listen-data` chooses them)",
             self.endpoint,
-            data.trim_start_matches(':')
+            address.port()
         );
-        LinkError::Lost(io::Error::new(NOTHING_LISTENS, words))
+        LinkError::Lost(io::Error::new(kind, words))
     }
 
     /// The token goes with the handshake where there is a ticket, and else after it.
@@ -173,7 +173,7 @@ fn streams_of(
 }
 
 /// Where data links go: `:PORT` is on the machine that answered the control link.
-async fn data_address(endpoint: &str, control: SocketAddr) -> Result<SocketAddr, LinkError> {
+async fn address_of(endpoint: &str, control: SocketAddr) -> Result<SocketAddr, LinkError> {
     let unusable = || LinkError::Local(format!("the node's data endpoint {endpoint:?} is not HOST:PORT"));
     match endpoint.strip_prefix(':') {
         Some(port) => {
@@ -197,9 +197,9 @@ mod tests {
     #[tokio::test]
     async fn data_to_a_link_local_address_goes_over_the_interface_of_control() {
         let at = |port| SocketAddr::from(std::net::SocketAddrV6::new("fe80::1".parse().unwrap(), port, 0, 3));
-        assert_eq!(data_address(":7401", at(7400)).await.unwrap(), at(7401));
+        assert_eq!(address_of(":7401", at(7400)).await.unwrap(), at(7401));
         for none in ["", ":", ":x", ":70000"] {
-            assert!(data_address(none, at(7400)).await.is_err(), "{none}");
+            assert!(address_of(none, at(7400)).await.is_err(), "{none}");
         }
     }
 }
