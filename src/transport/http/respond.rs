@@ -55,7 +55,7 @@ impl Connection {
                 self.list(&request).await
             }
             Err(error) if error.code == FailureCode::IsDirectory => {
-                let head = self.head(StatusCode::MOVED_PERMANENTLY).with("Location", request.target.with_slash());
+                let head = head_now(StatusCode::MOVED_PERMANENTLY).with("Location", request.target.with_slash());
                 self.say_with(&request, head, "a directory's address ends in a slash").await
             }
             Err(error) => {
@@ -73,12 +73,8 @@ impl Connection {
         key.verify(text, &request.target.path, SystemTime::now())
     }
 
-    fn head(&self, status: StatusCode) -> Head {
-        Head::new(status, SystemTime::now()).with("X-Content-Type-Options", "nosniff")
-    }
-
     async fn say(&mut self, request: &Request, status: StatusCode, words: &str) -> Result<(), Stop> {
-        self.say_with(request, self.head(status), words).await
+        self.say_with(request, head_now(status), words).await
     }
 
     async fn say_with(&mut self, request: &Request, head: Head, words: &str) -> Result<(), Stop> {
@@ -113,11 +109,11 @@ impl Connection {
         match validator.judge(&request.wishes) {
             Verdict::Send => {}
             Verdict::NotModified => {
-                let head = dated(self.head(StatusCode::NOT_MODIFIED));
+                let head = dated(head_now(StatusCode::NOT_MODIFIED));
                 return self.begin(request, head).await;
             }
             Verdict::Failed => {
-                let head = dated(self.head(StatusCode::PRECONDITION_FAILED));
+                let head = dated(head_now(StatusCode::PRECONDITION_FAILED));
                 return self.say_with(request, head, "the file is not the one that was asked for").await;
             }
         }
@@ -131,26 +127,26 @@ impl Connection {
         };
         match wanted(request, &validator, size) {
             Ranges::Whole => {
-                let head = described(self.head(StatusCode::OK)).with("Content-Type", &kind);
+                let head = described(head_now(StatusCode::OK)).with("Content-Type", &kind);
                 self.send_span(request, head, source, 0..size).await
             }
             Ranges::One(span) => {
                 let content_range = format!("bytes {}-{}/{size}", span.start, span.end - 1);
-                let head = described(self.head(StatusCode::PARTIAL_CONTENT)).with("Content-Type", &kind);
+                let head = described(head_now(StatusCode::PARTIAL_CONTENT)).with("Content-Type", &kind);
                 self.send_span(request, head.with("Content-Range", content_range), source, span).await
             }
             Ranges::Many(spans) => {
-                let head = described(self.head(StatusCode::PARTIAL_CONTENT));
+                let head = described(head_now(StatusCode::PARTIAL_CONTENT));
                 self.send_parts(request, head, source, &spans, &kind).await
             }
             Ranges::Unsatisfiable => {
-                let head = dated(self.head(StatusCode::RANGE_NOT_SATISFIABLE));
+                let head = dated(head_now(StatusCode::RANGE_NOT_SATISFIABLE));
                 let head = head.with("Content-Range", format!("bytes */{size}"));
                 self.say_with(request, head, "the file ends before that range").await
             }
             Ranges::TooMany => {
                 self.frontage.front.refused("ranges");
-                let head = dated(self.head(StatusCode::RANGE_NOT_SATISFIABLE));
+                let head = dated(head_now(StatusCode::RANGE_NOT_SATISFIABLE));
                 let head = head.with("Content-Range", format!("bytes */{size}"));
                 self.say_with(request, head, "at most 32 ranges in one request").await
             }
@@ -233,7 +229,7 @@ impl Connection {
             }
         };
         let mut listing = Listing::new(if request.target.json { Form::Json } else { Form::Html });
-        let head = self.head(StatusCode::OK).with("Content-Type", listing.content_type());
+        let head = head_now(StatusCode::OK).with("Content-Type", listing.content_type());
         let head = head.with("Content-Security-Policy", PAGE_POLICY).with("Cache-Control", "no-cache");
         // Old clients are told by the end of the connection where the listing ends.
         let head = if request.is_old { head } else { head.with("Transfer-Encoding", "chunked") };
@@ -335,4 +331,8 @@ fn boundary() -> Option<String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).ok()?;
     Some(data_encoding::HEXLOWER.encode(&bytes))
+}
+
+fn head_now(status: StatusCode) -> Head {
+    Head::new(status, SystemTime::now())
 }
