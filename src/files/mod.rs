@@ -25,6 +25,7 @@ mod open_files;
 mod part;
 mod path;
 mod record;
+mod residence;
 mod sample;
 mod shares;
 mod sink;

@@ -7,10 +7,17 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use super::stamp::Stamp;
+use super::{residence::Residence, stamp::Stamp};
 
 /// Entries that are looked through for dead ones at the soonest.
 const LOOKED_THROUGH_AT: usize = 64;
+
+/// A file that is open for reading.
+#[derive(Debug)]
+pub(super) struct OpenFile {
+    pub(super) file: Arc<OwnedFd>,
+    pub(super) residence: Residence,
+}
 
 /// The table of open files. All reading gives its offset, so nobody notices the others. Bounded by the transfers that a node
 /// admits: at most half of the entries are of files that nobody reads any more.
@@ -21,14 +28,14 @@ pub(super) struct OpenFiles {
 
 #[derive(Debug, Default)]
 struct Table {
-    files: HashMap<Stamp, Weak<OwnedFd>>,
+    files: HashMap<Stamp, Weak<OpenFile>>,
     /// Dead entries are taken out when there are so many.
     full_at: usize,
 }
 
 impl OpenFiles {
     /// `file`, or the descriptor that somebody has of the same file in the same state; then `file` is closed.
-    pub(super) fn share(&self, file: OwnedFd, stamp: Stamp) -> Arc<OwnedFd> {
+    pub(super) fn share(&self, file: OwnedFd, stamp: Stamp) -> Arc<OpenFile> {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = table.files.get(&stamp).and_then(Weak::upgrade) {
             return open;
@@ -37,9 +44,9 @@ impl OpenFiles {
             table.files.retain(|_, file| file.strong_count() > 0);
             table.full_at = 2 * table.files.len();
         }
-        let file = Arc::new(file);
-        table.files.insert(stamp, Arc::downgrade(&file));
-        file
+        let open = Arc::new(OpenFile { file: Arc::new(file), residence: Residence::default() });
+        table.files.insert(stamp, Arc::downgrade(&open));
+        open
     }
 }
 

@@ -4,6 +4,7 @@ use std::{
     num::NonZeroU64,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     sync::Arc,
+    time::Instant,
 };
 
 use actors::port::{FileError, PortFuture, PrefixHash, Source};
@@ -16,6 +17,7 @@ use super::{
     disk::Lane,
     fault::{Deed, Label},
     groups::GROUP_BYTES,
+    open_files::OpenFile,
     stamp::Stamp,
     tools::Tools,
 };
@@ -23,7 +25,7 @@ use super::{
 /// A regular file, open for reading, as it was at opening.
 #[derive(Clone, Debug)]
 pub struct FileSource {
-    file: Arc<OwnedFd>,
+    open: Arc<OpenFile>,
     stamp: Stamp,
     label: Arc<Label>,
     tools: Tools,
@@ -34,7 +36,7 @@ impl FileSource {
     pub(super) fn new(file: OwnedFd, stamp: Stamp, label: Label, tools: Tools) -> Self {
         // Advice only: twice the usual read-ahead. A file system without it reads as well.
         let _ = fadvise(&file, 0, None, Advice::Sequential);
-        Self { file: tools.open_files.share(file, stamp), stamp, label: Arc::new(label), tools }
+        Self { open: tools.open_files.share(file, stamp), stamp, label: Arc::new(label), tools }
     }
 }
 
@@ -61,10 +63,10 @@ impl Source for FileSource {
             // What the page cache holds is read here and now: it takes some ten microseconds, less than two hops between
             // threads, and the bytes are still in this core's cache when they are encrypted.
             let mut buffer = Vec::new();
-            if host::read_cached(&this.file, offset, len as usize, &mut buffer) == len as usize {
+            if host::read_cached(&this.open.file, offset, len as usize, &mut buffer) == len as usize {
                 return Ok(Bytes::from(buffer));
             }
-            let (file, label) = (this.file.clone(), this.label.clone());
+            let (file, label) = (this.open.file.clone(), this.label.clone());
             let read = this.tools.pool.run(Lane::Prompt, move || {
                 fill_from(&file, offset, len as usize, &mut buffer)?;
                 // The disk goes on while this piece is sent, so that the next is there when its turn comes. Advice only, and
@@ -81,7 +83,7 @@ impl Source for FileSource {
 
     fn read_cached(&self, offset: u64, len: u32, buffer: &mut Vec<u8>) -> usize {
         let len = u64::from(len).min(self.stamp.size.saturating_sub(offset));
-        host::read_cached(&self.file, offset, len as usize, buffer)
+        host::read_cached(&self.open.file, offset, len as usize, buffer)
     }
 
     fn resident(&self, offset: u64, len: u32) -> u32 {
@@ -89,11 +91,12 @@ impl Source for FileSource {
             return 0;
         }
         let len = u64::from(len).min(self.stamp.size.saturating_sub(offset));
-        host::resident(&self.file, offset, len as usize) as u32
+        let ask = || host::resident(&self.open.file, offset, len as usize) as u64;
+        self.open.residence.of(offset, len, Instant::now(), ask) as u32
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.tools.sendfile.then(|| self.file.as_fd())
+        self.tools.sendfile.then(|| self.open.file.as_fd())
     }
 
     fn prefix_matches(&self, offset: u64, hash: PrefixHash) -> PortFuture<Result<bool, FileError>> {
@@ -101,7 +104,7 @@ impl Source for FileSource {
         Box::pin(async move {
             if offset == this.stamp.size {
                 // Somebody has a whole file, and asks whether it is this one.
-                let root = this.tools.digests.root(this.file.clone(), this.stamp).await;
+                let root = this.tools.digests.root(this.open.file.clone(), this.stamp).await;
                 return Ok(PrefixHash(root.map_err(|fault| digest_fault(&this.label, fault))?) == hash);
             }
             // A prefix that is no whole number of groups, or longer than the file, was not made by our rule.
@@ -109,7 +112,7 @@ impl Source for FileSource {
                 return Ok(false);
             }
             let groups = usize::try_from(offset / GROUP_BYTES).unwrap_or(usize::MAX);
-            let ours = this.tools.digests.prefix(this.file.clone(), this.stamp, groups).await;
+            let ours = this.tools.digests.prefix(this.open.file.clone(), this.stamp, groups).await;
             let ours = ours.map_err(|fault| digest_fault(&this.label, fault))?;
             Ok(PrefixHash(ours) == hash)
         })
@@ -118,9 +121,9 @@ impl Source for FileSource {
     fn hash(&self) -> PortFuture<Result<[u8; 32], FileError>> {
         let this = self.clone();
         Box::pin(async move {
-            let root = this.tools.digests.root(this.file.clone(), this.stamp).await;
+            let root = this.tools.digests.root(this.open.file.clone(), this.stamp).await;
             let root = root.map_err(|fault| digest_fault(&this.label, fault))?;
-            let (file, stamp) = (this.file.clone(), this.stamp);
+            let (file, stamp) = (this.open.file.clone(), this.stamp);
             let now = this.tools.pool.run(Lane::Prompt, move || Stamp::of(&file)).await;
             match now {
                 Ok(Ok(now)) if now.same_contents(&stamp) => Ok(root),
