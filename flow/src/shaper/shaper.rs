@@ -58,6 +58,8 @@ pub struct Shaper {
     turned_at: u64,
     /// Until when leaves may live on what nobody has planned, on this worker: later no peer has to be looked up.
     pub(super) waking_until: u64,
+    /// How late wakings are at times.
+    pub(super) late_ns: u64,
 }
 
 impl Shaper {
@@ -80,6 +82,7 @@ impl Shaper {
             changes_seen_at: None,
             turned_at: 0,
             waking_until: 0,
+            late_ns: 0,
         };
         shaper.put_group(GroupKey(0), Arc::new(SharedBucket::new(Rate::UNLIMITED)), 1.0);
         shaper
@@ -185,8 +188,10 @@ impl Shaper {
 
     /// The next release at `now`. Call until `None`.
     pub fn poll(&mut self, now: Moment) -> Option<Release> {
-        self.now = self.now.max(now.as_nanos());
+        let before = self.now;
+        self.now = before.max(now.as_nanos());
         let now = self.now;
+        self.note_lateness(before);
         self.seat.look_around();
         self.tree.shared_line = (!self.seat.has_one_worker()).then(|| self.total.rate());
         self.notice_rate_changes();

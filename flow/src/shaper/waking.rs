@@ -15,8 +15,16 @@ use crate::Moment;
 /// Within the 5 ms of unspent time that the total remembers at least: being late costs no rate.
 const GATHER_NS: u64 = 4 * NANOS_PER_MILLI;
 /// Among leaves that are many and get large pieces, and few enough that hardly anybody falls due within the time above. Their pieces
-/// are about a thousandth of a second's worth, so the total remembers 8 ms.
-const GATHER_SPARSE_NS: u64 = 5 * NANOS_PER_MILLI;
+/// are about a thousandth of a second's worth, so the total remembers 8 ms: a waking may come [`LATE_NS`] late.
+const GATHER_SPARSE_NS: u64 = 7 * NANOS_PER_MILLI;
+/// The same on a thread that is late by more than that at times.
+const GATHER_SPARSE_LATE_NS: u64 = 5 * NANOS_PER_MILLI;
+/// How late wakings may be for the longer of the two.
+const LATE_NS: u64 = NANOS_PER_MILLI;
+/// A waking that was late counts for half as much after some 44 others.
+const LATE_FADES: u64 = 64;
+/// Polls that follow one another sooner are of one waking.
+const ONE_WAKING_NS: u64 = NANOS_PER_MILLI;
 /// From so many leaves on, eight and more fall due within the shorter time.
 const DENSE_LEAVES: usize = 2_000;
 
@@ -39,15 +47,33 @@ impl Shaper {
         self.wake(1)
     }
 
-    /// When to poll next for the processor's sake: as [`wake_at`](Self::wake_at), but what falls due within 4 ms (5 ms among 256 to
-    /// 2,000 leaves, 2 ms among several workers) is done at once, in one waking of the thread and with warm caches.
+    /// When to poll next for the processor's sake: as [`wake_at`](Self::wake_at), but what falls due within 4 ms (7 ms among 256 to
+    /// 2,000 leaves, 5 ms where the thread is woken late; 2 ms among several workers) is done at once, in one waking of the thread and
+    /// with warm caches.
     pub fn gathered_wake_at(&self) -> Option<Moment> {
+        self.wake(self.grid_ns())
+    }
+
+    fn grid_ns(&self) -> u64 {
         let is_sparse = (MANY_LEAVES..DENSE_LEAVES).contains(&self.leaf_of.len());
-        self.wake(match self.seat.has_one_worker() {
-            true if is_sparse => GATHER_SPARSE_NS,
+        match self.seat.has_one_worker() {
+            true if is_sparse && self.late_ns < LATE_NS => GATHER_SPARSE_NS,
+            true if is_sparse => GATHER_SPARSE_LATE_NS,
             true => GATHER_NS,
             false => GATHER_NS / 2,
-        })
+        }
+    }
+
+    /// Learns from the first poll of a waking how late that is; `before` is the poll before it.
+    pub(super) fn note_lateness(&mut self, before: u64) {
+        if self.now < before + ONE_WAKING_NS {
+            return;
+        }
+        let Some(planned) = self.wake(self.grid_ns()).map(Moment::as_nanos) else { return };
+        // What was due at the poll before has been asked for since.
+        if before < planned && planned <= self.now {
+            self.late_ns = (self.now - planned).max(self.late_ns - self.late_ns / LATE_FADES);
+        }
     }
 
     /// When to poll next, on a grid that is the same for all: whoever falls due in between does not move it.

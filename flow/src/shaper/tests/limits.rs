@@ -266,6 +266,30 @@ fn leaves_are_woken_for_together_and_lose_nothing_by_it() {
     }
 }
 
+/// Among a thousand, wakings are gathered for 7 ms while they come in time. On a thread that is late the total would forget what 7 ms and
+/// the lateness are together, more than 1 % of it.
+#[test]
+fn wakings_are_gathered_for_as_long_as_their_lateness_leaves_room_for() {
+    let (total, leaves) = (50_000_000, 1_000);
+    let mut wakings = Vec::new();
+    for late in [MILLI / 2, 4 * MILLI] {
+        let mut sim = Sim::new(rate(total), 1);
+        (sim.late_ns_max, sim.gathers) = (late, true);
+        for leaf in 0..leaves {
+            sim.join(leaf, Rate::UNLIMITED, assigned(total / leaves));
+            sim.start(leaf);
+        }
+        sim.run(10 * SECOND);
+        sim.check();
+        let got = sim.bytes(2 * SECOND, 10 * SECOND, |_| true) as f64 / (8.0 * total as f64);
+        assert!((0.995..=1.002).contains(&got), "{got} of the total, late by up to {late} ns");
+        let busiest = sim.busiest_second(|_| true);
+        assert!(busiest <= total + total / 100, "{busiest} of {total}, late by up to {late} ns");
+        wakings.push(sim.wakings / 10);
+    }
+    assert!(wakings[0] <= 150 && wakings[1] >= 180, "{wakings:?} wakings a second");
+}
+
 /// They had 128 KiB at a time, nothing for a tenth of a second and then twice their share.
 #[test]
 fn three_fast_ones_among_many_slow_ones_have_the_line_in_small_pieces() {
