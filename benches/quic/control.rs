@@ -1,8 +1,8 @@
 //! What a control message waits for while data flows over QUIC: 50 backlogged peers under one total, control and data on sockets
 //! apart as they are, on one connection (feature `one-connection`), and over TCP.
 //!
-//! `get`, `put`, `both`, `home` and `apart` name what the peers do ([`PARTS`]); none named means all. Where they get and put, each
-//! direction has the total.
+//! `get`, `put`, `both`, `home`, `apart` and `nearby` name what the peers do ([`PARTS`]); none named means all. Where they get and
+//! put, each direction has the total.
 //!
 //! All peers share a core, and over QUIC they need two fifths of it, in bursts. Those that do not ping are in the kernel's idle
 //! class, so that the figures are the node's and not those of a machine with 50 clients; `EVENKEEL_BENCH_CROWD_BEHIND=0` leaves
@@ -30,7 +30,7 @@ struct Part {
     line: Option<Home>,
 }
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     Part { name: "get", words: "all get", moves: Moves::Gets, line: None },
     Part { name: "put", words: "all put", moves: Moves::Puts, line: None },
     Part { name: "both", words: "every other one gets, the others put", moves: Moves::Both, line: None },
@@ -46,6 +46,7 @@ const PARTS: [Part; 5] = [
         moves: Moves::Gets,
         line: Some(Home::QUEUES_APART),
     },
+    Part { name: "nearby", words: "the same over 1 ms there and back", moves: Moves::Gets, line: Some(Home::NEARBY) },
 ];
 
 /// At most this much of one connection is wanted, and at most so many milliseconds.

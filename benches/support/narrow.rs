@@ -13,7 +13,7 @@ use std::{
 use crate::measure::Outcome;
 
 /// What a line to somebody's home is like.
-#[derive(Copy, Clone, Debug)]
+#[derive(Copy, Clone, PartialEq, Debug)]
 pub(crate) struct Home {
     /// Either way.
     pub(crate) bytes_per_second: u32,
@@ -35,15 +35,20 @@ impl Home {
     };
     /// The same with better routers.
     pub(crate) const QUEUES_APART: Self = Self { has_queues_apart: true, ..Self::ONE_QUEUE };
+    /// The same to a node in the same town: 1 ms there and back.
+    pub(crate) const NEARBY: Self = Self { one_way: Duration::from_micros(500), ..Self::QUEUES_APART };
+
+    const ALL: [(&str, Self); 3] =
+        [("one-queue", Self::ONE_QUEUE), ("queues-apart", Self::QUEUES_APART), ("nearby", Self::NEARBY)];
 
     /// What [`Self::named`] finds it by.
-    pub(crate) const fn name(self) -> &'static str {
-        if self.has_queues_apart { "queues-apart" } else { "one-queue" }
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, home)| *home == self).map_or("another", |(name, _)| name)
     }
 
     /// One of the above.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        [Self::ONE_QUEUE, Self::QUEUES_APART].into_iter().find(|home| home.name() == name)
+        Self::ALL.into_iter().find(|(other, _)| *other == name).map(|(_, home)| home)
     }
 }
 
