@@ -55,6 +55,7 @@ fn snapshot(load: Load) -> Snapshot {
             achieved: used,
             limited: LimiterShares::all(limiter),
             demand_before: used,
+            is_settled: true,
             backlogged: true,
         }
     };

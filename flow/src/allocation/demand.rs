@@ -70,7 +70,10 @@ impl Demand {
 
 /// Whether it left of its headroom what nobody leaves whom only permission holds.
 fn took_no_more(leaf: &LeafInput, used: f64, before: f64, knobs: &Knobs) -> bool {
-    leaf.limited.path() >= PATH_TOO && before >= UNUSED_BELOW && used <= before * (1.0 + NO_MORE * knobs.headroom)
+    leaf.is_settled
+        && leaf.limited.path() >= PATH_TOO
+        && before >= UNUSED_BELOW
+        && used <= before * (1.0 + NO_MORE * knobs.headroom)
 }
 
 /// A measurement as a number that can be added: no NaN, no infinity, nothing below zero.
@@ -95,6 +98,7 @@ mod tests {
             achieved,
             limited: LimiterShares::all(limiter),
             demand_before,
+            is_settled: true,
             backlogged,
         }
     }
@@ -145,6 +149,8 @@ mod tests {
         assert!(!slow.hungry && (slow.want - 345.0).abs() < 1e-9 && slow.limiter == Limiter::Receiver, "{slow:?}");
         assert!(!took(325.0, 300.0).hungry);
         assert!(took(344.0, 300.0).hungry, "what it left is used");
+        let raised = LeafInput { limited: lumps, is_settled: false, ..leaf(300.0, Limiter::Tokens, 1000.0, true) };
+        assert!(demand(&raised).hungry, "what it was raised to a moment ago it can't have shown yet");
         let short = LimiterShares { tokens: 0.9, receiver: 0.1, ..LimiterShares::default() };
         assert!(demand(&LeafInput { limited: short, ..leaf(300.0, Limiter::Tokens, 300.0, true) }).hungry);
     }

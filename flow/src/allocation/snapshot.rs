@@ -85,6 +85,8 @@ pub struct LeafInput {
     pub limited: LimiterShares,
     /// [`crate::allocation::LeafPlan::demand`] of the round before; 0 for a new leaf.
     pub demand_before: f64,
+    /// `achieved` is of a time in which it was permitted all of `demand_before`: that was not raised within it.
+    pub is_settled: bool,
     /// Has something to send now.
     pub backlogged: bool,
 }

@@ -54,6 +54,11 @@ impl Shaper {
         }
     }
 
+    /// A peer's weight here and its floor; `None` if it is not here.
+    pub fn terms_of(&self, key: PeerKey) -> Option<(f64, Rate)> {
+        self.peers.get(&key).map(|peer| (peer.weight, peer.floor))
+    }
+
     /// Removes a peer and its leaves.
     pub fn remove_peer(&mut self, key: PeerKey) {
         let Some(peer) = self.peers.remove(&key) else { return };

@@ -135,6 +135,7 @@ impl Ring {
                 [NONE, NONE] if self.queues[NEXT].head == NONE => return None,
                 [NONE, NONE] => {
                     self.begin_round();
+                    self.go_on_alone(places, nth);
                     continue;
                 }
                 [NONE, id] | [id, _] => id,
@@ -181,9 +182,35 @@ impl Ring {
     fn begin_round(&mut self) {
         self.queues[THIS] = std::mem::replace(&mut self.queues[NEXT], EMPTY);
         self.round += 1;
-        let factor = if self.skips * TURNS_PER_SKIP > self.turns { CREDIT_GROWTH } else { CREDIT_DECAY };
+        let factor = match self.skips * TURNS_PER_SKIP > self.turns {
+            // It says nothing of what others will need.
+            _ if self.is_one_alone() => 1.0,
+            true => CREDIT_GROWTH,
+            false => CREDIT_DECAY,
+        };
         self.credit_per_weight = CREDIT_BYTES_MIN.max(self.credit_per_weight * factor);
         (self.turns, self.skips) = (0, 0);
+    }
+
+    fn is_one_alone(&self) -> bool {
+        self.queues[BACK].head == NONE && self.queues[THIS].head == self.queues[THIS].tail
+    }
+
+    /// One that is alone goes through all the rounds at once that its debt takes. Were credit to grow until it fits one whose weight is next
+    /// to nothing, the next who comes would have a turn of megabytes.
+    fn go_on_alone(&mut self, places: &mut [Place], nth: usize) {
+        let id = self.queues[THIS].head;
+        if id == NONE || !self.is_one_alone() {
+            return;
+        }
+        let place = &mut places[id as usize];
+        let (credit, seat) = (self.credit_per_weight * place.shares[nth], &mut place.seats[nth]);
+        if seat.deficit <= 0.0 {
+            let rounds = (-seat.deficit / credit).floor() + 1.0;
+            seat.deficit += rounds * credit;
+            self.round += rounds as u64;
+            seat.due = self.round;
+        }
     }
 
     fn end_turn(&mut self, places: &mut [Place], id: u32, nth: usize) {
@@ -244,6 +271,29 @@ mod tests {
         let sums = served(&[0.001, 1.0, 1.0], &[65_536; 3], 100_000);
         let share = sums[0] as f64 / sums[1] as f64;
         assert!((0.0008..0.0015).contains(&share), "{sums:?}");
+    }
+
+    /// A weight of next to nothing raised what a unit of weight has in a round by a hundred thousand, and the next who came had as much.
+    #[test]
+    fn a_tiny_weight_that_was_alone_leaves_no_huge_turns_behind() {
+        let mut places = [1e-6, 1.0, 1.0].map(Place::new);
+        let mut ring = Ring::new();
+        ring.enter(&mut places, 0, 0);
+        for _ in 0..100 {
+            assert_eq!(ring.turn(&mut places, 0), Some(0));
+            ring.charge(&mut places, 0, 0, 65_536);
+        }
+        (1..3).for_each(|id| ring.enter(&mut places, id, 0));
+        let (mut last, mut in_a_row, mut sums) = (0, 0_u32, [0_u32; 3]);
+        for _ in 0..1_000 {
+            let id = ring.turn(&mut places, 0).expect("seated");
+            ring.charge(&mut places, id, 0, 8_192);
+            sums[id as usize] += 1;
+            in_a_row = if id == last { in_a_row + 1 } else { 1 };
+            last = id;
+            assert!(in_a_row <= 8, "{sums:?}");
+        }
+        assert!(sums[0] <= 1 && sums[1].abs_diff(sums[2]) <= 8, "{sums:?}");
     }
 
     #[test]

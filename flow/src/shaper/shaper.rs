@@ -410,6 +410,12 @@ impl Shaper {
                 self.wheel.remove(id);
             }
         }
+        // Who waits for a limit of his own, or no longer does, waits for the group's no more, or again.
+        match self.tree.nodes[id as usize].kind {
+            Kind::Peer { .. } => self.note_waiting_below(self.tree.parent(id)),
+            Kind::Group { .. } => self.note_waiting_below(id),
+            _ => {}
+        }
     }
 
     pub(super) fn set_open_tiers(&mut self, id: NodeId, open_tiers: usize) {

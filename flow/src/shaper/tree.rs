@@ -133,8 +133,11 @@ impl Tree {
         let weight = sane_weight(weight);
         let place = &mut self.places[id as usize];
         let before = std::mem::replace(&mut place.weight, weight);
-        place.shares = [weight; RINGS];
-        for nth in (0..RINGS).filter(|&nth| place.seats[nth].taken) {
+        let seats = place.seats;
+        for nth in 0..RINGS {
+            self.give_share(id, nth);
+        }
+        for nth in (0..RINGS).filter(|&nth| seats[nth].taken) {
             let parent = self.nodes[id as usize].parent;
             self.nodes[parent as usize].rings[nth].reweigh(before, weight);
         }
@@ -177,19 +180,34 @@ impl Tree {
             let ring = &mut above.rings[nth];
             let was_empty = ring.is_empty();
             ring.enter(&mut self.places, id, nth);
-            if let Kind::Group { bucket, .. } = &above.kind {
-                let weight = above.rings[nth].weight();
-                let place = &mut self.places[parent as usize];
-                place.shares[nth] = match self.shared_line {
-                    Some(line) => sane_weight(worth(bucket) * weight / line.as_f64()),
-                    None => place.weight,
-                };
+            let goes_on = was_empty && above.is_open(tier);
+            match above.kind {
+                Kind::Group { .. } => self.give_share(parent, nth),
+                // Its peers may have changed while one of them always had somebody waiting.
+                Kind::Peer { .. } if !goes_on => self.give_share(self.parent(parent), nth),
+                _ => {}
             }
-            if !was_empty || !above.is_open(tier) {
+            if !goes_on {
                 return;
             }
             id = parent;
         }
+    }
+
+    /// By what a group is given credit from now on: its peers come and go, and plans change, while it keeps its seat. Asked when somebody
+    /// comes: whoever was released a moment ago is away then, and in a release most are.
+    fn give_share(&mut self, id: NodeId, nth: usize) {
+        let node = &self.nodes[id as usize];
+        let place = &mut self.places[id as usize];
+        let weight = node.rings[nth].weight();
+        place.shares[nth] = match (&node.kind, self.shared_line) {
+            (Kind::Group { bucket, .. }, Some(line)) if weight > 0.0 => {
+                sane_weight(worth(bucket) * weight / line.as_f64())
+            }
+            // The last of them has just gone.
+            (Kind::Group { .. }, Some(_)) => return,
+            _ => place.weight,
+        };
     }
 
     /// The same within a guarantee, also where it sits already. Ancestors move with their first.

@@ -36,6 +36,7 @@ pub(crate) fn hungry(key: u64, peer: u64) -> LeafInput {
         achieved: 0.0,
         limited: LimiterShares::all(Limiter::Tokens),
         demand_before: 0.0,
+        is_settled: true,
         backlogged: true,
     }
 }
@@ -98,6 +99,7 @@ fn leaf_input(shape: Shape) -> impl Strategy<Value = LeafInput> {
                     achieved,
                     limited: LimiterShares::all(limiter),
                     demand_before,
+                    is_settled: true,
                     backlogged,
                 }
             },

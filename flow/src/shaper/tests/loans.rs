@@ -308,3 +308,39 @@ fn a_total_that_is_raised_is_lent_alike_at_once() {
         assert!((45e6..55e6).contains(&got), "leaf {leaf}: {got:.0} of 50 MB/s");
     }
 }
+
+/// A group kept the credit it came with for as long as one peer of it always had a transfer waiting: an operator's order gave all groups the
+/// credit of their weights, and ten peers on that worker had a tenth each of what one with eight transfers had.
+#[test]
+fn an_order_or_a_departure_while_all_borrow_leaves_loans_by_weight() {
+    for late in LATE {
+        let mut sim = sim(2, late);
+        let groups = [(7, 1e6), (8, 1e6)];
+        put_groups(&mut sim, &groups);
+        // One peer with eight transfers in the one group and ten with one each in the other, all on the first worker; one of each on the
+        // second. The one with eight has nothing guaranteed, and so always somebody who waits to borrow.
+        for leaf in (0..16).step_by(2) {
+            sim.join_at(leaf, PeerKey(100), GroupKey(7), Rate::UNLIMITED, borrowing(1.0));
+        }
+        for leaf in (16..36).step_by(2) {
+            sim.join_at(leaf, PeerKey(leaf), GroupKey(8), Rate::UNLIMITED, assigned(1_000_000));
+        }
+        for (leaf, group) in [(1, 7), (3, 8)] {
+            sim.join_at(leaf, PeerKey(leaf), GroupKey(group), Rate::UNLIMITED, assigned(1_000_000));
+        }
+        for leaf in (0..36).step_by(2).chain([1, 3]) {
+            sim.start(leaf);
+        }
+        sim.run(3 * SECOND);
+        put_groups(&mut sim, &groups);
+        let from = sim.now + SECOND;
+        sim.run(from + 20 * SECOND);
+        sim.check();
+        let lent = 20e6 - 12e6;
+        let of_one = (0..16).step_by(2).map(|leaf| got(&sim, from, leaf)).sum();
+        near(&format!("of one with eight, late by {late:?}"), of_one, lent / 13.0);
+        for leaf in (16..36).step_by(2).chain([1, 3]) {
+            near(&format!("{leaf} late by {late:?}"), got(&sim, from, leaf), 1e6 + lent / 13.0);
+        }
+    }
+}
