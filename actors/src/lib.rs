@@ -22,6 +22,7 @@ pub mod port;
 mod precedence;
 mod registry;
 mod shared;
+mod spread;
 #[cfg(test)]
 mod testing;
 mod trail;

@@ -29,6 +29,7 @@ use crate::{
     port::{ControlLink, Dialer, Files, Policy},
     registry::{NodeSettings, Registry},
     shared::{EarlyBell, GroupEntry, GroupRule, NodeConfig, PlanBook, Shared},
+    spread::Spread,
     view::QuicView,
     worker::Worker,
 };
@@ -120,6 +121,7 @@ impl Node {
             in_sockets: Default::default(),
             arrivals: bucket(config.limits[flow::Direction::Download.index()]),
             bells: (0..workers).map(|_| Arc::new(Notify::new())).collect(),
+            spread: Spread::new(workers),
             tree_version: 0.into(),
             early: EarlyBell::default(),
             book: ArcSwap::from_pointee(PlanBook::default()),

@@ -67,6 +67,8 @@ pub struct PeerEntry {
     pub trail: Trail,
     /// Live sessions.
     pub sessions: AtomicUsize,
+    /// Sessions that have a place on some worker.
+    pub(crate) places: AtomicUsize,
 }
 
 impl PeerEntry {
@@ -82,6 +84,7 @@ impl PeerEntry {
             settings: ArcSwap::from_pointee(settings),
             trail: Trail::new(now),
             sessions: AtomicUsize::new(0),
+            places: AtomicUsize::new(0),
         })
     }
 

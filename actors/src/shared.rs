@@ -25,6 +25,7 @@ use crate::{
     port::{Files, Policy},
     precedence::Precedence,
     registry::{NodeSettings, Registry},
+    spread::Spread,
     trail::Trail,
 };
 
@@ -148,6 +149,8 @@ pub struct Conduct {
     pub moved: u64,
     /// What held it, as fractions of the time.
     pub limited: flow::LimiterShares,
+    /// Whether all of `achieved` is of a time in which its demand was not raised.
+    pub is_settled: bool,
     /// Whether it wants to move bytes now.
     pub backlogged: bool,
 }
@@ -188,6 +191,8 @@ pub struct Shared {
     pub arrivals: Arc<SharedBucket>,
     /// One bell per worker: something changed that its shapers don't know.
     pub bells: Vec<Arc<Notify>>,
+    /// Which peers' weights and floors have to be divided anew among workers.
+    pub spread: Spread,
     /// Counts changes of weights.
     pub tree_version: AtomicU64,
     /// Wishes for an early round.

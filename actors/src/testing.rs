@@ -15,6 +15,7 @@ use crate::{
     port::{FileError, FilePage, Files, OpenedSink, Policy, PortFuture, Rights, SinkMeta, Source, Transport, Viewer},
     registry::{LeafEntry, NodeSettings, Registry, SessionEntry},
     shared::{EarlyBell, GroupEntry, NodeConfig, PlanBook, Shared},
+    spread::Spread,
 };
 
 struct Nothing;
@@ -83,7 +84,8 @@ pub(crate) fn shared(upload: u64) -> Arc<Shared> {
         achieved: Default::default(),
         in_sockets: Default::default(),
         arrivals: bucket(Rate::UNLIMITED),
-        bells: vec![Arc::new(Notify::new())],
+        bells: vec![Arc::new(Notify::new()), Arc::new(Notify::new())],
+        spread: Spread::new(2),
         tree_version: 0.into(),
         early: EarlyBell::default(),
         book: ArcSwap::from_pointee(PlanBook::default()),

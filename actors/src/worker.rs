@@ -137,17 +137,35 @@ impl Worker {
     /// Gives `peer` its place in both shapers; the lease takes it out again.
     pub fn open_peer(self: &Rc<Self>, peer: &Arc<PeerEntry>) -> PeerLease {
         self.peers.borrow_mut().entry(peer.key).or_insert_with(|| (peer.clone(), 0)).1 += 1;
+        peer.places.fetch_add(1, Relaxed);
+        self.spread(peer);
         self.put_peer(peer);
         PeerLease { worker: self.clone(), key: peer.key }
     }
 
+    /// The peer's sessions here, where any is.
+    fn sessions_of(&self, peer: &PeerEntry) -> usize {
+        self.peers.borrow().get(&peer.key).map_or(0, |(_, sessions)| *sessions)
+    }
+
+    /// Has the other workers look at their part of a peer that has sessions there.
+    fn spread(&self, peer: &PeerEntry) {
+        if peer.places.load(Relaxed) > self.sessions_of(peer) {
+            self.shared.spread.changed(self.index, peer.key);
+            self.shared.ring_workers();
+        }
+    }
+
     fn put_peer(&self, peer: &PeerEntry) {
+        let here = self.sessions_of(peer);
+        let part = here as f64 / peer.places.load(Relaxed).max(here).max(1) as f64;
         let settings = peer.settings.load();
         for direction in Direction::ALL {
             let index = direction.index();
             let mut shaper = self.shapers[index].borrow_mut();
-            shaper.put_peer(peer.key, peer.buckets[index].clone(), settings.weight);
-            shaper.set_floor(peer.key, Rate::from_bytes_per_second(settings.floor[index]).min(Rate::GREATEST));
+            let floor = Rate::from_bytes_per_second(settings.floor[index]).min(Rate::GREATEST);
+            shaper.put_peer(peer.key, peer.buckets[index].clone(), settings.weight * part);
+            shaper.set_floor(peer.key, floor.mul_f64(part));
         }
     }
 
@@ -229,8 +247,14 @@ impl Worker {
         }
     }
 
-    /// Takes over weights that an operator changed.
+    /// Takes over weights that an operator changed, and those of peers that came or went elsewhere.
     fn refresh_tree(&self) {
+        for key in self.shared.spread.take(self.index) {
+            let peer = self.peers.borrow().get(&key).map(|(peer, _)| peer.clone());
+            if let Some(peer) = peer {
+                self.put_peer(&peer);
+            }
+        }
         let version = self.shared.tree_version.load(Relaxed);
         if self.tree_version.replace(version) == version {
             return;
@@ -349,13 +373,21 @@ pub struct PeerLease {
 impl Drop for PeerLease {
     fn drop(&mut self) {
         let mut peers = self.worker.peers.borrow_mut();
-        let Some((_, sessions)) = peers.get_mut(&self.key) else { return };
+        let Some((peer, sessions)) = peers.get_mut(&self.key) else { return };
+        let peer = peer.clone();
+        peer.places.fetch_sub(1, Relaxed);
         *sessions -= 1;
-        if *sessions == 0 {
+        let is_last = *sessions == 0;
+        if is_last {
             peers.remove(&self.key);
-            for shaper in &self.worker.shapers {
-                shaper.borrow_mut().remove_peer(self.key);
-            }
+        }
+        drop(peers);
+        self.worker.spread(&peer);
+        if !is_last {
+            return self.worker.put_peer(&peer);
+        }
+        for shaper in &self.worker.shapers {
+            shaper.borrow_mut().remove_peer(self.key);
         }
     }
 }
@@ -365,7 +397,10 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::testing::{hungry, join, shared};
+    use crate::{
+        registry::NodeSettings,
+        testing::{hungry, join, shared},
+    };
 
     #[test]
     #[cfg(not(feature = "lanes-off"))]
@@ -380,6 +415,37 @@ mod tests {
             handed_out
         };
         assert_eq!([1 << 10, 20_000, 50_000, 64 << 10, 128 << 10].map(quanta), [4, 4, 2, 1, 1]);
+    }
+
+    /// With all of its weight on each, a peer borrowed a share for every worker on which it had a session.
+    #[test]
+    fn a_peer_on_two_workers_has_its_weight_and_floor_once() {
+        let shared = shared(1_000_000);
+        let (session, _lane) = join(&shared, "a");
+        let settings = NodeSettings { weight: 3.0, floor: [6_000, 0], ..NodeSettings::default() };
+        session.peer.apply(settings, shared.clock.now());
+        let has = |worker: &Worker| {
+            worker.refresh_tree();
+            worker.shapers[Direction::Upload.index()].borrow().terms_of(session.peer.key)
+        };
+        let floor = Rate::from_bytes_per_second;
+        actix_rt::System::new().block_on(async {
+            let [one, two] = [0, 1].map(|index| {
+                Worker::install(index, shared.clone());
+                Worker::current().unwrap()
+            });
+            let first = one.open_peer(&session.peer);
+            assert_eq!((has(&one), has(&two)), (Some((3.0, floor(6_000))), None));
+            let (second, third) = (two.open_peer(&session.peer), two.open_peer(&session.peer));
+            assert_eq!((has(&one), has(&two)), (Some((1.0, floor(2_000))), Some((2.0, floor(4_000)))));
+            drop(third);
+            assert_eq!((has(&one), has(&two)), (Some((1.5, floor(3_000))), Some((1.5, floor(3_000)))));
+            drop(first);
+            assert_eq!((has(&one), has(&two)), (None, Some((3.0, floor(6_000)))));
+            drop(second);
+            assert_eq!((has(&two), session.peer.places.load(Relaxed)), (None, 0));
+            Worker::uninstall();
+        });
     }
 
     #[test]

@@ -137,7 +137,7 @@ impl Allocator {
         let mut assigned = Rate::ZERO;
         for ((track, conduct), leaf) in tracks.iter_mut().zip(&conducts).zip(&plan.leaves) {
             showings.extend(Showing::of(track, conduct, leaf.binding, leaf.class));
-            track.demand = leaf.demand;
+            track.planned(leaf.demand, now);
             track.binding = Some(leaf.binding);
             assigned = assigned.saturating_add(leaf.assigned);
             self.rests.after_leaf();
@@ -235,6 +235,7 @@ impl Allocator {
                 achieved: conduct.achieved,
                 limited: conduct.limited,
                 demand_before: track.demand,
+                is_settled: conduct.is_settled,
                 backlogged: conduct.backlogged,
             });
             self.rests.after_leaf();

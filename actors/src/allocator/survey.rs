@@ -21,6 +21,11 @@ const SLOW_EVERY: u64 = 4;
 /// With fewer quanta since the last sample, 2.5 s will not hold the 40 that keep a window narrow.
 const SLOW_CHUNKS: u64 = 4;
 
+/// A demand that grows by more than this was raised, not used up: more than any headroom.
+const RAISED: f64 = 1.2;
+/// A round that comes a little early is a whole one.
+const ROUNDS_JITTER: Duration = Duration::from_millis(100);
+
 /// A transfer that was shorter than this may be one of many, one after the other.
 const SHORT: Duration = Duration::from_secs(1);
 /// For so long its peer is planned for as if it went on. Met between two, a peer had no share and its floor was nobody's, until the next
@@ -39,6 +44,8 @@ pub(super) struct Track {
     ticks: [Reading; 2],
     /// Demand in the last plan, bytes per second.
     pub(super) demand: f64,
+    /// When it last rose by more than one who uses all of his headroom shows.
+    raised_at: Moment,
     /// What held it in the last plan.
     pub(super) binding: Option<Binding>,
     /// When it was found to have ended, of one that stands for what its peer is about to begin.
@@ -55,6 +62,7 @@ impl Track {
             is_slow: false,
             ticks: Default::default(),
             demand: 0.0,
+            raised_at: Moment::ZERO,
             binding: None,
             ended: None,
         }
@@ -79,14 +87,24 @@ impl Track {
         if self.ended.is_some() {
             // Its peer will want about as much as all such had. What it moved itself says nothing of the line any more.
             let achieved = self.leaf.peer.trail.ended_rate(self.leaf.direction, now);
-            return Conduct { achieved, moved: 0, limited: LimiterShares::all(Limiter::Source), backlogged: false };
+            let limited = LimiterShares::all(Limiter::Source);
+            return Conduct { achieved, moved: 0, limited, is_settled: true, backlogged: false };
         }
         Conduct {
             achieved: self.window.rate(now, reading.bytes, reading.chunks),
             moved: reading.bytes.saturating_sub(last.bytes),
             limited,
+            is_settled: now.saturating_since(self.raised_at) + ROUNDS_JITTER >= self.window.span(now, reading.chunks),
             backlogged: reading.backlogged,
         }
+    }
+
+    /// What the plan of `now` takes for its demand.
+    pub(super) fn planned(&mut self, demand: f64, now: Moment) {
+        if demand > self.demand * RAISED {
+            self.raised_at = now;
+        }
+        self.demand = demand;
     }
 
     /// It is no longer here. Whether it stands for those that come after it.
