@@ -1,8 +1,9 @@
 //! The disk pool: a few threads that may wait for a disk, so that no worker ever does (DESIGN 15).
 //!
-//! Two lanes feed them. *Prompt* jobs are what a transfer waits for now: opening, reading and writing one piece.
-//! *Patient* jobs are long: hashing, syncing, listing. Prompt jobs go first, patient ones never hold more than half
-//! of the threads, and one turn in [`PATIENT_TURN`] is theirs so that they are not starved either.
+//! Three lanes feed them. *Prompt* jobs are what a transfer waits for now: opening, reading and writing one piece.
+//! *Patient* jobs are long: hashing, syncing; so are *listings*, which anybody may ask for at any rate. Prompt jobs go first,
+//! the others never hold more than half of the threads, and one turn in [`PATIENT_TURN`] is theirs so that they are not starved
+//! either. Those two take turns.
 //!
 //! A full lane makes the asker wait, asynchronously; it never blocks the thread it runs on.
 
@@ -26,8 +27,10 @@ const DISK_NICE: i32 = 5;
 pub(super) enum Lane {
     /// One piece of a transfer; milliseconds.
     Prompt,
-    /// Hashing, syncing, listing; served behind and on at most half of the threads.
+    /// Hashing, syncing; served behind and on at most half of the threads.
     Patient,
+    /// The same for names: however many ask for them, who hashes has every other turn.
+    Listing,
 }
 
 /// The pool is closed, or the job panicked.
@@ -54,6 +57,7 @@ impl DiskPool {
                 work: Condvar::new(),
                 prompt_room: Semaphore::new(LANE_JOBS_MAX),
                 patient_room: Semaphore::new(LANE_JOBS_MAX),
+                listing_room: Semaphore::new(LANE_JOBS_MAX),
                 patient_max: threads.div_ceil(2),
             }),
         };
@@ -106,10 +110,10 @@ impl DiskPool {
         self.shared.push(lane, Job { work: Box::new(job), holds_room: false })
     }
 
-    /// Jobs waiting for a thread, both lanes.
+    /// Jobs waiting for a thread, all lanes.
     pub(super) fn waiting(&self) -> usize {
         let queue = self.shared.lock();
-        queue.prompt.len() + queue.patient.len()
+        queue.prompt.len() + queue.patient.len() + queue.listings.len()
     }
 }
 
@@ -130,7 +134,10 @@ struct Job {
 struct Queue {
     prompt: VecDeque<Job>,
     patient: VecDeque<Job>,
+    listings: VecDeque<Job>,
+    /// Of both.
     patient_running: usize,
+    was_listing: bool,
     turns: u64,
     closed: bool,
 }
@@ -140,6 +147,7 @@ struct Shared {
     work: Condvar,
     prompt_room: Semaphore,
     patient_room: Semaphore,
+    listing_room: Semaphore,
     patient_max: usize,
 }
 
@@ -159,6 +167,7 @@ impl Shared {
         match lane {
             Lane::Prompt => &self.prompt_room,
             Lane::Patient => &self.patient_room,
+            Lane::Listing => &self.listing_room,
         }
     }
 
@@ -170,6 +179,7 @@ impl Shared {
         match lane {
             Lane::Prompt => queue.prompt.push_back(job),
             Lane::Patient => queue.patient.push_back(job),
+            Lane::Listing => queue.listings.push_back(job),
         }
         drop(queue);
         self.work.notify_one();
@@ -180,7 +190,7 @@ impl Shared {
         let mut queue = self.lock();
         loop {
             let Some((lane, job)) = queue.take(self.patient_max) else {
-                if queue.closed && queue.prompt.is_empty() && queue.patient.is_empty() {
+                if queue.closed && queue.is_empty() {
                     // Who waits for a patient turn that will not come ends as well.
                     self.work.notify_all();
                     return;
@@ -196,7 +206,7 @@ impl Shared {
                 tracing::error!("a disk job panicked; whoever waits for it is told");
             }
             queue = self.lock();
-            if lane == Lane::Patient {
+            if lane != Lane::Prompt {
                 queue.patient_running -= 1;
                 // Another thread may have passed over a patient job because of this one.
                 self.work.notify_one();
@@ -206,14 +216,29 @@ impl Shared {
 }
 
 impl Queue {
+    fn is_empty(&self) -> bool {
+        self.prompt.is_empty() && self.patient.is_empty() && self.listings.is_empty()
+    }
+
+    /// The next patient job or listing, each in turn where both wait.
+    fn take_patient(&mut self) -> Option<(Lane, Job)> {
+        let is_listing = !self.listings.is_empty() && (self.patient.is_empty() || !self.was_listing);
+        self.was_listing = is_listing;
+        match is_listing {
+            true => self.listings.pop_front().map(|job| (Lane::Listing, job)),
+            false => self.patient.pop_front().map(|job| (Lane::Patient, job)),
+        }
+    }
+
     /// The next job, if one may run now.
     fn take(&mut self, patient_max: usize) -> Option<(Lane, Job)> {
         self.turns = self.turns.wrapping_add(1);
-        let patient_may = self.patient_running < patient_max && !self.patient.is_empty();
+        let patient_wait = !(self.patient.is_empty() && self.listings.is_empty());
+        let patient_may = self.patient_running < patient_max && patient_wait;
         let patient_first = self.turns.is_multiple_of(PATIENT_TURN);
         if patient_may && (patient_first || self.prompt.is_empty()) {
             self.patient_running += 1;
-            return self.patient.pop_front().map(|job| (Lane::Patient, job));
+            return self.take_patient();
         }
         self.prompt.pop_front().map(|job| (Lane::Prompt, job))
     }
@@ -292,6 +317,23 @@ mod tests {
         }
         block_on(async { pool.run(Lane::Patient, || ()).await.unwrap() });
         assert_eq!(running.load(Ordering::SeqCst), 8);
+    }
+
+    #[test]
+    fn however_many_list_who_hashes_has_every_other_turn() {
+        let pool = DiskPool::new(1).unwrap();
+        let (open, gate) = mpsc::channel::<()>();
+        pool.detach(Lane::Prompt, move || gate.recv().unwrap()).unwrap();
+        let (done, order) = mpsc::channel();
+        for (lane, name, jobs) in [(Lane::Listing, 'l', 200), (Lane::Patient, 'h', 10)] {
+            for _ in 0..jobs {
+                let done = done.clone();
+                pool.detach(lane, move || done.send(name).unwrap()).unwrap();
+            }
+        }
+        open.send(()).unwrap();
+        let order: String = (0..210).map(|_| order.recv_timeout(Duration::from_secs(5)).unwrap()).collect();
+        assert_eq!(order, format!("{}{}", "lh".repeat(10), "l".repeat(190)));
     }
 
     #[test]

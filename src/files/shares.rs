@@ -223,7 +223,7 @@ impl Shares {
         let known = self.inner.listed.clone();
         let pool = &self.inner.tools.pool;
         if path.is_empty() {
-            let listed = pool.run(Lane::Patient, move || listing::shares(&shares, recursive, &after, &known));
+            let listed = pool.run(Lane::Listing, move || listing::shares(&shares, recursive, &after, &known));
             return listed.await.map_err(|_| Label::plain("the shares").gone())?;
         }
         let path = SharePath::parse(&path)?;
@@ -231,7 +231,7 @@ impl Shares {
         let label = Label::in_share(&path);
         let gone = label.gone();
         let listed =
-            pool.run(Lane::Patient, move || listing::beneath(&share, &path, recursive, &after, &known, &label));
+            pool.run(Lane::Listing, move || listing::beneath(&share, &path, recursive, &after, &known, &label));
         listed.await.map_err(|_| gone)?
     }
 }
