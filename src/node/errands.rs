@@ -34,8 +34,9 @@ const LOOK: Duration = Duration::from_millis(200);
 const RETRIES: u32 = 5;
 /// The first pause before dialling again; it doubles.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Times that a put is asked for again while another transfer writes the file. Over UDP nobody says that a client was killed: its put
-/// is in the way of the next until the node has heard nothing of it for 10 to 15 s.
+/// Times that a transfer is asked for again while another writes the file. Over UDP nobody says that a client was killed: its put is in
+/// the way of the next until the node has heard nothing of it for 10 to 15 s. So is a transfer of a link that was lost while what was
+/// here already was looked at.
 const BUSY_RETRIES: u32 = 20;
 /// Before each of them.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
@@ -181,9 +182,11 @@ struct Work {
     /// Not begun, or to be begun again.
     left: VecDeque<(usize, Errand)>,
     active: BTreeMap<usize, (Errand, Option<Arc<LeafEntry>>)>,
-    /// To be fetched from the start: what is here does not fit what is there.
+    /// To be fetched from the start: what is here does not fit what is there. Until that has begun.
     anew: HashSet<usize>,
-    /// Puts that found another transfer writing their file, and how often.
+    /// Which were, once.
+    were_anew: HashSet<usize>,
+    /// Which found another transfer writing their file, and how often.
     busy: HashMap<usize, u32>,
     /// Transfers that this node may be asked for at once.
     at_once: usize,
@@ -292,6 +295,7 @@ impl Work {
                 }
                 Some(SessionEvent::Refused(refusal)) => return Err(ErrandError::Refused(refusal)),
                 Some(SessionEvent::Started { tag, leaf, size, start }) => {
+                    self.anew.remove(&(tag as usize));
                     if let Some((errand, slot)) = self.active.get_mut(&(tag as usize)) {
                         *slot = Some(leaf);
                         progress.started(tag as u32, errand.path(), size, start);
@@ -346,10 +350,11 @@ impl Work {
                 self.at_once = self.active.len();
                 self.left.push_front((tag, errand));
             }
-            errand @ Errand::Get { .. } if code == FailureCode::Changed && resumed && self.anew.insert(tag) => {
+            errand @ Errand::Get { .. } if code == FailureCode::Changed && resumed && self.were_anew.insert(tag) => {
+                self.anew.insert(tag);
                 self.left.push_front((tag, errand));
             }
-            errand @ Errand::Put { .. } if code == FailureCode::Busy && self.may_wait(tag) => {
+            errand if code == FailureCode::Busy && self.may_wait(tag) => {
                 if self.busy[&tag] == 1 {
                     let wait = (BUSY_PAUSE * BUSY_RETRIES).as_secs();
                     let path = wire::printable(errand.path()).into_owned();
@@ -371,7 +376,7 @@ impl Work {
         }
     }
 
-    /// Whether a put whose file is being written is to be asked for again; counts it.
+    /// Whether one whose file is being written is to be asked for again; counts it.
     fn may_wait(&mut self, tag: usize) -> bool {
         let found = self.busy.entry(tag).or_default();
         *found += 1;
