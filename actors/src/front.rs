@@ -8,6 +8,7 @@ use std::{
 use wire::{Refusal, RefusalCode, Token};
 
 use crate::{
+    guest::shared_address,
     node::{Connections, Node},
     peer::{DataMessage, PeerActor, Start},
     port::{ControlLink, DataArrival, Front, LinkFault},
@@ -32,7 +33,7 @@ impl Front for Node {
 
     fn admit(&self, address: SocketAddr) -> Result<Box<dyn Send>, &'static str> {
         self.has_room()?;
-        let ip = address.ip().to_canonical();
+        let ip = shared_address(address.ip());
         let mut from_here = self.connections.by_address.entry(ip).or_insert(0);
         if *from_here >= self.shared.config.per_address_max {
             drop(from_here);
@@ -48,7 +49,7 @@ impl Front for Node {
 
     fn may_come(&self, address: SocketAddr) -> Result<(), &'static str> {
         self.has_room()?;
-        let from_here = self.connections.by_address.get(&address.ip().to_canonical()).map_or(0, |count| *count);
+        let from_here = self.connections.by_address.get(&shared_address(address.ip())).map_or(0, |count| *count);
         if from_here >= self.shared.config.per_address_max {
             return Err(self.refused("per_address"));
         }

@@ -43,7 +43,8 @@ impl Drop for Early {
 pub(super) struct Place {
     reception: Arc<Reception>,
     address: SocketAddr,
-    /// `None` when it is over.
+    /// `None` when it is over, or where the address was proven before it began: then it is one of that address's connections, and
+    /// no reason to have others prove theirs.
     handshake: Option<UnderWay>,
     /// Its hello is heard meanwhile.
     early: Option<Early>,
@@ -54,7 +55,7 @@ pub(super) struct Place {
 impl Place {
     /// For a handshake that begins; `guard` is the place of one that has proven its address already.
     pub(super) fn new(reception: &Arc<Reception>, address: SocketAddr, guard: Guard) -> Self {
-        let handshake = Some(reception.handshakes.begin(address));
+        let handshake = guard.is_none().then(|| reception.handshakes.begin(address));
         Self { reception: Arc::clone(reception), address, handshake, early: None, guard }
     }
 
