@@ -182,7 +182,7 @@ impl Connection {
                 false
             }
             Err(stop) => {
-                if matches!(stop, Stop::Over) {
+                if matches!(stop, Stop::Over | Stop::File(_)) {
                     // Cut short, an answer without a length would look whole: it ends where its connection does.
                     self.stream.reset_when_dropped();
                 }

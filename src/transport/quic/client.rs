@@ -77,6 +77,8 @@ pub(super) struct KnownNode {
     data_is_shut: AtomicBool,
     /// A data link to it has come through.
     data_came: AtomicBool,
+    /// Nobody answered where it was when it was dialled last.
+    is_silent: AtomicBool,
     /// Rung by data links over which it has fallen silent.
     pub(super) silence: Arc<Notify>,
 }
@@ -91,13 +93,19 @@ impl KnownNode {
             answered: Mutex::new(None),
             data_is_shut: AtomicBool::new(false),
             data_came: AtomicBool::new(false),
+            is_silent: AtomicBool::new(false),
             silence: Arc::default(),
         })
     }
 
-    /// Where it was and who it is, if it gave a ticket to come back with.
+    /// Where it was and who it is, if it gave a ticket to come back with and is not silent there.
     pub(super) fn returning(&self) -> Option<(SocketAddr, PeerId)> {
-        self.answered().filter(|_| self.control_tickets.any())
+        self.answered().filter(|_| self.control_tickets.any() && !self.is_silent.load(Relaxed))
+    }
+
+    /// Nobody answers where it was: it may be found at another address of its name.
+    pub(super) fn note_silent(&self) {
+        self.is_silent.store(true, Relaxed);
     }
 
     /// For a data link. Only where bytes come down and nowhere else may the node open a stream.
@@ -138,6 +146,7 @@ impl KnownNode {
     /// A handshake with it is done.
     pub(super) fn has_answered(&self, address: SocketAddr, peer: PeerId) {
         *lock(&self.answered) = Some((address, peer));
+        self.is_silent.store(false, Relaxed);
     }
 }
 

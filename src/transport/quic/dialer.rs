@@ -149,13 +149,7 @@ fn is_silence(kind: io::ErrorKind) -> bool {
 impl Target {
     /// A whole handshake, then the link.
     async fn first_contact(self: Arc<Self>) -> Result<ControlLink, LinkError> {
-        let connecting = async {
-            let addresses = match self.node.answered() {
-                Some((address, _)) => vec![address],
-                None => self.resolve().await?,
-            };
-            self.connect_any(addresses).await
-        };
+        let connecting = async { self.connect_any(self.addresses().await?).await };
         let (connection, address) = self.in_time(connecting).await?;
         let peer = self.meet(&connection, address)?;
         let streams = connection.open_bi().await.map_err(|error| self.unconnected(&error))?;
@@ -233,7 +227,10 @@ impl Target {
                 () = sleep(Duration::from_millis(self.config.handshake_ms)) => Outcome::Failed(self.silent()),
             };
             return match outcome {
-                Outcome::Failed(error) => Outcome::Failed(advise(error)),
+                Outcome::Failed(error) => {
+                    self.node.note_silent();
+                    Outcome::Failed(advise(error))
+                }
                 outcome => outcome,
             };
         };
@@ -317,6 +314,13 @@ impl Target {
             }
         }
         Err(last)
+    }
+
+    /// Where it answered last, then whatever else its name stands for.
+    async fn addresses(&self) -> Result<Vec<SocketAddr>, LinkError> {
+        let Some((known, _)) = self.node.answered() else { return self.resolve().await };
+        let others = self.resolve().await.unwrap_or_default();
+        Ok(std::iter::once(known).chain(others.into_iter().filter(|other| *other != known)).collect())
     }
 
     async fn resolve(&self) -> Result<Vec<SocketAddr>, LinkError> {
