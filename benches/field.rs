@@ -21,6 +21,8 @@ mod figures;
 mod http;
 #[path = "field/idle.rs"]
 mod idle;
+#[path = "field/keeper.rs"]
+mod keeper;
 #[path = "field/load.rs"]
 mod load;
 mod measure;
@@ -51,6 +53,7 @@ use std::{
     time::Duration,
 };
 
+use keeper::Keeper;
 use measure::{Outcome, noise, setting};
 use report::Report;
 use rival::Rival;
@@ -102,6 +105,7 @@ fn main() -> Outcome<()> {
     }
     let (rivals, facts) = (setup::rivals(), setup::facts());
     setup::keep_off_the_server()?;
+    let _keeper = Keeper::of(&["big", "small"].map(|name| files.join(name)));
     let bench = Bench {
         room: room.path().to_owned(),
         rivals,

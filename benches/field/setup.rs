@@ -45,7 +45,7 @@ pub(crate) fn rivals() -> Vec<Rival> {
 }
 
 /// Debian starts what it installs; the services are of no use here, and their port may not be free.
-fn install(packages: &[&str]) {
+pub(crate) fn install(packages: &[&str]) {
     if !rustix::process::geteuid().is_root() {
         return;
     }
