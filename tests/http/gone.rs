@@ -198,6 +198,30 @@ fn an_answer_that_an_operator_cuts_short_does_not_end_like_a_whole_one() {
     assert!(received < 1_000_000, "{received}");
 }
 
+/// Nor does a listing that can't be gone on with: a walker that speaks HTTP/1.0 took it for all there is.
+#[test]
+fn a_listing_whose_directory_goes_away_does_not_end_like_a_whole_one() {
+    let server = node("[limits]\nupload = \"100KB/s\"\n", &[]);
+    let many = server.share().join("many");
+    fs::create_dir(&many).unwrap();
+    for index in 0..4000 {
+        fs::write(many.join(format!("{index:04}-{}", "n".repeat(100))), "").unwrap();
+    }
+    let mut wire = Wire::to(&server);
+    wire.say("GET /share/many/ HTTP/1.0\r\n\r\n");
+    let mut buffer = [0; 65536];
+    let mut received = wire.stream().read(&mut buffer).unwrap();
+    fs::remove_dir_all(&many).unwrap();
+    let ended = loop {
+        match wire.stream().read(&mut buffer) {
+            Ok(0) => panic!("it ended in order after {received} bytes"),
+            Ok(read) => received += read,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(ended.kind(), ErrorKind::ConnectionReset, "after {received} bytes");
+}
+
 #[test]
 fn a_network_of_addresses_is_named_as_one_and_found_by_that_name() {
     if std::net::TcpListener::bind("[::1]:0").is_err() {

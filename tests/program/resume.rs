@@ -1,6 +1,6 @@
 //! Interruptions: what was moved is not moved again, and what comes out is whole.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{fs, io::Write as _, path::Path, sync::Arc, time::Duration};
 
 use rustix::process::Signal;
 
@@ -107,6 +107,32 @@ fn a_put_that_was_killed_goes_on_where_it_was() {
     }
     assert_same(&local, server.share().join("a.bin"));
     let again = moved(&server, "download") - before;
+    assert!(again < (SIZE as f64) * 0.8, "{again} bytes were sent again");
+}
+
+/// It began anew at each lost link, and never gave up: a line that drops more often than the file takes carried the same bytes for ever.
+#[test]
+fn a_get_that_had_to_begin_anew_is_resumed_like_any_other() {
+    let server = Server::start(&["--upload-limit", SLOW]);
+    let file = server.share().join("a.bin");
+    noise(&file, SIZE, 1);
+    let (remote, local, peers) = (server.at("a.bin"), server.path("a.bin"), server.peers.clone());
+    let (args, part) = (["get", &remote, "-o", &local], server.path("a.bin.part"));
+    let client = server.spawn(&args);
+    await_middle(Path::new(&part));
+    client.kill();
+    // What is here is how it begins, and how long it is to be no longer fits.
+    fs::OpenOptions::new().append(true).open(&file).unwrap().write_all(&[7; 100_000]).unwrap();
+    let client = server.spawn(&args);
+    wait_until("it begins anew", 20, || fs::metadata(&part).is_ok_and(|meta| meta.len() < MIDDLE));
+    await_middle(Path::new(&part));
+    let room = server.kill();
+    let server = Server::start_in(Arc::clone(&room), &["--listen", &peers]);
+    let (code, words) = client.wait(60);
+    assert_eq!(code, 0, "{words}");
+    assert!(words.contains("trying again in"), "{words}");
+    assert_same(file, &local);
+    let again = moved(&server, "upload");
     assert!(again < (SIZE as f64) * 0.8, "{again} bytes were sent again");
 }
 

@@ -37,6 +37,21 @@ fn door(house: &House) -> Arc<Door> {
     Door::new(house.node.clone(), GuestLimits { connections_max: 4, per_address_max: 2 })
 }
 
+/// One host with a /64 had so many places for each of its addresses.
+#[test]
+fn connections_of_one_network_share_the_places_of_an_address() {
+    run(async {
+        let house = House::start(NodeConfig { per_address_max: 2, ..config() });
+        let admit = |from: &str| house.node.admit(address(from));
+        let kept = ["[2001:db8::1]:1", "[2001:db8::2:0:0:1]:1"].map(|from| admit(from).expect("there is room"));
+        assert_eq!(admit("[2001:db8::3]:1").err(), Some("per_address"));
+        assert_eq!(house.node.may_come(address("[2001:db8::3]:1")), Err("per_address"));
+        assert!(admit("[2001:db8:0:1::1]:1").is_ok() && admit("192.0.2.1:1").is_ok());
+        drop(kept);
+        assert!(admit("[2001:db8::3]:1").is_ok());
+    });
+}
+
 #[test]
 fn an_address_has_as_many_places_as_it_may_and_gives_them_back() {
     run(async {

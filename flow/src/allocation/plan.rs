@@ -2,7 +2,7 @@
 
 use super::{
     Snapshot,
-    level::{Level, fair_rates},
+    level::{Held, Level, fair_rates},
     needs::{Capacities, Needs},
     pass::Pass,
     reason::{Reason, Reasons},
@@ -102,7 +102,7 @@ pub(super) fn assemble(
             let node_ceiling = snapshot.total.min(peer.limit()).min(group.cap);
             ceiling = ceiling.saturating_add(node_ceiling);
             let level = &mut levels[node.group];
-            let (mut here, mut held) = (0.0, false);
+            let (mut here, mut held) = (0.0, Held::Itself);
             for position in node.leaves.clone() {
                 let leaf = &tree.leaves[position];
                 let amount = passes[leaf.class as usize].leaf_amounts[position];
@@ -118,7 +118,11 @@ pub(super) fn assemble(
                 sum = sum.saturating_add(out.assigned);
                 if out.class == Class::Foreground && !out.assigned.is_unlimited() {
                     here += out.assigned.as_f64();
-                    held |= matches!(out.binding, Binding::Total | Binding::Group);
+                    held = match (out.binding, held) {
+                        (Binding::Total, _) | (_, Held::Total) => Held::Total,
+                        (Binding::Group, _) => Held::Group,
+                        (_, held) => held,
+                    };
                 }
                 if let Some(input) = group.input {
                     let assigned = &mut plan.groups[input as usize].assigned;

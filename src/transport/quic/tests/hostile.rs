@@ -187,6 +187,31 @@ async fn who_is_there_and_says_nothing_makes_nobody_prove_his_address() {
     drop(silent);
 }
 
+/// Whoever answers a Retry and then falls silent is where he says, and counted among the connections of his address: counted among the
+/// handshakes under way as well, one address with 26 of them a second had everybody prove his.
+#[tokio::test]
+async fn handshakes_of_one_proven_address_make_nobody_else_prove_his() {
+    let quic = QuicConfig { handshakes_unproven_max: 8, ..QuicConfig::default() };
+    let mut stage = Stage::with(ListenConfig::default(), quic);
+    let foe = Foe::at(&stage);
+    let connect = |address| foe.control.connect_with(foe.node.control.clone(), address, SERVER_NAME).unwrap();
+    let (mut relays, mut silent) = (Vec::new(), Vec::new());
+    // Four may come without proof from one address; of the others what answers the Retry gets through, and nothing else.
+    for datagrams in [1, 1, 1, 1, 2, 2, 2, 2, 2] {
+        let relay = Relay::before(stage.address, Duration::ZERO).await;
+        relay.let_up(datagrams);
+        silent.push(connect(relay.address));
+        relays.push(relay);
+    }
+    for _ in 4..9 {
+        assert_eq!(stage.next_fault().await, LinkFault::Unproven);
+    }
+    let another = Relay::from([127, 0, 0, 2].into(), stage.address, Duration::ZERO).await;
+    connect(another.address).await.expect("there is room");
+    assert!(timeout(NOTHING, stage.next_fault()).await.is_err(), "somebody else had to prove his address");
+    drop(silent);
+}
+
 /// A node takes so many connections of one address. Whoever writes that address on his datagrams could take them all.
 #[tokio::test]
 async fn handshakes_of_an_address_that_is_not_proven_take_none_of_its_places() {

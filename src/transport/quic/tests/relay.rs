@@ -63,13 +63,18 @@ impl Drop for Relay {
 impl Relay {
     /// Before `target`; each way takes `delay`.
     pub(super) async fn before(target: SocketAddr, delay: Duration) -> Self {
+        Self::from(Ipv4Addr::LOCALHOST, target, delay).await
+    }
+
+    /// The same, seen by the target as `host`.
+    pub(super) async fn from(host: Ipv4Addr, target: SocketAddr, delay: Duration) -> Self {
         let socket = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap());
         let address = socket.local_addr().unwrap();
         let book = Arc::new(Book::default());
         book.up_left.store(usize::MAX, SeqCst);
         book.delay_us.store(delay.as_micros() as u64, SeqCst);
         let (rebind, rebound) = watch::channel(());
-        let task = tokio::spawn(carry(socket, target, Arc::clone(&book), rebound));
+        let task = tokio::spawn(carry(socket, host, target, Arc::clone(&book), rebound));
         Self { address, book, rebind, task }
     }
 
@@ -119,10 +124,16 @@ impl Relay {
     }
 }
 
-async fn carry(socket: Arc<UdpSocket>, target: SocketAddr, book: Arc<Book>, mut rebound: watch::Receiver<()>) {
+async fn carry(
+    socket: Arc<UdpSocket>,
+    host: Ipv4Addr,
+    target: SocketAddr,
+    book: Arc<Book>,
+    mut rebound: watch::Receiver<()>,
+) {
     let mut client = None;
     let (mut up_room, mut down_room) = (vec![0; 65_536], vec![0; 65_536]);
-    let mut outside = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap());
+    let mut outside = Arc::new(UdpSocket::bind((host, 0)).await.unwrap());
     let up = queue(|bytes, (to, via): (SocketAddr, Arc<UdpSocket>)| async move { via.send_to(&bytes, to).await });
     let down = queue(|bytes, (to, via): (SocketAddr, Arc<UdpSocket>)| async move { via.send_to(&bytes, to).await });
     loop {
@@ -156,7 +167,7 @@ async fn carry(socket: Arc<UdpSocket>, target: SocketAddr, book: Arc<Book>, mut 
                 down.try_send((due, down_room[..len].to_vec(), (client, Arc::clone(&socket)))).unwrap();
             }
             Ok(()) = rebound.changed() => {
-                outside = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap());
+                outside = Arc::new(UdpSocket::bind((host, 0)).await.unwrap());
             }
         }
     }
