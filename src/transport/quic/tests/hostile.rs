@@ -206,6 +206,8 @@ async fn handshakes_of_one_proven_address_make_nobody_else_prove_his() {
     for _ in 4..9 {
         assert_eq!(stage.next_fault().await, LinkFault::Unproven);
     }
+    // The answers are under way for a moment.
+    sleep(NOTHING).await;
     let another = Relay::from([127, 0, 0, 2].into(), stage.address, Duration::ZERO).await;
     connect(another.address).await.expect("there is room");
     assert!(timeout(NOTHING, stage.next_fault()).await.is_err(), "somebody else had to prove his address");
