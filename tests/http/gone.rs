@@ -209,17 +209,9 @@ fn a_listing_whose_directory_goes_away_does_not_end_like_a_whole_one() {
     }
     let mut wire = Wire::to(&server);
     wire.say("GET /share/many/ HTTP/1.0\r\n\r\n");
-    let mut buffer = [0; 65536];
-    let mut received = wire.stream().read(&mut buffer).unwrap();
+    assert!(wire.stream().read(&mut [0; 1000]).unwrap() > 0);
     fs::remove_dir_all(&many).unwrap();
-    let ended = loop {
-        match wire.stream().read(&mut buffer) {
-            Ok(0) => panic!("it ended in order after {received} bytes"),
-            Ok(read) => received += read,
-            Err(error) => break error,
-        }
-    };
-    assert_eq!(ended.kind(), ErrorKind::ConnectionReset, "after {received} bytes");
+    assert_eq!(end_of(&wire), Err(ErrorKind::ConnectionReset));
 }
 
 #[test]
