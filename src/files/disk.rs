@@ -1,6 +1,6 @@
 //! The disk pool: a few threads that may wait for a disk, so that no worker ever does (DESIGN 15).
 //!
-//! Three lanes feed them. *Prompt* jobs are what a transfer waits for now: opening, reading and writing one piece.
+//! Three lanes feed them. *Prompt* jobs are what a transfer is waiting for: opening, reading and writing one piece.
 //! *Patient* jobs are long: hashing, syncing; so are *listings*, which anybody may ask for at any rate. Prompt jobs go first,
 //! the others never hold more than half of the threads, and one turn in [`PATIENT_TURN`] is theirs so that they are not starved
 //! either. Those two take turns.

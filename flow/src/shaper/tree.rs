@@ -131,15 +131,13 @@ impl Tree {
 
     pub(crate) fn set_weight(&mut self, id: NodeId, weight: f64) {
         let weight = sane_weight(weight);
-        let place = &mut self.places[id as usize];
-        let before = std::mem::replace(&mut place.weight, weight);
-        let seats = place.seats;
+        let before = std::mem::replace(&mut self.places[id as usize].weight, weight);
         for nth in 0..RINGS {
             self.give_share(id, nth);
-        }
-        for nth in (0..RINGS).filter(|&nth| seats[nth].taken) {
-            let parent = self.nodes[id as usize].parent;
-            self.nodes[parent as usize].rings[nth].reweigh(before, weight);
+            if self.places[id as usize].seats[nth].taken {
+                let parent = self.nodes[id as usize].parent;
+                self.nodes[parent as usize].rings[nth].reweigh(before, weight);
+            }
         }
     }
 
@@ -182,6 +180,7 @@ impl Tree {
             ring.enter(&mut self.places, id, nth);
             let goes_on = was_empty && above.is_open(tier);
             match above.kind {
+                _ if self.shared_line.is_none() => {}
                 Kind::Group { .. } => self.give_share(parent, nth),
                 // Its peers may have changed while one of them always had somebody waiting.
                 Kind::Peer { .. } if !goes_on => self.give_share(self.parent(parent), nth),

@@ -100,7 +100,12 @@ impl KnownNode {
 
     /// Where it was and who it is, if it gave a ticket to come back with and is not silent there.
     pub(super) fn returning(&self) -> Option<(SocketAddr, PeerId)> {
-        self.answered().filter(|_| self.control_tickets.any() && !self.is_silent.load(Relaxed))
+        self.answered().filter(|_| self.control_tickets.any() && !self.is_silent())
+    }
+
+    /// Whether nobody answered where it was when it was dialled last.
+    pub(super) fn is_silent(&self) -> bool {
+        self.is_silent.load(Relaxed)
     }
 
     /// Nobody answers where it was: it may be found at another address of its name.

@@ -33,6 +33,9 @@ mod data;
 /// Between the first datagrams to two addresses of one name: the first has a round trip to answer.
 const NEXT_ADDRESS: Duration = Duration::from_millis(50);
 
+/// How long the known address of a name waits for others to be looked up.
+const OTHERS_WAIT: Duration = Duration::from_secs(2);
+
 /// What it is when a host says that nobody is at its port. Who is there and has no room refuses the connection.
 const NOTHING_LISTENS: io::ErrorKind = io::ErrorKind::HostUnreachable;
 
@@ -150,7 +153,8 @@ impl Target {
     /// A whole handshake, then the link.
     async fn first_contact(self: Arc<Self>) -> Result<ControlLink, LinkError> {
         let connecting = async { self.connect_any(self.addresses().await?).await };
-        let (connection, address) = self.in_time(connecting).await?;
+        let connected = self.in_time(connecting).await;
+        let (connection, address) = connected.inspect_err(|error| self.note_silence(error))?;
         let peer = self.meet(&connection, address)?;
         let streams = connection.open_bi().await.map_err(|error| self.unconnected(&error))?;
         Ok(self.link(connection, streams, Remote { peer, address, transport: Transport::Quic }))
@@ -228,7 +232,7 @@ impl Target {
             };
             return match outcome {
                 Outcome::Failed(error) => {
-                    self.node.note_silent();
+                    self.note_silence(&error);
                     Outcome::Failed(advise(error))
                 }
                 outcome => outcome,
@@ -316,10 +320,21 @@ impl Target {
         Err(last)
     }
 
-    /// Where it answered last, then whatever else its name stands for.
+    /// One that fell silent may be found at another address.
+    fn note_silence(&self, error: &LinkError) {
+        if matches!(error, LinkError::Lost(error) if is_silence(error.kind())) {
+            self.node.note_silent();
+        }
+    }
+
+    /// Where it answered last; where it no longer does, whatever else its name stands for, too.
     async fn addresses(&self) -> Result<Vec<SocketAddr>, LinkError> {
         let Some((known, _)) = self.node.answered() else { return self.resolve().await };
-        let others = self.resolve().await.unwrap_or_default();
+        if !self.node.is_silent() {
+            return Ok(vec![known]);
+        }
+        // The resolver may be out of reach as well.
+        let others = timeout(OTHERS_WAIT, self.resolve()).await.ok().and_then(Result::ok).unwrap_or_default();
         Ok(std::iter::once(known).chain(others.into_iter().filter(|other| *other != known)).collect())
     }
 
