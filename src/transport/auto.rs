@@ -11,9 +11,8 @@ use std::{
 };
 
 use actors::port::{ControlLink, DataLink, DataOffer, Dialer, LinkError, PortFuture};
-use tokio::time::timeout;
 
-use super::{QuicDialer, TcpDialer};
+use super::{QuicDialer, TcpDialer, awake};
 
 /// How long QUIC has for its answer. Longer than most round trips, shorter than anybody's patience.
 const SILENCE: Duration = Duration::from_millis(300);
@@ -67,7 +66,7 @@ impl Dialer for AutoDialer {
                 return quic.data_beside_tcp(offer).await;
             }
             if !quic.data_is_shut() {
-                if let Ok(dialled) = timeout(DATA_SILENCE, quic.data_beside_tcp(offer.clone())).await {
+                if let Ok(dialled) = awake::timeout(DATA_SILENCE, quic.data_beside_tcp(offer.clone())).await {
                     if dialled.is_ok() {
                         data_came.store(true, Relaxed);
                     }

@@ -13,7 +13,6 @@ use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::AsyncWriteExt as _,
     net::{TcpSocket, TcpStream, lookup_host},
-    time::timeout,
 };
 use tokio_rustls::{TlsConnector, TlsStream};
 use wire::{ALPN_CONTROL, ALPN_DATA, DataPreface, PeerId, Role};
@@ -21,6 +20,7 @@ use wire::{ALPN_CONTROL, ALPN_DATA, DataPreface, PeerId, Role};
 use super::{
     Credentials, SocketConfig,
     arrival::{control_link, data_link},
+    awake,
     intake::Intake,
     tls, turned_away,
 };
@@ -155,7 +155,7 @@ impl Target {
     async fn in_time<T>(&self, step: impl Future<Output = Result<T, LinkError>>) -> Result<T, LinkError> {
         let limit_ms = self.config.handshake_ms;
         let limit = Duration::from_millis(limit_ms);
-        timeout(limit, step).await.unwrap_or(Err(LinkError::HandshakeTimeout(limit_ms)))
+        awake::timeout(limit, step).await.unwrap_or(Err(LinkError::HandshakeTimeout(limit_ms)))
     }
 
     /// Connects to `settled`, else to the first address of the endpoint that answers.
@@ -175,7 +175,7 @@ impl Target {
             }
             Err(last.map_or_else(|| self.unresolved("it has no address"), |error| self.unconnected(error)))
         };
-        timeout(Duration::from_millis(limit_ms), attempt).await.unwrap_or_else(|_| {
+        awake::timeout(Duration::from_millis(limit_ms), attempt).await.unwrap_or_else(|_| {
             let words =
                 format!("{} did not answer within {limit_ms} ms: is it up, and is the port open?", self.endpoint);
             Err(LinkError::Lost(io::Error::new(io::ErrorKind::TimedOut, words)))

@@ -15,6 +15,7 @@
 
 mod arrival;
 mod auto;
+mod awake;
 mod control_frames;
 mod credentials;
 mod data_frames;

@@ -9,8 +9,8 @@ use std::{
 
 use crate::{
     stage::{Done, Wire, node},
-    support::{Server, wait_until},
-    watch::{CONFIG, keeps_his_rate, keeps_his_rate_alone, neighbour, refused, turn},
+    support::{Server, turn::alone, wait_until},
+    watch::{CONFIG, keeps_his_rate, keeps_his_rate_alone, neighbour, refused},
 };
 
 /// How long everybody attacks, at least.
@@ -111,7 +111,7 @@ const REASONS: &[&str] = &["header_timeout", "headers", "ranges", "smuggling", "
 
 #[test]
 fn a_neighbour_keeps_his_rate_while_all_abuse_runs_at_once() {
-    let _turn = turn();
+    alone();
     let server = node(CONFIG, &[]);
     let (neighbour, received) = neighbour(&server);
     keeps_his_rate_alone("before", &received);
@@ -146,7 +146,7 @@ fn a_neighbour_keeps_his_rate_while_all_abuse_runs_at_once() {
 /// first piece and began anew had one with each of them: one after the other left 1.8 of 2 MB/s to a neighbour.
 #[test]
 fn a_neighbour_has_his_share_beside_those_who_begin_anew_after_each_piece() {
-    let _turn = turn();
+    alone();
     for begun in [1, 20] {
         let server = node("[limits]\nupload = \"4MB/s\"\n", &[]);
         let (neighbour, received) = neighbour(&server);

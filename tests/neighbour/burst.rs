@@ -9,8 +9,8 @@ use std::{
 
 use crate::{
     stage::{Done, Wire, node},
-    support::{Server, wait_until},
-    watch::{CONFIG, keeps_his_rate, keeps_his_rate_alone, neighbour, refused, turn},
+    support::{Server, turn::alone, wait_until},
+    watch::{CONFIG, keeps_his_rate, keeps_his_rate_alone, neighbour, refused},
 };
 
 /// How long connections come.
@@ -58,7 +58,7 @@ fn p95(what: &str, mut waits: Vec<Duration>) -> Duration {
 
 #[test]
 fn control_is_answered_and_a_neighbour_keeps_his_rate_while_thousands_of_connections_come_and_go() {
-    let _turn = turn();
+    alone();
     let server = node(CONFIG, &[]);
     let (neighbour, received) = neighbour(&server);
     keeps_his_rate_alone("before", &received);
@@ -114,7 +114,7 @@ fn arrive(server: &Server) -> Vec<Wire> {
 /// it, so a neighbour's rate would say what the machine takes. It is measured above.
 #[test]
 fn five_thousand_connections_a_second_are_all_answered_and_control_meanwhile() {
-    let _turn = turn();
+    alone();
     let open_files = host::raise_descriptor_limit().unwrap();
     if open_files < u64::from(ARRIVALS) + 500 {
         eprintln!("the limit on open files is {open_files}: this test says nothing");
@@ -150,7 +150,7 @@ fn five_thousand_connections_a_second_are_all_answered_and_control_meanwhile() {
 
 #[test]
 fn a_neighbour_keeps_his_rate_while_one_address_opens_five_thousand_connections_again_and_again() {
-    let _turn = turn();
+    alone();
     const CONNECTIONS: usize = 5000;
     host::raise_descriptor_limit().unwrap();
     let server = node(CONFIG, &[]);

@@ -9,8 +9,8 @@ use std::{
 
 use crate::{
     stage::{Done, Wire, node},
-    support::{Server, wait_until},
-    watch::{neighbour, turn},
+    support::{Server, turn::alone, wait_until},
+    watch::neighbour,
 };
 
 /// Each asks for so much before it listens.
@@ -40,7 +40,7 @@ fn pipeline(server: &Server, method: &str, target: &str, over: &AtomicBool, rece
 /// Nobody asked the tree for heads: four connections that asked for what is not there had 26 MB/s under a limit of 1 MB/s.
 #[test]
 fn who_asks_for_nothing_but_heads_takes_no_more_than_a_share() {
-    let _turn = turn();
+    alone();
     for (method, target) in [("GET", "/share/none"), ("HEAD", "/share/file.bin"), ("GET", "/share/%zz")] {
         let server = node("[limits]\nupload = \"2MB/s\"\n", &[]);
         let (neighbour, his) = neighbour(&server);

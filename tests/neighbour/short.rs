@@ -10,8 +10,8 @@ use std::{
 
 use crate::{
     stage::{Done, Wire, node},
-    support::{Server, wait_until},
-    watch::{neighbour, turn},
+    support::{Server, turn::alone, wait_until},
+    watch::neighbour,
 };
 
 const WATCHED: Duration = Duration::from_secs(5);
@@ -33,7 +33,7 @@ fn fetch_and_fetch(server: &Server, from: Ipv4Addr, over: &AtomicBool) {
 /// own peer had a twentieth of its part.
 #[test]
 fn shares_floors_and_weights_hold_beside_short_transfers() {
-    let _turn = turn();
+    alone();
     let peer = |last: u8, key: &str| format!("[[peer]]\nid = \"http:127.0.0.{last}\"\n{key}\n");
     let eight = |last: &[u8]| -> Vec<u8> { last.iter().flat_map(|&last| [last; 8]).collect() };
     for (what, config, strangers, expected) in [
@@ -71,7 +71,7 @@ fn shares_floors_and_weights_hold_beside_short_transfers() {
 /// What heads cost was charged to the address's share of the group that takes what no other takes, whatever group was served.
 #[test]
 fn small_files_of_another_group_cost_their_address_nothing_here() {
-    let _turn = turn();
+    alone();
     let other = "[[group]]\nname = \"other\"\nshares = [\"other\"]\n[[share]]\nname = \"other\"\npath = \"share\"\n";
     let server = node(&format!("[limits]\nupload = \"4MB/s\"\n{other}"), &[]);
     let (neighbour, his) = neighbour(&server);

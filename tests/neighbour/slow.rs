@@ -14,8 +14,7 @@ use std::{
 
 use crate::{
     stage::{Done, Wire, fetch, node},
-    support::wait_until,
-    watch::turn,
+    support::{turn::alone, wait_until},
 };
 
 /// Far more than a total that was learnt from the slow ones would let through within the patience of a test.
@@ -24,7 +23,7 @@ const MUCH: u64 = 200_000_000;
 /// Their windows stop the node's sockets, and that says nothing of the line.
 #[test]
 fn who_reads_slowly_does_not_teach_a_node_without_a_limit_a_slow_line() {
-    let _turn = turn();
+    alone();
     let server = node("[allocation]\ninterval = \"500ms\"\n", &[]);
     File::create(server.share().join("endless.bin")).unwrap().set_len(64 << 30).unwrap();
     let over = AtomicBool::new(false);

@@ -4,7 +4,7 @@ use std::{
     fs::File,
     net::Ipv4Addr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     thread,
@@ -28,13 +28,6 @@ const HIS: f64 = 2.0 * MB;
 const WINDOW: Duration = Duration::from_secs(1);
 /// So many windows have a median.
 const WINDOWS_MIN: usize = 5;
-
-/// Waits until no other test of this program runs: with two of them on a small machine a rate says what the machine takes.
-pub(crate) fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    // A test that failed has had its turn, too.
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Somebody at an address of his own, who reads for as long as the node lives; and what he has received.
 pub(crate) fn neighbour(server: &Server) -> (thread::JoinHandle<()>, Arc<AtomicU64>) {

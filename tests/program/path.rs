@@ -11,7 +11,7 @@ use rustix::process::geteuid;
 
 use crate::{
     nat::{Namespace, Nat, Seen, Way},
-    support::{Client, Server, assert_same, noise, wait_until},
+    support::{Client, Server, assert_same, noise, turn::alone, wait_until},
 };
 
 /// The ports of a node for datagrams: control, then data.
@@ -63,6 +63,7 @@ fn packets_leave_at_the_rate_that_the_client_asked_for() {
     const RATE: usize = 1_000_000;
     /// 64 KiB: `flow/src/shaper/quantum.rs`.
     const PIECE: usize = 64 << 10;
+    alone();
     let (node, near) = (Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2));
     let first = free_ports([node, near], 2);
     let (listen, data) = (format!("127.0.0.1:{first}"), format!("127.0.0.1:{}", first + 1));

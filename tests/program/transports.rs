@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Said as _, Server, assert_same, noise, wait_until};
+use crate::support::{Client, Said as _, Server, assert_same, noise, turn::alone, wait_until};
 
 #[test]
 fn auto_goes_over_quic_where_it_can() {
@@ -145,6 +145,7 @@ fn figure(words: &str, name: &str) -> f64 {
 
 #[test]
 fn a_demo_shares_one_limit_over_quic_and_over_both() {
+    alone();
     let kinds = [("quic", "(0 over TCP, 12 over QUIC)"), ("mixed", "(6 over TCP, 6 over QUIC)")];
     let running = kinds.map(|(transport, peers)| {
         let args = ["demo", "--transport", transport, "--upload-limit", "4MB/s", "--for", "30"];

@@ -1,16 +1,18 @@
 //! Whole-program tests: the real binary, on real sockets, in a directory of its own.
 //!
-//! A test ends only children that it started, by their handles, and awaits conditions instead of sleeping. Every wait is
-//! bounded; the bounds are far above what is needed, since the machine may be busy.
+//! A test ends only children that it started, by their handles, and awaits conditions instead of sleeping. Every wait is bounded,
+//! far above what is needed: the machine may be busy.
 
 // Each test binary compiles this file and uses its part of it.
 #![allow(dead_code, unreachable_pub)]
+
+pub mod turn;
 
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
@@ -46,19 +48,11 @@ pub fn evenkeel_in<S: AsRef<str>>(directory: &Path, args: &[S]) -> Output {
     command.current_dir(directory).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let (stdout, stderr) = (gather(child.stdout.take().unwrap()), gather(child.stderr.take().unwrap()));
-    let deadline = Instant::now() + Duration::from_secs(COMMAND_SECONDS_MAX);
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        if Instant::now() > deadline {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            let words = String::from_utf8_lossy(&stderr.join().unwrap()).into_owned();
-            panic!("still running after {COMMAND_SECONDS_MAX} s: {command:?}\n{words}");
-        }
-        thread::sleep(Duration::from_millis(10));
-    };
+    let status = end_of(&mut child, COMMAND_SECONDS_MAX).unwrap_or_else(|| {
+        child.kill().unwrap();
+        child.wait().unwrap();
+        panic!("still running after {COMMAND_SECONDS_MAX} s: {command:?}");
+    });
     Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
 }
 
@@ -76,11 +70,10 @@ fn command<S: AsRef<str>>(args: &[S]) -> Command {
 
 /// The program, started by another one that becomes it, such as `setpriv --no-new-privs`.
 fn command_under<W: AsRef<str>, S: AsRef<str>>(wrapper: &[W], args: &[S]) -> Command {
-    let mut words: Vec<&str> = wrapper.iter().map(AsRef::as_ref).collect();
-    words.push(PROGRAM);
+    turn::beside();
+    let words: Vec<&str> = wrapper.iter().map(AsRef::as_ref).chain([PROGRAM]).collect();
     let mut command = Command::new(words[0]);
-    command.args(&words[1..]);
-    command.args(args.iter().map(AsRef::as_ref));
+    command.args(&words[1..]).args(args.iter().map(AsRef::as_ref));
     let is_client = args.first().is_some_and(|word| ["get", "put", "ls"].contains(&word.as_ref()));
     if is_client && !args.iter().any(|arg| arg.as_ref() == "--transport") {
         command.args(["--transport", transport()]);
@@ -201,15 +194,18 @@ fn send(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
-fn wait_for(child: &mut Child, seconds: u64) -> Option<i32> {
+fn end_of(child: &mut Child, seconds: u64) -> Option<ExitStatus> {
     let deadline = Instant::now() + Duration::from_secs(seconds);
     loop {
         match child.try_wait().unwrap() {
-            Some(status) => return Some(status.code().unwrap_or(-1)),
-            None if Instant::now() > deadline => return None,
-            None => thread::sleep(Duration::from_millis(10)),
+            None if Instant::now() <= deadline => thread::sleep(Duration::from_millis(10)),
+            ended => return ended,
         }
     }
+}
+
+fn wait_for(child: &mut Child, seconds: u64) -> Option<i32> {
+    end_of(child, seconds).map(|status| status.code().unwrap_or(-1))
 }
 
 /// A running node in a directory of its own; killed on drop.

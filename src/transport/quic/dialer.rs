@@ -13,7 +13,7 @@ use wire::PeerId;
 
 use super::{
     super::{
-        DialConfig, Pins,
+        DialConfig, Pins, awake,
         control_frames::{FramedControlReceiver, FramedControlSender},
         destination::destination,
         dialer::{foreign, unresolved},
@@ -228,7 +228,7 @@ impl Target {
                 biased;
                 outcome = answered => outcome,
                 () = refused(address) => Outcome::Failed(self.unheard(address)),
-                () = sleep(Duration::from_millis(self.config.handshake_ms)) => Outcome::Failed(self.silent()),
+                () = awake::pause(Duration::from_millis(self.config.handshake_ms)) => Outcome::Failed(self.silent()),
             };
             return match outcome {
                 Outcome::Failed(error) => {
@@ -345,7 +345,7 @@ impl Target {
 
     async fn in_time<T>(&self, step: impl Future<Output = Result<T, LinkError>>) -> Result<T, LinkError> {
         let limit = Duration::from_millis(self.config.handshake_ms);
-        timeout(limit, step).await.unwrap_or_else(|_| Err(self.silent()))
+        awake::timeout(limit, step).await.unwrap_or_else(|_| Err(self.silent()))
     }
 
     fn silent(&self) -> LinkError {

@@ -4,12 +4,12 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use actors::port::{DataLink, DataOffer, LinkError};
 use quinn::{Connecting, Connection, ConnectionError, RecvStream, SendStream};
-use tokio::{net::lookup_host, time::timeout};
+use tokio::net::lookup_host;
 use wire::{DataPreface, PeerId, Ways};
 
 use super::{
     super::{
-        super::{destination::destination, dialer::two_servers},
+        super::{awake, destination::destination, dialer::two_servers},
         SERVER_NAME,
         arrival::data_link,
         halves::{Receiving, Streams},
@@ -18,6 +18,10 @@ use super::{
     },
     NOTHING_LISTENS, Target, advise, is_silence, no_socket, now,
 };
+
+/// QUIC gives up by the clock of the machine: who was stopped for longer than this while it dialled has heard too little to say
+/// that nobody answers.
+const BRIEFLY: Duration = Duration::from_secs(1);
 
 impl Target {
     /// A link where data can go no other way. Whether the node's ports for data let QUIC through is known once one came; if the first
@@ -31,8 +35,11 @@ impl Target {
                 () = refused(address) => Err(self.data_unheard(address)),
             }
         };
-        match dialled.await.map_err(advise) {
-            Err(LinkError::Lost(error)) if is_silence(error.kind()) && !self.node.has_data_come() => {
+        let (dialled, ran) = awake::timed(dialled).await;
+        let listened = ran + BRIEFLY >= Duration::from_millis(self.config.handshake_ms);
+        let judged = |kind| kind == NOTHING_LISTENS || is_silence(kind) && listened;
+        match dialled.map_err(advise) {
+            Err(LinkError::Lost(error)) if judged(error.kind()) && !self.node.has_data_come() => {
                 Err(LinkError::Local(error.to_string()))
             }
             dialled => dialled,
@@ -81,7 +88,7 @@ impl Target {
         address: SocketAddr,
     ) -> Result<(Connection, Streams), LinkError> {
         let limit_ms = self.config.handshake_ms;
-        let shown = timeout(Duration::from_millis(limit_ms), self.show(connecting, preface, control)).await;
+        let shown = awake::timeout(Duration::from_millis(limit_ms), self.show(connecting, preface, control)).await;
         shown.unwrap_or_else(|_| {
             let what = format!("did not within {} s", limit_ms as f64 / 1e3);
             Err(self.without_data(io::ErrorKind::TimedOut, address, &what))
