@@ -3,10 +3,12 @@
 
 use std::{pin::pin, time::Duration};
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-/// A stop counts as one of these, however long it was.
+/// How often the clock is looked at.
 const STEP: Duration = Duration::from_millis(250);
+/// A stop counts as this much, however long it was.
+const STOP_MAX: Duration = Duration::from_millis(500);
 
 /// The time is over.
 #[derive(Debug)]
@@ -31,7 +33,7 @@ pub(super) async fn timed<F: Future>(step: F) -> (F::Output, Duration) {
         tokio::select! {
             biased;
             output = &mut step => return (output, ran),
-            () = sleep(STEP) => ran += STEP,
+            took = rest(STEP) => ran += took,
         }
     }
 }
@@ -40,15 +42,20 @@ pub(super) async fn timed<F: Future>(step: F) -> (F::Output, Duration) {
 pub(super) async fn pause(limit: Duration) {
     let mut left = limit;
     while !left.is_zero() {
-        let step = left.min(STEP);
-        sleep(step).await;
-        left -= step;
+        left = left.saturating_sub(rest(left.min(STEP)).await);
     }
+}
+
+/// Sleeps for a step; how long this process ran meanwhile.
+async fn rest(step: Duration) -> Duration {
+    let began = Instant::now();
+    sleep(step).await;
+    began.elapsed().min(STOP_MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{future::pending, thread, time::Instant};
+    use std::{future::pending, thread};
 
     use super::*;
 
@@ -70,13 +77,13 @@ mod tests {
         sleep(STEP / 2).await;
         thread::sleep(STOP);
         let (ended, ran) = waiting.await.unwrap();
-        assert!(ended.is_err() && ran <= 4 * STEP, "{ran:?}");
-        assert!(began.elapsed() >= STOP + 3 * STEP, "{:?}", began.elapsed());
+        assert!(ended.is_err() && ran <= 5 * STEP, "{ran:?}");
+        assert!(began.elapsed() >= STOP + 2 * STEP, "{:?}", began.elapsed());
     }
 
     #[tokio::test]
     async fn what_is_done_when_the_process_wakes_is_done_in_time() {
-        let waiting = tokio::spawn(timeout(STEP, sleep(STOP)));
+        let waiting = tokio::spawn(timeout(3 * STEP, sleep(STOP)));
         sleep(STEP / 2).await;
         thread::sleep(STOP);
         assert!(waiting.await.unwrap().is_ok());

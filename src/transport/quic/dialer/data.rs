@@ -89,10 +89,14 @@ impl Target {
     ) -> Result<(Connection, Streams), LinkError> {
         let limit_ms = self.config.handshake_ms;
         let shown = awake::timeout(Duration::from_millis(limit_ms), self.show(connecting, preface, control)).await;
-        shown.unwrap_or_else(|_| {
-            let what = format!("did not within {} s", limit_ms as f64 / 1e3);
-            Err(self.without_data(io::ErrorKind::TimedOut, address, &what))
-        })
+        match shown {
+            // QUIC itself gives up after about as long.
+            Err(awake::Elapsed) => {}
+            Ok(Err(LinkError::Lost(error))) if error.kind() == io::ErrorKind::TimedOut => {}
+            Ok(shown) => return shown,
+        }
+        let what = format!("did not within {} s", limit_ms as f64 / 1e3);
+        Err(self.without_data(io::ErrorKind::TimedOut, address, &what))
     }
 
     /// The node's host says that nothing listens at its port for data, or a firewall says so in its place.
