@@ -48,8 +48,7 @@ impl Place {
 
     /// What the table of locks knows it by.
     pub(super) fn key(&self) -> Result<PartKey, FileError> {
-        let stamp = Stamp::of(&self.directory).map_err(|error| self.fault(&error))?;
-        Ok((stamp.device, stamp.inode, self.part.clone().into_bytes()))
+        key_in(&self.directory, &self.part).map_err(|error| self.fault(&error))
     }
 
     /// Opens the part, or makes it, and locks it against other processes.
@@ -192,6 +191,19 @@ pub(super) fn make_directories(root: BorrowedFd<'_>, path: &str) -> io::Result<O
         };
     }
     Ok(directory)
+}
+
+/// What the table of locks knows the part of `below` by, which may be there; nothing is made.
+pub(super) fn key_of(root: BorrowedFd<'_>, below: &BelowPath) -> io::Result<PartKey> {
+    let (directories, name) = below.split();
+    let path = if directories.is_empty() { "." } else { directories };
+    let directory = host::open_beneath(root, Path::new(path), OFlags::RDONLY | OFlags::DIRECTORY)?;
+    key_in(&directory, &part_name(name))
+}
+
+fn key_in(directory: &OwnedFd, part: &str) -> io::Result<PartKey> {
+    let stamp = Stamp::of(directory)?;
+    Ok((stamp.device, stamp.inode, part.to_owned().into_bytes()))
 }
 
 /// How often a part is opened anew because somebody has just renamed it.

@@ -3,7 +3,7 @@
 use std::{
     io::Read as _,
     net::Ipv4Addr,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
 };
@@ -17,6 +17,13 @@ use crate::{
 const WATCHED: Duration = Duration::from_secs(5);
 /// Until everybody is known.
 const SETTLED: Duration = Duration::from_secs(1);
+
+/// The rate at which he receives.
+fn watch(his: &AtomicU64) -> f64 {
+    let (before, began) = (his.load(Relaxed), Instant::now());
+    thread::sleep(WATCHED);
+    (his.load(Relaxed) - before) as f64 / began.elapsed().as_secs_f64()
+}
 
 /// Fetches 64 KiB over a new connection, again and again.
 fn fetch_and_fetch(server: &Server, from: Ipv4Addr, over: &AtomicBool) {
@@ -49,6 +56,7 @@ fn shares_floors_and_weights_hold_beside_short_transfers() {
         let (neighbour, his) = neighbour(&server);
         wait_until("he has begun", 10, || his.load(Relaxed) > 500_000);
         let over = AtomicBool::new(false);
+        let is_his = |rate: f64| (0.95 * expected..1.1 * expected).contains(&rate);
         let rate = thread::scope(|scope| {
             // Also when an assertion fails: the scope waits for its threads.
             let _done = Done(&over);
@@ -57,12 +65,17 @@ fn shares_floors_and_weights_hold_beside_short_transfers() {
                 scope.spawn(move || fetch_and_fetch(server, Ipv4Addr::new(127, 0, 0, last), over));
             }
             thread::sleep(SETTLED);
-            let (before, began) = (his.load(Relaxed), Instant::now());
-            thread::sleep(WATCHED);
-            (his.load(Relaxed) - before) as f64 / began.elapsed().as_secs_f64()
+            let (mut rate, mut looks) = (watch(&his), 1);
+            // A machine that stood still for a moment moves one look, and not the median of three.
+            if !is_his(rate) {
+                let mut rates = [rate, watch(&his), watch(&his)];
+                rates.sort_by(f64::total_cmp);
+                (rate, looks) = (rates[1], rates.len());
+            }
+            eprintln!("{what}: {rate:.0} B/s in {looks} looks, {expected:.0} are his");
+            rate
         });
-        eprintln!("{what}: {rate:.0} B/s, {expected:.0} are his");
-        assert!((0.95 * expected..1.1 * expected).contains(&rate), "{what}: {rate:.0} B/s, {expected:.0} are his");
+        assert!(is_his(rate), "{what}: {rate:.0} B/s, {expected:.0} are his");
         drop(server);
         neighbour.join().unwrap();
     }
@@ -98,9 +111,7 @@ fn small_files_of_another_group_cost_their_address_nothing_here() {
         });
         wait_until("he has begun", 10, || his.load(Relaxed) > 500_000);
         thread::sleep(SETTLED);
-        let (before, began) = (his.load(Relaxed), Instant::now());
-        thread::sleep(WATCHED);
-        (his.load(Relaxed) - before) as f64 / began.elapsed().as_secs_f64()
+        watch(&his)
     });
     eprintln!("{rate:.0} B/s, 1000000 are his");
     assert!((0.95e6..1.1e6).contains(&rate), "{rate:.0} B/s, 1000000 are his");

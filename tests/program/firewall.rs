@@ -5,7 +5,10 @@ use std::{
     io,
     net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
     thread,
+    time::Duration,
 };
+
+use rustix::process::Signal;
 
 use crate::{
     nat::Nat,
@@ -17,6 +20,9 @@ const NEAR: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 4);
 
 /// The same of another test.
 const NEXT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 5);
+
+/// And of the one that is stopped.
+const STOPPED: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 22);
 
 /// And of a third.
 const REFUSED: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 21);
@@ -59,6 +65,27 @@ fn a_get_whose_data_ports_are_shut_goes_on_over_tcp_and_one_over_quic_alone_says
     assert_eq!(code, 69, "{words}");
     let port = format!("UDP port {} for data did not", control + 1);
     assert!(words.contains(&port) && words.contains("--transport tcp") && !words.contains("trying again"), "{words}");
+}
+
+/// The time for which the client was stopped counted as silence, and the command ended with words about firewalls.
+#[test]
+fn who_was_stopped_while_he_dialled_data_has_heard_no_silence() {
+    let (server, control) = node_behind(STOPPED, &[]);
+    noise(&server.share().join("a.bin"), 300_000, 1);
+    let nat =
+        Nat::before(Ipv4Addr::LOCALHOST.into(), STOPPED.into(), &[control, control + 1], Ipv4Addr::LOCALHOST.into());
+    nat.close(control + 1);
+    let (from, out) = (format!("{STOPPED}:{control}/share/a.bin"), server.path("a.bin"));
+    let client = server.spawn(&["get", &from, "-o", &out, "--transport", "quic"]);
+    wait_until("it is here", 20, || server.metric("evenkeel_sessions", &[]) == 1.0);
+    client.signal(Signal::STOP);
+    nat.open(control + 1);
+    // Longer than a data link is dialled for (`src/transport/quic/tuning.rs`).
+    thread::sleep(Duration::from_secs(12));
+    client.signal(Signal::CONT);
+    let (code, words) = client.wait(60);
+    assert_eq!(code, 0, "{words}");
+    assert_same(server.share().join("a.bin"), &out);
 }
 
 /// A firewall that says no by ICMP, as a host does for ports where nothing listens.

@@ -185,6 +185,11 @@ impl Nat {
         self.0.closed.lock().unwrap().insert(port);
     }
 
+    /// What [`Nat::close`] did is undone.
+    pub(crate) fn open(&self, port: u16) {
+        self.0.closed.lock().unwrap().remove(&port);
+    }
+
     /// Where the node has seen its peer at this port of its own.
     pub(crate) fn addresses(&self, port: u16) -> Vec<SocketAddr> {
         let all = self.0.addresses.lock().unwrap();

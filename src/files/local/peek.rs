@@ -1,12 +1,12 @@
 //! What is there already of a file that is about to be fetched, before its node is asked.
 
-use std::path::Path;
+use std::{fs::File, os::fd::AsFd as _, path::Path};
 
 use actors::port::{FileError, PortFuture, PrefixHash, ResumePoint};
 use data_encoding::HEXLOWER;
 
 use super::{Destination, LocalFiles, whole::Whole};
-use crate::files::disk::Lane;
+use crate::files::{disk::Lane, part::key_of};
 
 /// What is there of a file that is about to be fetched.
 #[derive(Clone, Debug)]
@@ -63,7 +63,15 @@ impl LocalFiles {
         let (pool, records) = (self.tools.pool.clone(), self.tools.records.clone());
         let found = pool.run(Lane::Prompt, move || {
             let Destination { root, below } = destination;
-            let record = records.load(&super::record_path(&root.canonicalize().ok()?, &below, &remote))?;
+            let root = root.canonicalize().ok()?;
+            let key = key_of(File::open(&root).ok()?.as_fd(), &below).ok()?;
+            Some((key, super::record_path(&root, &below, &remote)))
+        });
+        let (key, path) = found.await.ok().flatten()?;
+        // The session whose link was lost may be writing down how far it came.
+        self.tools.locks.settled(&key).await;
+        let found = pool.run(Lane::Prompt, move || {
+            let record = records.load(&path)?;
             let hash: [u8; 32] = HEXLOWER.decode(record.verified_hash.as_bytes()).ok()?.try_into().ok()?;
             (record.verified_bytes > 0).then_some(ResumePoint { offset: record.verified_bytes, hash: PrefixHash(hash) })
         });

@@ -45,6 +45,35 @@ fn a_part_is_continued_for_the_same_remote_file_only() {
     });
 }
 
+/// The record was read while the session before wrote it down; the part was at another place then, and the file fetched anew.
+#[test]
+fn a_part_whose_session_just_ended_is_as_long_as_its_last_record_says() {
+    let root = tempfile::tempdir().unwrap();
+    let files = files(root.path());
+    let (data, path) = (noise(3 * MIB), root.path().join("here"));
+    block_on(async {
+        let (sink, _) = files.write(&path, "data/x", meta(&data), Already::Nothing).await.unwrap();
+        sink.start(0).await.unwrap();
+        pour(&sink, &data, 0, 2 * MIB + 100).await.unwrap();
+        let (busy, rest) = std::sync::mpsc::channel::<()>();
+        let rest = Arc::new(std::sync::Mutex::new(rest));
+        // The disk is so slow that the record waits.
+        for _ in 0..64 {
+            let rest = rest.clone();
+            let job = move || assert!(rest.lock().unwrap().recv().is_err());
+            let _ = files.tools.pool.detach(Lane::Patient, job);
+        }
+        drop(sink);
+        let looking = tokio::spawn(files.already(&path, "data/x"));
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        assert!(!looking.is_finished());
+        drop(busy);
+        let asked = looking.await.unwrap().resume_point().unwrap();
+        let (_, resume) = files.write(&path, "data/x", meta(&data), Already::Part(asked)).await.unwrap();
+        assert_eq!((asked.offset, resume.unwrap().offset), (2 * MIB as u64, 2 * MIB as u64));
+    });
+}
+
 #[test]
 fn a_name_from_the_other_side_stays_beneath() {
     let root = tempfile::tempdir().unwrap();
