@@ -7,8 +7,10 @@ use tokio::time::{Instant, sleep};
 
 /// How often the clock is looked at.
 const STEP: Duration = Duration::from_millis(250);
-/// A stop counts as this much, however long it was.
-const STOP_MAX: Duration = Duration::from_millis(500);
+/// Who rested for longer was stopped.
+const REST_MAX: Duration = Duration::from_millis(500);
+/// Who ran for less than this much below a limit, and was given up all the same, was given up by the clock of the machine.
+const BRIEFLY: Duration = Duration::from_secs(1);
 
 /// The time is over.
 #[derive(Debug)]
@@ -46,11 +48,18 @@ pub(super) async fn pause(limit: Duration) {
     }
 }
 
-/// Sleeps for a step; how long this process ran meanwhile.
+/// Sleeps for a step; how long this process ran meanwhile. With a stop less than the step, so that another follows: what came
+/// meanwhile is read before the time is over.
 async fn rest(step: Duration) -> Duration {
     let began = Instant::now();
     sleep(step).await;
-    began.elapsed().min(STOP_MAX)
+    let took = began.elapsed();
+    if took > REST_MAX { step / 2 } else { took }
+}
+
+/// Whether somebody who ran for so long listened for `limit`.
+pub(super) fn has_listened(ran: Duration, limit: Duration) -> bool {
+    ran + BRIEFLY >= limit
 }
 
 #[cfg(test)]
@@ -87,5 +96,20 @@ mod tests {
         sleep(STEP / 2).await;
         thread::sleep(STOP);
         assert!(waiting.await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_is_stopped_just_before_the_end_listens_for_a_moment_more() {
+        let waiting = tokio::spawn(timeout(STEP, sleep(STEP + STEP / 4)));
+        sleep(STEP / 2).await;
+        thread::sleep(STOP);
+        assert!(waiting.await.unwrap().is_ok());
+        let began = Instant::now();
+        let waiting = tokio::spawn(timeout(STEP, pending::<()>()));
+        sleep(STEP / 2).await;
+        thread::sleep(STOP);
+        let stopped_until = began.elapsed();
+        assert!(waiting.await.unwrap().is_err());
+        assert!(began.elapsed() >= stopped_until + STEP / 3, "{:?}", began.elapsed());
     }
 }

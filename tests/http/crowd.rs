@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     stage::{Wire, node},
-    support::{Server, wait_until},
+    support::{Server, turn::alone, wait_until},
 };
 
 const CONNECTIONS: usize = 10_000;
@@ -47,6 +47,7 @@ fn receive(wires: &[Wire], time: Duration) -> Vec<u64> {
 
 #[test]
 fn ten_thousand_connections_share_a_total_evenly_and_control_is_answered() {
+    alone();
     let open_files = host::raise_descriptor_limit().unwrap();
     if open_files < CONNECTIONS as u64 + 500 {
         eprintln!("the limit on open files is {open_files}: this test says nothing");

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::{
     stage::{Wire, node},
-    support::{Said as _, Server, wait_until},
+    support::{Said as _, Server, turn::alone, wait_until},
 };
 
 /// Short rounds, so that the tests are short.
@@ -84,6 +84,7 @@ fn find<'a>(list: &'a Value, key: &str, value: &str) -> Option<&'a Value> {
 
 #[test]
 fn two_addresses_share_evenly_though_one_opens_eight_connections() {
+    alone();
     let server = endless(&["--upload-limit", "4MB/s"]);
     let many = Fetcher::start(&server, [127, 0, 0, 1], 8);
     let one = Fetcher::start(&server, [127, 0, 0, 2], 1);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     stage::{Wire, curl, has, node, url},
-    support::{Said as _, Server, evenkeel, wait_until},
+    support::{Said as _, Server, evenkeel, turn::alone, wait_until},
 };
 
 /// Short rounds, so that the tests are short.
@@ -92,6 +92,7 @@ fn a_signed_cap_holds_and_is_explained() {
 /// The first piece of each was drawn on credit, and the debt ended with it: 1.5 MB/s at a cap of 10 KB/s.
 #[test]
 fn a_signed_cap_holds_for_small_things_one_after_the_other() {
+    alone();
     let node = Signed::start(&[]);
     let address = node.sign("endless.bin", &["--cap", "10KB/s"]);
     let mut wire = Wire::to(&node.server);

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{
     stage::{Wire, curl, has, node, run, url},
-    support::{Said as _, Server, assert_same, noise, wait_until},
+    support::{Said as _, Server, assert_same, noise, turn::alone, wait_until},
 };
 
 /// A node with a small tree of files, some of odd names.
@@ -146,6 +146,7 @@ fn aria2_fetches_one_file_over_sixteen_connections_and_the_cap_of_its_address_ho
     if !has("aria2c") {
         return;
     }
+    alone();
     let quick = "[allocation]\ninterval = \"500ms\"\nearly = \"100ms\"\n";
     let server = node(&format!("{quick}[[peer]]\nid = \"http:127.0.0.1\"\nupload_cap = \"4MB/s\"\n"), &[]);
     noise(&server.share().join("large.bin"), BYTES, 9);

@@ -27,7 +27,7 @@ use wire::DataLinks;
 use crate::{
     nat::{Line, Nat, Way},
     path::node_behind,
-    support::{Server, assert_same, noise},
+    support::{Server, assert_same, noise, turn::alone},
 };
 
 /// Long against what a busy machine adds to a turn, so that a flight is told from the next.
@@ -189,6 +189,7 @@ fn in_round_trips(took: Duration) -> f64 {
 
 #[test]
 fn a_get_on_return_takes_one_datagram_each_way_and_then_its_data() {
+    alone();
     let scene = Scene::open();
     actix_rt::System::new().block_on(async {
         let client = scene.client();
@@ -229,6 +230,7 @@ fn a_get_on_return_takes_one_datagram_each_way_and_then_its_data() {
 /// The node's bytes come over a stream that it opens itself, once the token is there.
 #[test]
 fn a_get_on_return_over_a_link_that_carries_down_alone_takes_no_more() {
+    alone();
     let scene = Scene::open();
     actix_rt::System::new().block_on(async {
         let client = scene.client_with(DataLinks { both: 0, down: 1, up: 0 });
@@ -248,6 +250,7 @@ fn a_get_on_return_over_a_link_that_carries_down_alone_takes_no_more() {
 
 #[test]
 fn a_listing_on_return_takes_one_round_trip() {
+    alone();
     let scene = Scene::open();
     actix_rt::System::new().block_on(async {
         let client = scene.client();
@@ -268,6 +271,7 @@ fn a_listing_on_return_takes_one_round_trip() {
 /// Whatever the first page says, the command says it.
 #[test]
 fn a_listing_that_fails_with_its_first_page_says_why() {
+    alone();
     let scene = Scene::open();
     actix_rt::System::new().block_on(async {
         let client = scene.client();

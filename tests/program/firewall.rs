@@ -85,6 +85,7 @@ fn who_was_stopped_while_he_dialled_data_has_heard_no_silence() {
     client.signal(Signal::CONT);
     let (code, words) = client.wait(60);
     assert_eq!(code, 0, "{words}");
+    assert!(!words.contains("firewall"), "{words}");
     assert_same(server.share().join("a.bin"), &out);
 }
 

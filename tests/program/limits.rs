@@ -12,7 +12,7 @@ use std::{
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{Client, Said, Server, transport, wait_until};
+use crate::support::{Client, Said, Server, transport, turn::alone, wait_until};
 
 /// Short rounds, so that the tests are short.
 const QUICK: &str = "[allocation]\ninterval = \"500ms\"\nearly = \"100ms\"\n";
@@ -111,6 +111,7 @@ fn a_total_changed_live_is_in_force() {
 
 #[test]
 fn a_peer_s_cap_and_weight_hold_on_a_running_transfer() {
+    alone();
     let server = node("", &["--upload-limit", "2MB/s"]);
     let (_one, _two) = (getter(&server, "one", &[]), getter(&server, "two", &[]));
     let (one, two) = (id_of(&server, "one"), id_of(&server, "two"));

@@ -48,11 +48,12 @@ pub fn evenkeel_in<S: AsRef<str>>(directory: &Path, args: &[S]) -> Output {
     command.current_dir(directory).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let (stdout, stderr) = (gather(child.stdout.take().unwrap()), gather(child.stderr.take().unwrap()));
-    let status = end_of(&mut child, COMMAND_SECONDS_MAX).unwrap_or_else(|| {
+    let Some(status) = end_of(&mut child, COMMAND_SECONDS_MAX) else {
         child.kill().unwrap();
         child.wait().unwrap();
-        panic!("still running after {COMMAND_SECONDS_MAX} s: {command:?}");
-    });
+        let words = String::from_utf8_lossy(&stderr.join().unwrap()).into_owned();
+        panic!("still running after {COMMAND_SECONDS_MAX} s: {command:?}\n{words}");
+    };
     Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
 }
 

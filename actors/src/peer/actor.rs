@@ -41,6 +41,8 @@ const CONTROL_LANE: usize = 64;
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// The longest that an actor sleeps between looks at its session's timers.
 const TIMER_MAX: Duration = Duration::from_secs(15);
+/// Who looks so late was stopped, and listens as long first: nobody was silent towards him meanwhile.
+const STOOD_STILL: Duration = Duration::from_millis(500);
 
 /// Peers that break the protocol are counted; what they did is logged once per interval.
 static VIOLATIONS: LogGate = LogGate::new(LOG_INTERVAL);
@@ -453,11 +455,17 @@ impl PeerActor {
         let due = self.session.poll_timeout().map_or(TIMER_MAX, |at| at.saturating_since(now));
         // Deadlines only move away while the peer is alive: waking at the old one and looking again is enough.
         let wait = due.clamp(Duration::from_millis(1), TIMER_MAX);
-        ctx.run_later(wait, |actor, ctx| {
-            actor.session.handle_timeout(actor.worker.now());
-            actor.after_turn(ctx);
-            actor.arm_timer(ctx);
+        let due = now + wait;
+        ctx.run_later(wait, move |actor, ctx| match actor.worker.now().saturating_since(due) {
+            late if late > STOOD_STILL => drop(ctx.run_later(STOOD_STILL, Self::look_at_deadlines)),
+            _ => actor.look_at_deadlines(ctx),
         });
+    }
+
+    fn look_at_deadlines(&mut self, ctx: &mut Context<Self>) {
+        self.session.handle_timeout(self.worker.now());
+        self.after_turn(ctx);
+        self.arm_timer(ctx);
     }
 }
 

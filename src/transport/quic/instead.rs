@@ -3,7 +3,8 @@
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use actors::port::{ControlLink, LinkError, PortFuture};
-use tokio::time::timeout;
+
+use super::super::awake;
 
 /// How long a node has for an answer over QUIC that does not answer the other way either: a first datagram that is lost is sent
 /// again after a second.
@@ -33,7 +34,7 @@ impl Instead {
         link: impl FnOnce(ControlLink) -> T,
     ) -> Result<T, LinkError> {
         let mut answered = pin!(answered);
-        match timeout(self.silence, &mut answered).await {
+        match awake::timeout(self.silence, &mut answered).await {
             Ok(answer) if is_final(&answer) => return answer,
             Ok(_) => return (self.dial)().await.map(link),
             Err(_) => {}
@@ -46,7 +47,7 @@ impl Instead {
                 dialled => return dialled.map(link),
             },
         };
-        match timeout(AFTER_LOSS, answered).await {
+        match awake::timeout(AFTER_LOSS, answered).await {
             Ok(answer) if is_final(&answer) => answer,
             _ => Err(refused),
         }

@@ -19,10 +19,6 @@ use super::{
     NOTHING_LISTENS, Target, advise, is_silence, no_socket, now,
 };
 
-/// QUIC gives up by the clock of the machine: who was stopped for longer than this while it dialled has heard too little to say
-/// that nobody answers.
-const BRIEFLY: Duration = Duration::from_secs(1);
-
 impl Target {
     /// A link where data can go no other way. Whether the node's ports for data let QUIC through is known once one came; if the first
     /// does not, none will, and dialling the node again helps nobody.
@@ -35,11 +31,8 @@ impl Target {
                 () = refused(address) => Err(self.data_unheard(address)),
             }
         };
-        let (dialled, ran) = awake::timed(dialled).await;
-        let listened = ran + BRIEFLY >= Duration::from_millis(self.config.handshake_ms);
-        let judged = |kind| kind == NOTHING_LISTENS || is_silence(kind) && listened;
-        match dialled.map_err(advise) {
-            Err(LinkError::Lost(error)) if judged(error.kind()) && !self.node.has_data_come() => {
+        match dialled.await.map_err(advise) {
+            Err(LinkError::Lost(error)) if is_silence(error.kind()) && !self.node.has_data_come() => {
                 Err(LinkError::Local(error.to_string()))
             }
             dialled => dialled,
@@ -88,12 +81,17 @@ impl Target {
         address: SocketAddr,
     ) -> Result<(Connection, Streams), LinkError> {
         let limit_ms = self.config.handshake_ms;
-        let shown = awake::timeout(Duration::from_millis(limit_ms), self.show(connecting, preface, control)).await;
-        match shown {
-            // QUIC itself gives up after about as long.
-            Err(awake::Elapsed) => {}
-            Ok(Err(LinkError::Lost(error))) if error.kind() == io::ErrorKind::TimedOut => {}
-            Ok(shown) => return shown,
+        let limit = Duration::from_millis(limit_ms);
+        match awake::timed(awake::timeout(limit, self.show(connecting, preface, control))).await {
+            // QUIC itself gives up after about as long, by the clock of the machine.
+            (Ok(Err(LinkError::Lost(error))), ran) if error.kind() == io::ErrorKind::TimedOut => {
+                if !awake::has_listened(ran, limit) {
+                    let words = "this program stood still while it dialled a data link";
+                    return Err(LinkError::Lost(io::Error::new(io::ErrorKind::Interrupted, words)));
+                }
+            }
+            (Err(awake::Elapsed), _) => {}
+            (Ok(shown), _) => return shown,
         }
         let what = format!("did not within {} s", limit_ms as f64 / 1e3);
         Err(self.without_data(io::ErrorKind::TimedOut, address, &what))
