@@ -113,6 +113,10 @@ impl Dialer for TcpDialer {
 
 impl Target {
     async fn control(&self) -> Result<ControlLink, LinkError> {
+        awake::once_more(|| self.meet(), |error| matches!(error, LinkError::Lost(_))).await
+    }
+
+    async fn meet(&self) -> Result<ControlLink, LinkError> {
         let (stream, address) = self.connect(None).await?;
         self.config.socket.apply_control(&stream);
         let shaken = self.shake(&self.control_tls, "", stream);

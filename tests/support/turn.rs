@@ -29,7 +29,8 @@ pub fn alone() {
     });
 }
 
-/// Waits until no test runs that is to be alone. What a test's own threads start goes with its turn: only a test's has a name.
+/// Waits until no test runs that is to be alone. What a test's own threads start goes with its turn: only a test's has a name (give none to
+/// others, which would wait behind whoever waits for their test).
 pub(super) fn beside() {
     if thread::current().name().is_some() {
         MINE.with_borrow_mut(|mine| {

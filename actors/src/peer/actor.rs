@@ -41,8 +41,10 @@ const CONTROL_LANE: usize = 64;
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// The longest that an actor sleeps between looks at its session's timers.
 const TIMER_MAX: Duration = Duration::from_secs(15);
-/// Who looks so late was stopped, and listens as long first: nobody was silent towards him meanwhile.
-const STOOD_STILL: Duration = Duration::from_millis(500);
+/// Who looks so late was stopped, and listens first: nobody was silent towards him meanwhile.
+const LATE: Duration = Duration::from_millis(50);
+/// For so long.
+const LISTENING: Duration = Duration::from_millis(500);
 
 /// Peers that break the protocol are counted; what they did is logged once per interval.
 static VIOLATIONS: LogGate = LogGate::new(LOG_INTERVAL);
@@ -457,7 +459,7 @@ impl PeerActor {
         let wait = due.clamp(Duration::from_millis(1), TIMER_MAX);
         let due = now + wait;
         ctx.run_later(wait, move |actor, ctx| match actor.worker.now().saturating_since(due) {
-            late if late > STOOD_STILL => drop(ctx.run_later(STOOD_STILL, Self::look_at_deadlines)),
+            late if late > LATE => drop(ctx.run_later(LISTENING, Self::look_at_deadlines)),
             _ => actor.look_at_deadlines(ctx),
         });
     }

@@ -144,6 +144,12 @@ fn advise(error: LinkError) -> LinkError {
     }
 }
 
+/// Either end waited for the other in vain.
+fn is_given_up(error: &LinkError) -> bool {
+    use io::ErrorKind::{ConnectionAborted, TimedOut};
+    matches!(error, LinkError::Lost(error) if matches!(error.kind(), TimedOut | ConnectionAborted))
+}
+
 /// Nobody answers, or a host says that nobody will.
 fn is_silence(kind: io::ErrorKind) -> bool {
     matches!(kind, io::ErrorKind::TimedOut | NOTHING_LISTENS)
@@ -152,17 +158,15 @@ fn is_silence(kind: io::ErrorKind) -> bool {
 impl Target {
     /// A whole handshake, then the link.
     async fn first_contact(self: Arc<Self>) -> Result<ControlLink, LinkError> {
-        let connect = || self.in_time(async { self.connect_any(self.addresses().await?).await });
-        let (mut connected, ran) = awake::timed(connect()).await;
-        let listened = awake::has_listened(ran, Duration::from_millis(self.config.handshake_ms));
-        if !listened && matches!(&connected, Err(LinkError::Lost(error)) if error.kind() == io::ErrorKind::TimedOut) {
-            // QUIC gave up by the clock of the machine, and this program stood still.
-            connected = connect().await;
-        }
-        let (connection, address) = connected.inspect_err(|error| self.note_silence(error))?;
-        let peer = self.meet(&connection, address)?;
-        let streams = connection.open_bi().await.map_err(|error| self.unconnected(&error))?;
-        Ok(self.link(connection, streams, Remote { peer, address, transport: Transport::Quic }))
+        let meet = || async {
+            let (connection, address) = self.connect_any(self.addresses().await?).await?;
+            let peer = self.meet(&connection, address)?;
+            let streams = connection.open_bi().await.map_err(|error| self.unconnected(&error))?;
+            Ok((connection, streams, Remote { peer, address, transport: Transport::Quic }))
+        };
+        let met = self.in_time(meet).await.inspect_err(|error| self.note_silence(error));
+        let (connection, streams, remote) = met?;
+        Ok(self.link(connection, streams, remote))
     }
 
     /// A link that opens with its first message, in one datagram with the handshake.
@@ -223,17 +227,25 @@ impl Target {
 
     /// `answered`, unless there is another way and nobody answers from `address`.
     async fn unless_silent(
-        &self,
+        self: &Arc<Self>,
         address: SocketAddr,
         answered: impl Future<Output = Outcome>,
         instead: Option<Instead>,
     ) -> Outcome {
         let Some(instead) = instead else {
-            let outcome = tokio::select! {
-                biased;
-                outcome = answered => outcome,
-                () = refused(address) => Outcome::Failed(self.unheard(address)),
-                () = awake::pause(Duration::from_millis(self.config.handshake_ms)) => Outcome::Failed(self.silent()),
+            let heard = async {
+                tokio::select! {
+                    biased;
+                    outcome = answered => outcome,
+                    () = refused(address) => Outcome::Failed(self.unheard(address)),
+                    () = awake::pause(Duration::from_millis(self.config.handshake_ms)) => Outcome::Failed(self.silent()),
+                }
+            };
+            let outcome = match awake::watched(heard).await {
+                (Outcome::Failed(error), true) if is_given_up(&error) => {
+                    Arc::clone(self).first_contact().await.map_or_else(Outcome::Failed, Outcome::Instead)
+                }
+                (outcome, _) => outcome,
             };
             return match outcome {
                 Outcome::Failed(error) => {
@@ -348,9 +360,11 @@ impl Target {
         Ok(found.map_err(|error| unresolved(&self.endpoint, error))?.map(destination).collect())
     }
 
-    async fn in_time<T>(&self, step: impl Future<Output = Result<T, LinkError>>) -> Result<T, LinkError> {
+    /// What `dial` comes to in the time of a handshake; who stood still meanwhile dials once more.
+    async fn in_time<T, F: Future<Output = Result<T, LinkError>>>(&self, dial: impl Fn() -> F) -> Result<T, LinkError> {
         let limit = Duration::from_millis(self.config.handshake_ms);
-        awake::timeout(limit, step).await.unwrap_or_else(|_| Err(self.silent()))
+        let dial = || async { awake::timeout(limit, dial()).await.unwrap_or_else(|_| Err(self.silent())) };
+        awake::once_more(dial, is_given_up).await
     }
 
     fn silent(&self) -> LinkError {

@@ -1,6 +1,6 @@
 //! Dialling a data link: at the port that the node's welcome names, and only for the node that answered at its port for control.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use actors::port::{DataLink, DataOffer, LinkError};
 use quinn::{Connecting, Connection, ConnectionError, RecvStream, SendStream};
@@ -9,7 +9,7 @@ use wire::{DataPreface, PeerId, Ways};
 
 use super::{
     super::{
-        super::{awake, destination::destination, dialer::two_servers},
+        super::{destination::destination, dialer::two_servers},
         SERVER_NAME,
         arrival::data_link,
         halves::{Receiving, Streams},
@@ -61,40 +61,25 @@ impl Target {
             let not_sent = self.config.socket.not_sent_low_water_bytes;
             return super::super::joined::dial(joined, address, peer, offer.token, not_sent).await;
         }
-        let socket = self.client.data(address).map_err(no_socket)?;
         let DataOffer { token, ways, .. } = offer;
-        let connecting = socket.connect_with(self.node.data_config(ways), address, SERVER_NAME);
-        let connecting = connecting.map_err(|error| self.unstarted(&error))?;
-        let (connection, streams) = self.show_in_time(connecting, DataPreface { token, ways }, peer, address).await?;
+        let dial = || async {
+            let socket = self.client.data(address).map_err(no_socket)?;
+            let connecting = socket.connect_with(self.node.data_config(ways), address, SERVER_NAME);
+            let connecting = connecting.map_err(|error| self.unstarted(&error))?;
+            self.show(connecting, DataPreface { token, ways }, peer).await
+        };
+        let (connection, streams) = self.in_time(dial).await.map_err(|error| match error {
+            LinkError::Lost(error) if error.kind() == io::ErrorKind::TimedOut => {
+                let what = format!("did not within {} s", self.config.handshake_ms as f64 / 1e3);
+                self.without_data(io::ErrorKind::TimedOut, address, &what)
+            }
+            error => error,
+        })?;
         self.node.note_data_came();
         let guard: Box<dyn Send> = Box::new(self.client.count_link());
         let not_sent = self.config.socket.not_sent_low_water_bytes;
         let streams = Streams { nudge: Some(Nudge::new(Arc::clone(&self.node.silence))), ..streams };
         Ok(data_link(connection, ways, streams, address, peer, Some(guard), not_sent))
-    }
-
-    async fn show_in_time(
-        &self,
-        connecting: Connecting,
-        preface: DataPreface,
-        control: PeerId,
-        address: SocketAddr,
-    ) -> Result<(Connection, Streams), LinkError> {
-        let limit_ms = self.config.handshake_ms;
-        let limit = Duration::from_millis(limit_ms);
-        match awake::timed(awake::timeout(limit, self.show(connecting, preface, control))).await {
-            // QUIC itself gives up after about as long, by the clock of the machine.
-            (Ok(Err(LinkError::Lost(error))), ran) if error.kind() == io::ErrorKind::TimedOut => {
-                if !awake::has_listened(ran, limit) {
-                    let words = "this program stood still while it dialled a data link";
-                    return Err(LinkError::Lost(io::Error::new(io::ErrorKind::Interrupted, words)));
-                }
-            }
-            (Err(awake::Elapsed), _) => {}
-            (Ok(shown), _) => return shown,
-        }
-        let what = format!("did not within {} s", limit_ms as f64 / 1e3);
-        Err(self.without_data(io::ErrorKind::TimedOut, address, &what))
     }
 
     /// The node's host says that nothing listens at its port for data, or a firewall says so in its place.

@@ -2,6 +2,7 @@
 
 mod early;
 mod firewall;
+mod holding;
 mod hostile;
 mod relay;
 mod rounds;
