@@ -19,6 +19,18 @@ const ID_BYTES: usize = 8;
 /// A long header's first byte and version, before the length of its id (RFC 8999).
 const LONG_BYTES: usize = 5;
 
+/// Types of long headers (RFC 9000, 17.2).
+const INITIAL: u8 = 0x00;
+const HANDSHAKE: u8 = 0x20;
+const RETRY: u8 = 0x30;
+/// The smallest datagram that begins a handshake (14.1).
+const FIRST_BYTES: usize = 1200;
+
+/// Whether a handshake may begin to an id of such a length (7.2, 17.2).
+fn is_first_id(id: &[u8]) -> bool {
+    (8..=20).contains(&id.len())
+}
+
 /// One socket's look at them.
 pub(super) struct Strays {
     key: u64,
@@ -55,22 +67,29 @@ impl Strays {
     }
 
     fn fault(&self, datagram: &[u8]) -> Option<LinkFault> {
-        let is_ours = |id: Option<&[u8]>| id.is_some_and(|id| self.ids.validate(&ConnectionId::new(id)).is_ok());
+        // Of no other length: an id's type takes none that is longer, and its check none that is much shorter.
+        let is_ours = |id: Option<&[u8]>| {
+            id.is_some_and(|id| id.len() == ID_BYTES && self.ids.validate(&ConnectionId::new(id)).is_ok())
+        };
         let first = *datagram.first()?;
         if first & 0x80 == 0 {
             return (!is_ours(datagram.get(1..=ID_BYTES))).then_some(LinkFault::Stray);
         }
         let Some((head, rest)) = datagram.split_at_checked(LONG_BYTES) else { return Some(LinkFault::Stray) };
-        match u32::from_be_bytes([head[1], head[2], head[3], head[4]]) {
+        let id = rest.split_first().and_then(|(len, rest)| rest.get(..usize::from(*len)));
+        let is_stray = match u32::from_be_bytes([head[1], head[2], head[3], head[4]]) {
             // An answer to a version that was never asked for.
-            0 => Some(LinkFault::Stray),
-            version if !DEFAULT_SUPPORTED_VERSIONS.contains(&version) => Some(LinkFault::Version),
-            // A handshake that goes on says our id; one that begins says anything (RFC 9000, 17.2).
-            _ if first & 0x30 == 0x20 => {
-                let id = rest.split_first().filter(|(len, _)| usize::from(**len) == ID_BYTES);
-                (!is_ours(id.and_then(|(_, rest)| rest.get(..ID_BYTES)))).then_some(LinkFault::Stray)
-            }
-            _ => None,
-        }
+            0 => true,
+            version if !DEFAULT_SUPPORTED_VERSIONS.contains(&version) => return Some(LinkFault::Version),
+            _ => match first & 0x30 {
+                INITIAL => !is_ours(id) && (datagram.len() < FIRST_BYTES || !id.is_some_and(is_first_id)),
+                HANDSHAKE => !is_ours(id),
+                // What a node says, and nobody says to one.
+                RETRY => true,
+                // Early data goes to the id that its handshake begins with.
+                _ => false,
+            },
+        };
+        is_stray.then_some(LinkFault::Stray)
     }
 }

@@ -79,6 +79,7 @@ async fn garbage_and_giants_are_dropped_and_counted() {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let a_handshake = [0xe0, 0, 0, 0, 1, 8];
     let an_answer = [0xc0, 0, 0, 0, 0, 8];
+    let first = |id_bytes| [0xc0, 0, 0, 0, 1, id_bytes];
     for address in [stage.address, stage.data_address(0), stage.data_address(1)] {
         for (begin, len, fault) in [
             (&[0x40][..], 1, LinkFault::Stray),
@@ -88,6 +89,12 @@ async fn garbage_and_giants_are_dropped_and_counted() {
             (&a_handshake, 1200, LinkFault::Stray),
             (&a_handshake, 6, LinkFault::Stray),
             (&an_answer, 1200, LinkFault::Stray),
+            (&first(8), 1199, LinkFault::Stray),
+            (&first(7), 1200, LinkFault::Stray),
+            (&first(0), 1200, LinkFault::Stray),
+            (&first(21), 1200, LinkFault::Stray),
+            (&first(255), 1200, LinkFault::Stray),
+            (&[0xf0, 0, 0, 0, 1, 8], 1200, LinkFault::Stray),
             (&[0xc0], 60_000, LinkFault::Version),
             (&[0xff], 1200, LinkFault::Version),
         ] {
