@@ -182,9 +182,11 @@ async fn first_stream(connection: &Connection) -> Result<(SendStream, RecvStream
     connection.accept_bi().await.map_err(|error| ended(&error))
 }
 
-/// The stream with which the peer begins a data link: a bidirectional one carries both ways.
+/// The stream with which the peer begins a data link: a bidirectional one carries both ways, and where both kinds have come, it is
+/// the link's; the other is found to be one too many when the link is read.
 async fn first_data_stream(connection: &Connection) -> Result<(Option<SendStream>, RecvStream), Ended> {
     let opened = tokio::select! {
+        biased;
         opened = connection.accept_bi() => opened.map(|(sending, receiving)| (Some(sending), receiving)),
         opened = connection.accept_uni() => opened.map(|receiving| (None, receiving)),
     };

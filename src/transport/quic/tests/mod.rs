@@ -8,5 +8,6 @@ mod relay;
 mod rounds;
 mod shaping;
 mod sockets;
+mod streams;
 mod tuning;
 mod unproven;
