@@ -4,13 +4,13 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use actors::port::{LinkError, LinkFault};
 use bytes::BytesMut;
-use quinn::{ConnectionError, Dir, Endpoint};
+use quinn::{ConnectionError, Endpoint};
 use rustls::pki_types::CertificateDer;
 use tokio::{
     net::UdpSocket,
     time::{sleep, timeout},
 };
-use wire::{DataHeader, DataPreface, Violation, Ways, encode_message};
+use wire::{Ways, encode_message};
 
 use super::{
     super::{CLOSED, CLOSED_TOKEN, QuicConfig, SERVER_NAME, client::KnownNode, tickets::Tickets},
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::transport::{
     ListenConfig, QuicClient,
-    tests::stage::{Over, Stage, credentials, ping, receive, receive_chunk, receive_header, token},
+    tests::stage::{Over, Stage, credentials, ping, receive, receive_header, token},
     tls,
 };
 

@@ -13,7 +13,7 @@ use tokio::{
     net::UdpSocket,
     sync::{mpsc, watch},
     task::JoinHandle,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 /// Datagrams on their way: far more than any test has.
@@ -81,6 +81,17 @@ impl Relay {
     /// What came by so far.
     pub(super) fn seen(&self) -> Vec<Seen> {
         self.book.seen.lock().unwrap().clone()
+    }
+
+    /// Waits until nothing has come that way for so long.
+    pub(super) async fn quiet(&self, way: Way, wanted: Duration) {
+        loop {
+            let last = self.book.seen.lock().unwrap().iter().rev().find(|seen| seen.way == way).map(|seen| seen.at);
+            match last.map(|at| wanted.saturating_sub(at.elapsed())) {
+                None | Some(Duration::ZERO) => return,
+                Some(left) => sleep(left).await,
+            }
+        }
     }
 
     /// Forgets it.
