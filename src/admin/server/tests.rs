@@ -1,7 +1,7 @@
 //! The API over real HTTP, with a console that remembers what it was told.
 
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::TcpStream,
     sync::Mutex,
 };
@@ -146,7 +146,13 @@ impl Api {
         let _ = stream.write_all(request);
         let mut answer = Vec::new();
         let mut piece = [0; 4096];
-        while let Ok(read @ 1..) = stream.read(&mut piece) {
+        loop {
+            let read = match stream.read(&mut piece) {
+                // A process that was stopped and goes on.
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Ok(0) | Err(_) => break,
+                Ok(read) => read,
+            };
             answer.extend_from_slice(&piece[..read]);
             if answer.windows(4).any(|window| window == b"\r\n\r\n") {
                 break;
