@@ -1,16 +1,14 @@
 //! The stage of a hostile scene: a node, and a neighbour whose transfer must not notice anything.
 
-use std::{
-    fs,
-    path::PathBuf,
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use wire::FailureCode;
 
-use crate::support::{Client, Server, assert_same, noise, transport, wait_until};
+use crate::support::{
+    Client, Server, assert_same, noise,
+    steady::{self, Moment},
+    transport, wait_until,
+};
 
 /// What the neighbour gets, or puts: more than it moves during any scene at [`LIMIT`].
 const NEIGHBOUR_BYTES: usize = 48 << 20;
@@ -48,7 +46,7 @@ pub(crate) struct Neighbour<'a> {
     target: PathBuf,
     direction: &'static str,
     share: f64,
-    since: Instant,
+    since: Moment,
     bytes_then: u64,
 }
 
@@ -70,9 +68,9 @@ impl<'a> Neighbour<'a> {
 
     fn started(server: &'a Server, client: Client, source: PathBuf, target: PathBuf, direction: &'static str) -> Self {
         let mut this =
-            Self { server, client, source, target, direction, share: 1.0, since: Instant::now(), bytes_then: 0 };
+            Self { server, client, source, target, direction, share: 1.0, since: Moment::now(), bytes_then: 0 };
         wait_until("the neighbour's transfer runs", 30, || this.bytes() > 200_000);
-        (this.since, this.bytes_then) = (Instant::now(), this.bytes());
+        (this.since, this.bytes_then) = (Moment::now(), this.bytes());
         this
     }
 
@@ -93,7 +91,7 @@ impl<'a> Neighbour<'a> {
     pub(crate) fn was_undisturbed(self) {
         // What is in hand when one looks must not decide.
         if let Some(missing) = Duration::from_secs(3).checked_sub(self.since.elapsed()) {
-            thread::sleep(missing);
+            steady::sleep(missing);
         }
         let (bytes, seconds) = (self.bytes() - self.bytes_then, self.since.elapsed().as_secs_f64());
         let due = LIMIT as f64 * self.share * seconds;

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     stage::{Wire, node},
-    support::{Server, turn::alone, wait_until},
+    support::{Server, steady::steadily, turn::alone, wait_until},
 };
 
 const CONNECTIONS: usize = 10_000;
@@ -93,71 +93,78 @@ fn look(server: &Server, wires: &[Wire]) -> Look {
 
 #[test]
 fn ten_thousand_connections_share_a_total_evenly_and_control_is_answered() {
-    alone();
-    let open_files = host::raise_descriptor_limit().unwrap();
-    if open_files < CONNECTIONS as u64 + 500 {
-        eprintln!("the limit on open files is {open_files}: this test says nothing");
-        return;
-    }
-    let server = node("[sessions]\nmax = 8\n[limits]\nupload = \"20MB/s\"\n", &[]);
-    endless(&server);
-    let wires: Vec<Wire> = (0..CONNECTIONS)
-        .map(|index| {
-            let from = Ipv4Addr::new(127, 20, (index % ADDRESSES) as u8, 1);
-            let mut wire = Wire::from_address(&server, from.into());
-            wire.say("GET /share/endless.bin HTTP/1.1\r\nHost: h\r\n\r\n");
-            wire.stream().set_nonblocking(true).unwrap();
-            wire
-        })
-        .collect();
-    wait_until("all are served", 60, || {
-        receive(&wires, LOOK);
-        server.metric("evenkeel_transfers", &["direction=\"upload\""]) == CONNECTIONS as f64
+    steadily(|| {
+        alone();
+        let open_files = host::raise_descriptor_limit().unwrap();
+        if open_files < CONNECTIONS as u64 + 500 {
+            eprintln!("the limit on open files is {open_files}: this test says nothing");
+            return;
+        }
+        let server = node("[sessions]\nmax = 8\n[limits]\nupload = \"20MB/s\"\n", &[]);
+        endless(&server);
+        let wires: Vec<Wire> = (0..CONNECTIONS)
+            .map(|index| {
+                let from = Ipv4Addr::new(127, 20, (index % ADDRESSES) as u8, 1);
+                let mut wire = Wire::from_address(&server, from.into());
+                wire.say("GET /share/endless.bin HTTP/1.1\r\nHost: h\r\n\r\n");
+                wire.stream().set_nonblocking(true).unwrap();
+                wire
+            })
+            .collect();
+        wait_until("all are served", 60, || {
+            receive(&wires, LOOK);
+            server.metric("evenkeel_transfers", &["direction=\"upload\""]) == CONNECTIONS as f64
+        });
+        receive(&wires, SETTLING);
+        let mut looks = vec![look(&server, &wires)];
+        // A machine that stood still for a while moves one look, and not the median of three.
+        if !looks[0].is_as_wanted() {
+            looks.extend([look(&server, &wires), look(&server, &wires)]);
+        }
+        eprintln!("{looks:.3?}");
+        let median = |of: fn(&Look) -> f64| {
+            let mut values: Vec<f64> = looks.iter().map(of).collect();
+            values.sort_by(f64::total_cmp);
+            values[values.len() / 2]
+        };
+        let (rate, wait) = (median(|look| look.rate), median(|look| look.wait));
+        let (least, most) = (median(|look| look.least), median(|look| look.most));
+        assert!(
+            Look { rate, least, most, wait }.is_as_wanted(),
+            "{rate:.0} B/s, {least} to {most} of the mean, {wait} s"
+        );
+        assert_eq!(server.metric("evenkeel_http_connections", &[]), CONNECTIONS as f64, "nobody was given up");
     });
-    receive(&wires, SETTLING);
-    let mut looks = vec![look(&server, &wires)];
-    // A machine that stood still for a while moves one look, and not the median of three.
-    if !looks[0].is_as_wanted() {
-        looks.extend([look(&server, &wires), look(&server, &wires)]);
-    }
-    eprintln!("{looks:.3?}");
-    let median = |of: fn(&Look) -> f64| {
-        let mut values: Vec<f64> = looks.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
-    let (rate, wait) = (median(|look| look.rate), median(|look| look.wait));
-    let (least, most) = (median(|look| look.least), median(|look| look.most));
-    assert!(Look { rate, least, most, wait }.is_as_wanted(), "{rate:.0} B/s, {least} to {most} of the mean, {wait} s");
-    assert_eq!(server.metric("evenkeel_http_connections", &[]), CONNECTIONS as f64, "nobody was given up");
 }
 
 #[test]
 fn of_answers_that_are_not_taken_nothing_is_kept_in_memory() {
-    const DEAF: usize = 200;
-    let server = node("", &[]);
-    endless(&server);
-    let ask = |_| {
-        let mut wire = Wire::to(&server);
-        wire.say("GET /share/endless.bin HTTP/1.1\r\nHost: h\r\n\r\n");
-        wire
-    };
-    let full = || server.metric("evenkeel_payload_bytes_total", &["transport=\"http\""]);
-    let settled = || {
-        let mut before = -1.0;
-        wait_until("every socket is full", 30, || std::mem::replace(&mut before, full()) == before && before > 0.0);
-    };
-    // What the first ones make the node allocate once is nobody's.
-    let mut wires: Vec<Wire> = (0..10).map(ask).collect();
-    settled();
-    let before = server.memory_bytes();
-    wires.extend((0..DEAF).map(ask));
-    wait_until("all are served", 30, || {
-        server.metric("evenkeel_transfers", &["direction=\"upload\""]) == wires.len() as f64
+    steadily(|| {
+        const DEAF: usize = 200;
+        let server = node("", &[]);
+        endless(&server);
+        let ask = |_| {
+            let mut wire = Wire::to(&server);
+            wire.say("GET /share/endless.bin HTTP/1.1\r\nHost: h\r\n\r\n");
+            wire
+        };
+        let full = || server.metric("evenkeel_payload_bytes_total", &["transport=\"http\""]);
+        let settled = || {
+            let mut before = -1.0;
+            wait_until("every socket is full", 30, || std::mem::replace(&mut before, full()) == before && before > 0.0);
+        };
+        // What the first ones make the node allocate once is nobody's.
+        let mut wires: Vec<Wire> = (0..10).map(ask).collect();
+        settled();
+        let before = server.memory_bytes();
+        wires.extend((0..DEAF).map(ask));
+        wait_until("all are served", 30, || {
+            server.metric("evenkeel_transfers", &["direction=\"upload\""]) == wires.len() as f64
+        });
+        settled();
+        let each = server.memory_bytes().saturating_sub(before) / DEAF as u64;
+        eprintln!("{each} bytes for an answer that is not taken; sockets took {:.0} MB", full() / 1e6);
+        // What a piece left over when its socket was full, and the transfer's place in the tree: a file has 64 GiB.
+        assert!(each < 300 << 10, "{each} bytes for each");
     });
-    settled();
-    let each = server.memory_bytes().saturating_sub(before) / DEAF as u64;
-    eprintln!("{each} bytes for an answer that is not taken; sockets took {:.0} MB", full() / 1e6);
-    // What a piece left over when its socket was full, and the transfer's place in the tree: a file has 64 GiB.
-    assert!(each < 300 << 10, "{each} bytes for each");
 }

@@ -16,7 +16,12 @@ use serde_json::Value;
 
 use crate::{
     stage::{Wire, node},
-    support::{Said as _, Server, turn::alone, wait_until},
+    support::{
+        Said as _, Server,
+        steady::{self, Moment},
+        turn::alone,
+        wait_until,
+    },
 };
 
 /// Short rounds, so that the tests are short.
@@ -62,9 +67,9 @@ impl Fetcher {
 
 /// Bytes per second that arrive at each over `seconds`.
 fn rates<const N: usize>(fetchers: [&Fetcher; N], seconds: f64) -> [f64; N] {
-    let look = || (Instant::now(), fetchers.map(|fetcher| fetcher.received.load(Relaxed)));
+    let look = || (Moment::now(), fetchers.map(|fetcher| fetcher.received.load(Relaxed)));
     let (then, before) = look();
-    thread::sleep(Duration::from_secs_f64(seconds));
+    steady::sleep(Duration::from_secs_f64(seconds));
     let (now, after) = look();
     std::array::from_fn(|index| (after[index] - before[index]) as f64 / (now - then).as_secs_f64())
 }

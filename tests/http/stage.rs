@@ -4,7 +4,7 @@
 #![allow(dead_code)]
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{ErrorKind, Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpStream},
     process::{Command, Output},
     sync::{
@@ -139,7 +139,13 @@ impl Wire {
 
     fn read(&mut self) -> usize {
         let mut bytes = [0; 65_536];
-        let count = self.stream.read(&mut bytes).unwrap_or(0);
+        let count = loop {
+            match self.stream.read(&mut bytes) {
+                // A process that was stopped and goes on.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read.unwrap_or(0),
+            }
+        };
         self.heard.extend_from_slice(&bytes[..count]);
         count
     }

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     stage::{Done, Wire, node},
-    support::{Server, turn::alone, wait_until},
+    support::{Server, steady::steadily, turn::alone, wait_until},
     watch::{CONFIG, keeps_his_rate, keeps_his_rate_alone, neighbour, refused},
 };
 
@@ -111,57 +111,62 @@ const REASONS: &[&str] = &["header_timeout", "headers", "ranges", "smuggling", "
 
 #[test]
 fn a_neighbour_keeps_his_rate_while_all_abuse_runs_at_once() {
-    alone();
-    let server = node(CONFIG, &[]);
-    let (neighbour, received) = neighbour(&server);
-    keeps_his_rate_alone("before", &received);
-    let over = AtomicBool::new(false);
-    let abused = || {
-        thread::scope(|scope| {
-            for abuse in ABUSES {
-                let (over, server) = (&over, &server);
-                scope.spawn(move || {
-                    while !over.load(Relaxed) {
-                        abuse(server);
-                        thread::sleep(PAUSE);
-                    }
-                });
-            }
-            // Also when an assertion fails: the scope waits for its threads.
-            let _done = Done(&over);
-            let began = Instant::now();
-            let counted = || REASONS.iter().all(|reason| refused(&server, reason) >= 1.0);
-            wait_until("each kind is counted", 60, || counted() && began.elapsed() > ABUSED);
-        })
-    };
-    keeps_his_rate("meanwhile", &received, abused);
-    keeps_his_rate_alone("afterwards", &received);
-    let lost = server.metric("evenkeel_transfers_ended_total", &["direction=\"upload\"", "outcome=\"lost\""]);
-    assert!(lost >= 2.0, "{lost}");
-    drop(server);
-    neighbour.join().unwrap();
+    steadily(|| {
+        alone();
+        let server = node(CONFIG, &[]);
+        let (neighbour, received) = neighbour(&server);
+        keeps_his_rate_alone("before", &received);
+        let over = AtomicBool::new(false);
+        let abused = || {
+            thread::scope(|scope| {
+                for abuse in ABUSES {
+                    let (over, server) = (&over, &server);
+                    scope.spawn(move || {
+                        while !over.load(Relaxed) {
+                            abuse(server);
+                            thread::sleep(PAUSE);
+                        }
+                    });
+                }
+                // Also when an assertion fails: the scope waits for its threads.
+                let _done = Done(&over);
+                let began = Instant::now();
+                let counted = || REASONS.iter().all(|reason| refused(&server, reason) >= 1.0);
+                wait_until("each kind is counted", 60, || counted() && began.elapsed() > ABUSED);
+            })
+        };
+        keeps_his_rate("meanwhile", &received, abused);
+        keeps_his_rate_alone("afterwards", &received);
+        let lost = server.metric("evenkeel_transfers_ended_total", &["direction=\"upload\"", "outcome=\"lost\""]);
+        assert!(lost >= 2.0, "{lost}");
+        drop(server);
+        neighbour.join().unwrap();
+    });
 }
 
 /// Each new transfer goes before those that are under way, with a share of its own until the allocator has seen it. Whoever left after the
 /// first piece and began anew had one with each of them: one after the other left 1.8 of 2 MB/s to a neighbour.
 #[test]
 fn a_neighbour_has_his_share_beside_those_who_begin_anew_after_each_piece() {
-    alone();
-    for begun in [1, 20] {
-        let server = node("[limits]\nupload = \"4MB/s\"\n", &[]);
-        let (neighbour, received) = neighbour(&server);
-        wait_until("he has begun", 10, || received.load(Relaxed) > 1_000_000);
-        let (before, began) = (received.load(Relaxed), Instant::now());
-        let left = thread::scope(|scope| {
-            let leave = || (0..).take_while(|_| began.elapsed() < ABUSED).map(|_| leave_after_a_piece(&server)).count();
-            let leaving: Vec<_> = (0..begun).map(|_| scope.spawn(leave)).collect();
-            leaving.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
-        });
-        let rate = (received.load(Relaxed) - before) as f64 / began.elapsed().as_secs_f64();
-        eprintln!("beside {begun}: {rate:.0} B/s of 4 MB/s, and {left} have left");
-        assert!(rate >= 1.9e6, "beside {begun}: {rate:.0} B/s, half of 4 MB/s is his");
-        assert!(left > 100, "{left} have left");
-        drop(server);
-        neighbour.join().unwrap();
-    }
+    steadily(|| {
+        alone();
+        for begun in [1, 20] {
+            let server = node("[limits]\nupload = \"4MB/s\"\n", &[]);
+            let (neighbour, received) = neighbour(&server);
+            wait_until("he has begun", 10, || received.load(Relaxed) > 1_000_000);
+            let (before, began) = (received.load(Relaxed), Instant::now());
+            let left = thread::scope(|scope| {
+                let leave =
+                    || (0..).take_while(|_| began.elapsed() < ABUSED).map(|_| leave_after_a_piece(&server)).count();
+                let leaving: Vec<_> = (0..begun).map(|_| scope.spawn(leave)).collect();
+                leaving.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
+            });
+            let rate = (received.load(Relaxed) - before) as f64 / began.elapsed().as_secs_f64();
+            eprintln!("beside {begun}: {rate:.0} B/s of 4 MB/s, and {left} have left");
+            assert!(rate >= 1.9e6, "beside {begun}: {rate:.0} B/s, half of 4 MB/s is his");
+            assert!(left > 100, "{left} have left");
+            drop(server);
+            neighbour.join().unwrap();
+        }
+    });
 }

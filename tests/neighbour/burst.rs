@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     stage::{Done, Wire, node},
-    support::{Server, turn::alone, wait_until},
+    support::{Server, steady::steadily, turn::alone, wait_until},
     watch::{CONFIG, keeps_his_rate, keeps_his_rate_alone, neighbour, refused},
 };
 
@@ -58,32 +58,34 @@ fn p95(what: &str, mut waits: Vec<Duration>) -> Duration {
 
 #[test]
 fn control_is_answered_and_a_neighbour_keeps_his_rate_while_thousands_of_connections_come_and_go() {
-    alone();
-    let server = node(CONFIG, &[]);
-    let (neighbour, received) = neighbour(&server);
-    keeps_his_rate_alone("before", &received);
-    let (over, served) = (AtomicBool::new(false), AtomicU64::new(0));
-    let burst = || {
-        thread::scope(|scope| {
-            let _done = Done(&over);
-            for caller in 0..CALLERS {
-                let (server, over, served) = (&server, &over, &served);
-                scope.spawn(move || come_and_go(server, caller, over, served));
-            }
-            let began = Instant::now();
-            let waits = status_waits(&server, || began.elapsed() < BURST);
-            let came = served.load(Relaxed) as f64 / began.elapsed().as_secs_f64();
-            (waits, came)
-        })
-    };
-    let (waits, came) = keeps_his_rate("meanwhile", &received, burst);
-    eprintln!("{came:.0} connections a second");
-    assert!(p95("status", waits) < STATUS_P95_MAX);
-    // A tenth of what was measured.
-    assert!(came > 600.0, "{came}");
-    wait_until("all are gone", 20, || server.metric("evenkeel_http_connections", &[]) == 1.0);
-    drop(server);
-    neighbour.join().unwrap();
+    steadily(|| {
+        alone();
+        let server = node(CONFIG, &[]);
+        let (neighbour, received) = neighbour(&server);
+        keeps_his_rate_alone("before", &received);
+        let (over, served) = (AtomicBool::new(false), AtomicU64::new(0));
+        let burst = || {
+            thread::scope(|scope| {
+                let _done = Done(&over);
+                for caller in 0..CALLERS {
+                    let (server, over, served) = (&server, &over, &served);
+                    scope.spawn(move || come_and_go(server, caller, over, served));
+                }
+                let began = Instant::now();
+                let waits = status_waits(&server, || began.elapsed() < BURST);
+                let came = served.load(Relaxed) as f64 / began.elapsed().as_secs_f64();
+                (waits, came)
+            })
+        };
+        let (waits, came) = keeps_his_rate("meanwhile", &received, burst);
+        eprintln!("{came:.0} connections a second");
+        assert!(p95("status", waits) < STATUS_P95_MAX);
+        // A tenth of what was measured.
+        assert!(came > 600.0, "{came}");
+        wait_until("all are gone", 20, || server.metric("evenkeel_http_connections", &[]) == 1.0);
+        drop(server);
+        neighbour.join().unwrap();
+    });
 }
 
 /// Connections that come at their times, whether those before are served or not, each asking for something small at once; all
@@ -114,67 +116,71 @@ fn arrive(server: &Server) -> Vec<Wire> {
 /// it, so a neighbour's rate would say what the machine takes. It is measured above.
 #[test]
 fn five_thousand_connections_a_second_are_all_answered_and_control_meanwhile() {
-    alone();
-    let open_files = host::raise_descriptor_limit().unwrap();
-    if open_files < u64::from(ARRIVALS) + 500 {
-        eprintln!("the limit on open files is {open_files}: this test says nothing");
-        return;
-    }
-    let server = node("", &[]);
-    let first = fs::read(server.share().join("file.bin")).unwrap()[..100].to_vec();
-    let over = AtomicBool::new(false);
-    let (waits, rounds) = thread::scope(|scope| {
-        let asking = scope.spawn(|| status_waits(&server, || !over.load(Relaxed)));
-        let done = Done(&over);
-        let (began, mut rounds) = (Instant::now(), 0);
-        while began.elapsed() < BURST {
-            let mut wires = arrive(&server);
-            for wire in &mut wires {
-                let answer = wire.hear(true);
-                assert!(answer.status == 206 && answer.body == first, "{}", answer.head);
-            }
-            let open = || server.metric("evenkeel_http_connections", &[]);
-            assert_eq!(open(), f64::from(ARRIVALS), "nobody was given up");
-            rounds += 1;
-            drop(wires);
-            wait_until("all are gone", 20, || open() == 0.0);
+    steadily(|| {
+        alone();
+        let open_files = host::raise_descriptor_limit().unwrap();
+        if open_files < u64::from(ARRIVALS) + 500 {
+            eprintln!("the limit on open files is {open_files}: this test says nothing");
+            return;
         }
-        drop(done);
-        (asking.join().unwrap(), rounds)
+        let server = node("", &[]);
+        let first = fs::read(server.share().join("file.bin")).unwrap()[..100].to_vec();
+        let over = AtomicBool::new(false);
+        let (waits, rounds) = thread::scope(|scope| {
+            let asking = scope.spawn(|| status_waits(&server, || !over.load(Relaxed)));
+            let done = Done(&over);
+            let (began, mut rounds) = (Instant::now(), 0);
+            while began.elapsed() < BURST {
+                let mut wires = arrive(&server);
+                for wire in &mut wires {
+                    let answer = wire.hear(true);
+                    assert!(answer.status == 206 && answer.body == first, "{}", answer.head);
+                }
+                let open = || server.metric("evenkeel_http_connections", &[]);
+                assert_eq!(open(), f64::from(ARRIVALS), "nobody was given up");
+                rounds += 1;
+                drop(wires);
+                wait_until("all are gone", 20, || open() == 0.0);
+            }
+            drop(done);
+            (asking.join().unwrap(), rounds)
+        });
+        assert!(p95("status", waits) < STATUS_P95_MAX);
+        let answered = server.metric("evenkeel_http_requests_total", &["status=\"206\""]);
+        assert_eq!(answered, f64::from(rounds * ARRIVALS));
+        assert_eq!(server.metric("evenkeel_refusals_total", &[]), 0.0, "{}", server.page());
     });
-    assert!(p95("status", waits) < STATUS_P95_MAX);
-    let answered = server.metric("evenkeel_http_requests_total", &["status=\"206\""]);
-    assert_eq!(answered, f64::from(rounds * ARRIVALS));
-    assert_eq!(server.metric("evenkeel_refusals_total", &[]), 0.0, "{}", server.page());
 }
 
 #[test]
 fn a_neighbour_keeps_his_rate_while_one_address_opens_five_thousand_connections_again_and_again() {
-    alone();
-    const CONNECTIONS: usize = 5000;
-    host::raise_descriptor_limit().unwrap();
-    let server = node(CONFIG, &[]);
-    let (neighbour, received) = neighbour(&server);
-    keeps_his_rate_alone("before", &received);
-    let over = AtomicBool::new(false);
-    let refusing = || {
-        thread::scope(|scope| {
-            let _done = Done(&over);
-            let (server, over) = (&server, &over);
-            let began = Instant::now();
-            scope.spawn(move || {
-                while !over.load(Relaxed) {
-                    let crowd: Vec<Wire> =
-                        (0..CONNECTIONS).map_while(|_| (!over.load(Relaxed)).then(|| Wire::to(server))).collect();
-                    drop(crowd);
-                }
-            });
-            let many = || refused(server, "per_address") > 2.0 * CONNECTIONS as f64;
-            wait_until("most are refused", 30, || many() && began.elapsed() > BURST);
-        })
-    };
-    keeps_his_rate("meanwhile", &received, refusing);
-    keeps_his_rate_alone("afterwards", &received);
-    drop(server);
-    neighbour.join().unwrap();
+    steadily(|| {
+        alone();
+        const CONNECTIONS: usize = 5000;
+        host::raise_descriptor_limit().unwrap();
+        let server = node(CONFIG, &[]);
+        let (neighbour, received) = neighbour(&server);
+        keeps_his_rate_alone("before", &received);
+        let over = AtomicBool::new(false);
+        let refusing = || {
+            thread::scope(|scope| {
+                let _done = Done(&over);
+                let (server, over) = (&server, &over);
+                let began = Instant::now();
+                scope.spawn(move || {
+                    while !over.load(Relaxed) {
+                        let crowd: Vec<Wire> =
+                            (0..CONNECTIONS).map_while(|_| (!over.load(Relaxed)).then(|| Wire::to(server))).collect();
+                        drop(crowd);
+                    }
+                });
+                let many = || refused(server, "per_address") > 2.0 * CONNECTIONS as f64;
+                wait_until("most are refused", 30, || many() && began.elapsed() > BURST);
+            })
+        };
+        keeps_his_rate("meanwhile", &received, refusing);
+        keeps_his_rate_alone("afterwards", &received);
+        drop(server);
+        neighbour.join().unwrap();
+    });
 }

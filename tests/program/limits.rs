@@ -6,13 +6,19 @@
 use std::{
     fs::File,
     ops::Range,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{Client, Said, Server, transport, turn::alone, wait_until};
+use crate::support::{
+    Client, Said, Server,
+    steady::{Moment, sleep},
+    transport,
+    turn::alone,
+    wait_until,
+};
 
 /// Short rounds, so that the tests are short.
 const QUICK: &str = "[allocation]\ninterval = \"500ms\"\nearly = \"100ms\"\n";
@@ -51,9 +57,9 @@ fn upload_bytes(peer: &Value) -> f64 {
 
 /// Bytes per second that each peer gets over `seconds`.
 fn rates<const N: usize>(server: &Server, ids: [&str; N], seconds: f64) -> [f64; N] {
-    let look = || (Instant::now(), ids.map(|id| upload_bytes(&peer(server, id).expect("it is there"))));
+    let look = || (Moment::now(), ids.map(|id| upload_bytes(&peer(server, id).expect("it is there"))));
     let (then, before) = look();
-    std::thread::sleep(Duration::from_secs_f64(seconds));
+    sleep(Duration::from_secs_f64(seconds));
     let (now, after) = look();
     let elapsed = (now - then).as_secs_f64();
     std::array::from_fn(|index| (after[index] - before[index]) / elapsed)
@@ -84,7 +90,7 @@ fn await_binding(server: &Server, id: &str, expected: &str) {
         if last.1 == expected {
             return;
         }
-        std::thread::sleep(Duration::from_millis(100));
+        sleep(Duration::from_millis(100));
     }
     panic!(
         "{expected} does not become what holds it; (peer, transfer) is {last:?}\n{}",
@@ -101,7 +107,7 @@ fn a_total_changed_live_is_in_force() {
     assert_rate(before.iter().sum(), 1.3..3.2);
     server.ctl(&["limit", "--upload", "1MB/s"]).expect_code(0);
     // What was in the sockets already was counted when it went there.
-    std::thread::sleep(Duration::from_millis(300));
+    sleep(Duration::from_millis(300));
     let after = rates(&server, [&one, &two], 3.0);
     assert_rate(after.iter().sum(), 0.4..1.1);
     after.iter().for_each(|rate| assert_rate(*rate, 0.15..0.8));
@@ -116,14 +122,14 @@ fn a_peer_s_cap_and_weight_hold_on_a_running_transfer() {
     let (_one, _two) = (getter(&server, "one", &[]), getter(&server, "two", &[]));
     let (one, two) = (id_of(&server, "one"), id_of(&server, "two"));
     server.ctl(&["set", "peer", &one[..8], "--upload-cap", "300KB/s"]).expect_code(0);
-    std::thread::sleep(Duration::from_millis(500));
+    sleep(Duration::from_millis(500));
     let [capped, free] = rates(&server, [&one, &two], 3.0);
     assert_rate(capped, 0.1..0.36);
     assert_rate(free, 0.8..1.9);
     await_binding(&server, &one, "peer_cap");
     await_binding(&server, &two, "total");
     server.ctl(&["set", "peer", &one, "--upload-cap", "off", "--weight", "2"]).expect_code(0);
-    std::thread::sleep(Duration::from_secs(1));
+    sleep(Duration::from_secs(1));
     let [heavy, light] = rates(&server, [&one, &two], 3.0);
     assert!((1.4..2.8).contains(&(heavy / light)), "{heavy} : {light}");
 }
@@ -139,7 +145,7 @@ fn explain_names_what_a_peer_asked_for_and_a_transfer_s_cap() {
     let transfer = transfers[0]["id"].as_str().unwrap();
     server.ctl(&["set", "transfer", transfer, "--upload-cap", "400KB/s"]).expect_code(0);
     await_binding(&server, &one, "transfer_cap");
-    std::thread::sleep(Duration::from_millis(500));
+    sleep(Duration::from_millis(500));
     assert_rate(rates(&server, [&one], 2.5)[0], 0.15..0.5);
     let words = server.ctl(&["explain", &one[..6]]).expect_code(0).out();
     assert!(words.contains("held by transfer_cap; without that, 1.0 MB/s"), "{words}");
@@ -168,7 +174,7 @@ fn a_group_s_cap_holds_all_its_peers() {
     let both = rates(&server, [&one, &two], 3.0);
     assert_rate(both.iter().sum(), 0.4..1.1);
     server.ctl(&["set", "group", "here", "--upload-cap", "3MB/s"]).expect_code(0);
-    std::thread::sleep(Duration::from_millis(500));
+    sleep(Duration::from_millis(500));
     assert_rate(rates(&server, [&one, &two], 2.0).iter().sum(), 1.2..3.2);
     let groups = server.get("/v1/groups");
     let here = groups.as_array().unwrap().iter().find(|group| group["name"] == "here").unwrap();
@@ -180,19 +186,19 @@ fn background_yields_to_foreground_and_takes_what_is_left() {
     let server = node("", &["--upload-limit", "2MB/s"]);
     let _back = getter(&server, "back", &["--background"]);
     let back = id_of(&server, "back");
-    std::thread::sleep(Duration::from_millis(500));
+    sleep(Duration::from_millis(500));
     assert_rate(rates(&server, [&back], 2.0)[0], 0.8..2.1);
     let front_client = getter(&server, "front", &[]);
     let front = id_of(&server, "front");
     await_binding(&server, &back, "background_yield");
-    std::thread::sleep(Duration::from_millis(500));
+    sleep(Duration::from_millis(500));
     let [behind, ahead] = rates(&server, [&back, &front], 3.0);
     assert_rate(ahead, 0.8..2.1);
     assert_rate(behind, 0.005..0.3);
     // Not killed: over UDP nobody would say so.
     front_client.signal(Signal::TERM);
     wait_until("foreground is gone", 10, || peer(&server, &front).is_none());
-    std::thread::sleep(Duration::from_secs(1));
+    sleep(Duration::from_secs(1));
     assert_rate(rates(&server, [&back], 2.0)[0], 0.8..2.1);
 }
 
@@ -205,14 +211,14 @@ fn downloads_are_limited_as_uploads_are() {
     let bytes = || peer(&server, &id).map_or(0.0, |peer| peer["download"]["bytes"].as_f64().unwrap());
     wait_until("bytes flow", 20, || bytes() > 0.0);
     let measure = |seconds: f64| {
-        let (then, before) = (Instant::now(), bytes());
-        std::thread::sleep(Duration::from_secs_f64(seconds));
+        let (then, before) = (Moment::now(), bytes());
+        sleep(Duration::from_secs_f64(seconds));
         (bytes() - before) / then.elapsed().as_secs_f64()
     };
-    std::thread::sleep(Duration::from_millis(500));
+    sleep(Duration::from_millis(500));
     assert_rate(measure(2.5), 1.2..3.2);
     server.ctl(&["limit", "--download", "1MB/s"]).expect_code(0);
-    std::thread::sleep(Duration::from_secs(1));
+    sleep(Duration::from_secs(1));
     assert_rate(measure(2.5), 0.4..1.15);
 }
 
@@ -232,12 +238,12 @@ fn a_slow_and_a_fast_put_share_a_download_limit_and_nothing_piles_up() {
         };
         let (slow, fast) = (id_of(&server, "slow"), id_of(&server, "fast"));
         let received = |id: &str| peer(&server, id).map_or(0.0, |peer| peer["download"]["bytes"].as_f64().unwrap());
-        std::thread::sleep(Duration::from_secs(2)); // The rights are read once a second.
+        sleep(Duration::from_secs(2)); // The rights are read once a second.
         let _clients = (put("slow", &["--bwlimit", "500KB/s"]), put("fast", &[]));
         wait_until("both flow", 20, || received(&slow) > 0.0 && received(&fast) > 0.0);
-        std::thread::sleep(Duration::from_secs(2));
-        let (memory, then, before) = (server.memory_bytes(), Instant::now(), [received(&slow), received(&fast)]);
-        std::thread::sleep(Duration::from_secs(4));
+        sleep(Duration::from_secs(2));
+        let (memory, then, before) = (server.memory_bytes(), Moment::now(), [received(&slow), received(&fast)]);
+        sleep(Duration::from_secs(4));
         let elapsed = then.elapsed().as_secs_f64();
         let [of_slow, of_fast] =
             [(&slow, before[0]), (&fast, before[1])].map(|(id, before)| (received(id) - before) / elapsed);

@@ -6,6 +6,7 @@
 // Each test binary compiles this file and uses its part of it.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod steady;
 pub mod turn;
 
 use std::{
@@ -21,6 +22,8 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use self::steady::Moment;
+
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_evenkeel");
 /// A node says where it is within this.
@@ -30,9 +33,9 @@ const COMMAND_SECONDS_MAX: u64 = 60;
 
 /// Waits until `condition` holds; fails with `what` after `seconds`.
 pub fn wait_until(what: &str, seconds: u64, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(seconds);
+    let began = Moment::now();
     while !condition() {
-        assert!(Instant::now() < deadline, "not within {seconds} s: {what}");
+        assert!(began.elapsed().as_secs() < seconds, "not within {seconds} s: {what}");
         thread::sleep(Duration::from_millis(20));
     }
 }
