@@ -20,7 +20,7 @@ use super::{Foe, Session, driven, one_way};
 use crate::{
     foe::{frames, get, hello},
     stage::{Counts, Neighbour, connections_fall_to, node, node_waiting, serves_on},
-    support::{Server, wait_until},
+    support::{Server, steady::steadily, wait_until},
 };
 
 /// What the node is told in the hello, and what it is told behind it.
@@ -282,7 +282,9 @@ fn answered(node: SocketAddr, flight: &[Vec<u8>]) -> usize {
 
 #[test]
 fn nobody_is_sent_more_than_three_times_what_he_sent_before_he_has_proven_his_address() {
-    driven(unproven());
+    steadily(|| {
+        driven(unproven());
+    });
 }
 
 /// With a handshake or with more, on both kinds of sockets, for as long as a handshake may take and longer.

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     bulk::{ALWAYS, NEVER},
     stage::{Wire, node},
-    support::{Server, wait_until},
+    support::{Server, steady::steadily, wait_until},
 };
 
 /// Timeouts that a test can wait for.
@@ -123,17 +123,21 @@ fn whoever_trickles_or_says_nothing_is_closed() {
 
 #[test]
 fn whoever_does_not_read_is_closed_and_whoever_waits_for_his_turn_is_not() {
-    let server = node(&format!("{IMPATIENT}[limits]\nupload = \"400KB/s\"\n"), &[]);
-    // 2.5 s, most of them without permission to send.
-    let mut patient = Wire::to(&server);
-    assert_eq!(patient.get("file.bin", "").body.len(), 1_000_000);
-    server.ctl(&["limit", "--upload", "off"]);
-    std::fs::File::create(server.share().join("endless.bin")).unwrap().set_len(4 << 30).unwrap();
-    let mut deaf = Wire::to(&server);
-    deaf.say("GET /share/endless.bin HTTP/1.1\r\nHost: h\r\n\r\n");
-    counted(&server, "stalled");
-    wait_until("its place is given back", 10, || server.metric("evenkeel_transfers", &["direction=\"upload\""]) == 0.0);
-    assert!(server.metric("evenkeel_transfers_ended_total", &["outcome=\"lost\""]) >= 1.0);
+    steadily(|| {
+        let server = node(&format!("{IMPATIENT}[limits]\nupload = \"400KB/s\"\n"), &[]);
+        // 2.5 s, most of them without permission to send.
+        let mut patient = Wire::to(&server);
+        assert_eq!(patient.get("file.bin", "").body.len(), 1_000_000);
+        server.ctl(&["limit", "--upload", "off"]);
+        std::fs::File::create(server.share().join("endless.bin")).unwrap().set_len(4 << 30).unwrap();
+        let mut deaf = Wire::to(&server);
+        deaf.say("GET /share/endless.bin HTTP/1.1\r\nHost: h\r\n\r\n");
+        counted(&server, "stalled");
+        wait_until("its place is given back", 10, || {
+            server.metric("evenkeel_transfers", &["direction=\"upload\""]) == 0.0
+        });
+        assert!(server.metric("evenkeel_transfers_ended_total", &["outcome=\"lost\""]) >= 1.0);
+    });
 }
 
 #[test]

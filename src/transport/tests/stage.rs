@@ -22,13 +22,13 @@ use tokio::{
     net::TcpStream,
     sync::mpsc,
     task::{JoinHandle, LocalSet},
-    time::{sleep, timeout},
+    time::sleep,
 };
 use wire::{DataHeader, Message, PeerId, Ping, Refusal, RefusalCode, Token, Ways};
 
 use crate::transport::{
     Credentials, DialConfig, ListenConfig, Listener, Pins, QuicClient, QuicConfig, QuicDialer, QuicListener, TcpDialer,
-    data_route,
+    awake::timeout, data_route,
 };
 
 /// Enough for every test here, little enough to keep a broken one short.

@@ -4,7 +4,7 @@ use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use actors::port::{Dialer as _, Transport};
 use bytes::BytesMut;
-use tokio::{net::UdpSocket, time::timeout};
+use tokio::net::UdpSocket;
 use wire::{Message, Put, encode_message};
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
 };
 use crate::transport::{
     AutoDialer, DialConfig, ListenConfig, QuicClient, QuicDialer,
+    awake::timeout,
     tests::stage::{Expect, Over, Stage, credentials, dialer, ping, receive, send, token},
 };
 

